@@ -13,7 +13,10 @@ INJECTION_SIGNS = {"add": 1.0, "subtract": -1.0}
 
 
 def check_domain(domain: Tensor | None, channels: int, batch: int, where: str) -> Tensor:
-    """Return ``domain`` if it is a finite ``(batch, channels)`` tensor, else say what is wrong.
+    """Return ``domain`` if it has the shape ``(batch, channels)``, else say what is wrong.
+
+    That the values are finite is checked once a forward pass by the segmentor, not in each layer:
+    reading them back would make every layer wait for the device.
 
     Args:
         domain: The domain embeddings a layer was given.
@@ -22,7 +25,7 @@ def check_domain(domain: Tensor | None, channels: int, batch: int, where: str) -
         where: The layer's name, for the message.
 
     Raises:
-        ValueError: If the embedding is missing, has another shape, or is not finite.
+        ValueError: If the embedding is missing or has another shape.
     """
     if domain is None:
         raise ValueError(
@@ -34,13 +37,6 @@ def check_domain(domain: Tensor | None, channels: int, batch: int, where: str) -
             f"{where} expects domain embeddings of shape ({batch}, {channels}), "
             f"got {tuple(domain.shape)}. Its domain_channels must equal the width of the stored "
             "embeddings (`joint` and `context` spaces can differ in width)."
-        )
-    # Under torch.compile and on the meta device the values are not there to be read.
-    if not torch.compiler.is_compiling() and not domain.is_meta and not domain.isfinite().all():
-        bad = (~domain.isfinite()).any(dim=1).nonzero().flatten().tolist()
-        raise ValueError(
-            f"{where}: the domain embeddings of samples {bad} of the batch hold NaN or infinite "
-            "values. Recompute the embedding store, or check the encoder's precision."
         )
     return domain
 
