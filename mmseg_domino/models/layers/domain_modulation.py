@@ -3,7 +3,6 @@
 Shapes: ``B`` batch, ``C`` channels, ``D`` embedding width.
 """
 
-import torch
 from torch import Tensor, nn
 
 __all__ = ["INJECTION_SIGNS", "DomainModulation", "check_domain"]
