@@ -1,0 +1,3 @@
+from .domino_norm import DominoNorm
+
+__all__ = ["DominoNorm"]
