@@ -14,6 +14,14 @@ def _two_cores():
     torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
+@pytest.fixture(autouse=True)
+def _mmseg_scope():
+    """Type names in configs mean MMSegmentation's, as under its runner."""
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmseg")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real frames and reference activations that lies beside the checkout."""

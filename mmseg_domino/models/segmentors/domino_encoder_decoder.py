@@ -39,6 +39,9 @@ class _DomainConditioned:
       encoder, so the result differs.
     """
 
+    #: Tells programs that the embeddings of the samples reach the model.
+    carries_domain = True
+
     _domain: Tensor | None = None
     _latent_of: tuple[int, int] | None = None
 
