@@ -22,7 +22,7 @@ def read_requirements(name: str) -> list[str]:
 
 
 class BuildWithConfigs(build_py):
-    """Carry ``configs/`` and ``tools/`` as ``mmseg_domino/.mim``, and the start-up file.
+    """Carry configs, tools and the model index as ``mmseg_domino/.mim``, and a start-up file.
 
     In development mode ``.mim`` holds links instead of copies. The start-up file is one line,
     ``import mmseg_domino``: with it a config may name ``mmseg_domino::`` bases under any program
@@ -40,18 +40,19 @@ class BuildWithConfigs(build_py):
             mim = Path(self.build_lib) / "mmseg_domino" / ".mim"
             site = Path(self.build_lib)
         mim.mkdir(parents=True, exist_ok=True)
-        for name in ("configs", "tools"):
-            target = mim / name
-            if target.is_symlink():
+        for source in (ROOT / "configs", ROOT / "tools", ROOT / "model-index.yml"):
+            target = mim / source.name
+            if target.is_symlink() or target.is_file():
                 target.unlink()
             elif target.is_dir():
                 shutil.rmtree(target)
             if self.editable_mode:
-                target.symlink_to(Path("..") / ".." / name, target_is_directory=True)
+                target.symlink_to(Path("..") / ".." / source.name)
+            elif source.is_dir():
+                ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+                shutil.copytree(source, target, ignore=ignore)
             else:
-                shutil.copytree(
-                    ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-                )
+                shutil.copy2(source, target)
         site.mkdir(parents=True, exist_ok=True)
         (site / self.start_up).write_text("import mmseg_domino\n")
 

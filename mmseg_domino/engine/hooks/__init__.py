@@ -1,0 +1,3 @@
+from .seed_iteration import SeedIterationHook
+
+__all__ = ["SeedIterationHook"]
