@@ -1,0 +1,70 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmseg_domino.config_bases import complete_package_table
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code: str, cwd: Path) -> str:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=cwd, env=env, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()
+
+
+def test_importing_the_package_needs_no_host_framework_and_no_torch(tmp_path):
+    code = """
+import sys
+class Refuse:
+    def find_spec(self, name, path, target=None):
+        if name.split('.')[0] in {'torch', 'mmseg', 'mmengine', 'mmcv', 'mmpretrain', 'diffusers',
+                                  'open_clip', 'socket'}:
+            raise ImportError(name)
+for name in list(sys.modules):
+    if name.split('.')[0] == 'mmseg_domino':
+        del sys.modules[name]
+sys.meta_path.insert(0, Refuse())
+import mmseg_domino
+print(mmseg_domino.__version__)
+"""
+    assert python(code, tmp_path).count(".") == 2
+
+
+@pytest.mark.parametrize("order", ["package first", "mmengine first"])
+def test_both_kinds_of_base_resolve_whatever_is_imported_first(tmp_path, order):
+    (tmp_path / "child.py").write_text(
+        "_base_ = ['mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',\n"
+        "          'mmseg_domino::_base_/domino.py']\n"
+    )
+    first, second = "import mmseg_domino", "from mmengine.config import Config"
+    if order == "mmengine first":
+        first, second = second, first
+    code = f"""
+{first}
+{second}
+cfg = Config.fromfile('child.py')
+print(cfg.model.backbone.type, 'domino' in cfg)
+"""
+    assert python(code, tmp_path) == "MixVisionTransformer True"
+
+
+def test_a_table_entry_that_is_right_stays():
+    table = {"mmseg": "torch", "mmdet": "mmdet"}  # torch stands for any installed distribution
+    complete_package_table(table)
+    assert table["mmseg"] == "torch"
+    assert table["mmdet"] == "mmdet"
+    assert table["mmseg_domino"] == "mmseg_domino"
+
+
+def test_an_entry_of_a_distribution_that_is_not_installed_is_corrected():
+    table = {"mmseg": "a-distribution-nobody-has"}
+    complete_package_table(table)
+    assert table["mmseg"] in ("mmsegmentation", "onedl-mmsegmentation")

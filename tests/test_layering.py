@@ -1,0 +1,100 @@
+"""Which room may import which."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "mmseg_domino"
+HOST = {"mmseg", "mmengine", "mmcv", "mmpretrain", "mmdet"}
+
+#: For each room, the other rooms it may import. ``utils`` is open to all.
+ALLOWED = {
+    "utils": set(),
+    "domain": set(),
+    "mini": {"domain"},
+    "datasets": {"domain"},
+    "models": {"domain"},
+    "evaluation": set(),
+    "reporting": {"evaluation"},
+    "synthesis": {"domain", "datasets"},
+    "engine": {"domain", "datasets", "models", "evaluation", "reporting"},
+}
+#: Rooms that know nothing of the host framework.
+HOST_FREE = {"utils", "domain", "mini", "reporting"}
+#: Heavy dependencies stay behind these modules.
+ADAPTERS = {
+    "diffusers": ("models/backbones/", "synthesis/", "mini/"),
+    "open_clip": ("domain/encoder", "models/backbones/", "mini/"),
+}
+
+
+def modules():
+    return sorted(
+        path for path in PACKAGE.rglob("*.py") if ".mim" not in path.relative_to(PACKAGE).parts
+    )
+
+
+def imports(path: Path):
+    """Absolute names of everything a file imports, wherever in the file."""
+    package = ["mmseg_domino", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = package[: len(package) - node.level + 1]
+                module = ".".join([*base, node.module] if node.module else base)
+                yield module
+                yield from (f"{module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def room_of(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[1] if parts[0] == "mmseg_domino" and len(parts) > 1 else None
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_it_may(path):
+    parts = path.relative_to(PACKAGE).parts
+    if len(parts) == 1:
+        return  # the package's own front door
+    room, names = parts[0], set(imports(path))
+    used = {room_of(name) for name in names} & set(ALLOWED)
+    assert used <= ALLOWED[room] | {room, "utils"}, f"{room} may not import {used}"
+    assert not any(name.split(".")[0] == "tools" for name in names)
+    if room in HOST_FREE:
+        assert not {name.split(".")[0] for name in names} & HOST
+    if room == "models" and parts[1] in ("backbones", "necks", "layers"):
+        own = {name.split(".")[2] for name in names if name.startswith("mmseg_domino.models.")}
+        assert own <= {"layers", parts[1]}, f"{parts[1]} may import only layers, not {own}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_heavy_dependencies_stay_behind_their_adapters(path):
+    relative = path.relative_to(PACKAGE).as_posix()
+    tops = {name.split(".")[0] for name in imports(path)}
+    for library, places in ADAPTERS.items():
+        assert library not in tops or relative.startswith(places), f"{relative} imports {library}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("*.py")), ids=lambda p: p.name)
+def test_tools_use_public_names_only(path):
+    for name in imports_of_tool(path):
+        assert not any(part.startswith("_") for part in name.split(".")), name
+
+
+def imports_of_tool(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.startswith("mmseg_domino"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmseg_domino"):
+            yield from (f"{node.module}.{a.name}" for a in node.names)
+
+
+def test_every_room_is_known():
+    rooms = {p.name for p in PACKAGE.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))}
+    assert rooms == set(ALLOWED)
