@@ -1,0 +1,71 @@
+"""What the arguments of ``tools/test.py`` change in a config.
+
+Unlike MMSegmentation's own tool, these work on concatenated data sets and lists of metrics too.
+"""
+
+import copy
+from collections.abc import Iterator
+
+from mmengine.config import Config
+
+__all__ = ["save_predictions", "show_predictions", "use_test_time_augmentation"]
+
+
+def _leaf_datasets(dataset: dict) -> Iterator[dict]:
+    """The data sets that have a pipeline, inside any nesting of wrappers."""
+    if "pipeline" in dataset:
+        yield dataset
+    for child in dataset.get("datasets", []):
+        yield from _leaf_datasets(child)
+    if isinstance(dataset.get("dataset"), dict):
+        yield from _leaf_datasets(dataset["dataset"])
+
+
+def use_test_time_augmentation(cfg: Config) -> None:
+    """Test with the config's ``tta_pipeline`` and ``tta_model``.
+
+    The ``SetDomain`` of each data set stays in front of the augmented pipeline, so that results
+    remain attributed to their domains.
+
+    Raises:
+        ValueError: If the config defines no ``tta_pipeline`` or ``tta_model``.
+    """
+    for key in ("tta_pipeline", "tta_model"):
+        if key not in cfg:
+            raise ValueError(
+                f"--tta needs `{key}` in the config, which has none; MMSegmentation's "
+                "_base_/datasets and _base_/default_runtime.py show the usual ones"
+            )
+    for dataset in _leaf_datasets(cfg.test_dataloader.dataset):
+        tags = [t for t in dataset["pipeline"] if t["type"].split(".")[-1] == "SetDomain"]
+        dataset["pipeline"] = tags + copy.deepcopy(list(cfg.tta_pipeline))
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
+def show_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+    """Draw predictions on a screen or into a folder.
+
+    Raises:
+        ValueError: If the config's ``default_hooks`` have no ``visualization``.
+    """
+    hook = cfg.get("default_hooks", {}).get("visualization")
+    if hook is None:
+        raise ValueError(
+            "--show and --show-dir need visualization=dict(type='SegVisualizationHook') in the "
+            "config's default_hooks"
+        )
+    hook["draw"] = True
+    if show:
+        hook["show"] = True
+        hook["wait_time"] = wait_time
+    if show_dir:
+        cfg.visualizer["save_dir"] = show_dir
+
+
+def save_predictions(cfg: Config, folder: str) -> None:
+    """Have every metric that can write predictions write them as PNG files into ``folder``."""
+    evaluators = cfg.test_evaluator
+    for metric in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
+        metric["output_dir"] = folder
+        metric["keep_results"] = True
