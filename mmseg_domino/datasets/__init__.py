@@ -1,0 +1,3 @@
+from .transforms import EncodeDomain, LoadDomainEmbedding
+
+__all__ = ["EncodeDomain", "LoadDomainEmbedding"]

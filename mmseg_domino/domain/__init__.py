@@ -1,0 +1,37 @@
+"""What a domain is: prompt banks, the CLIP encoder, embeddings and their store.
+
+Nothing here knows the host framework. ``DomainEncoder`` is imported on first use, because it loads
+open_clip and Pillow, which reading a store does not need.
+"""
+
+from typing import TYPE_CHECKING
+
+from .prompts import Domain, PromptBank, list_prompt_banks, load_prompt_bank
+from .sources import SOURCES, SPACES, DomainText, EmbeddingSource
+from .store import EmbeddingStore, write_store
+
+if TYPE_CHECKING:
+    from .encoder import DomainEncoder, MissingWeightsError
+
+__all__ = [
+    "SOURCES",
+    "SPACES",
+    "Domain",
+    "DomainEncoder",
+    "DomainText",
+    "EmbeddingSource",
+    "EmbeddingStore",
+    "MissingWeightsError",
+    "PromptBank",
+    "list_prompt_banks",
+    "load_prompt_bank",
+    "write_store",
+]
+
+
+def __getattr__(name: str):
+    if name in ("DomainEncoder", "MissingWeightsError"):
+        from . import encoder
+
+        return getattr(encoder, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

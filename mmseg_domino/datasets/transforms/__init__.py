@@ -1,0 +1,3 @@
+from .domain import EncodeDomain, LoadDomainEmbedding
+
+__all__ = ["EncodeDomain", "LoadDomainEmbedding"]

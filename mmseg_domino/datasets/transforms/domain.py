@@ -1,0 +1,262 @@
+"""Pipeline transforms that put a domain embedding on each sample.
+
+Shapes: ``D`` width of the embedding, ``E`` width of the joint space, ``K`` domains.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmseg.registry import MODELS, TRANSFORMS
+from torch import Tensor
+
+from ...domain.encoder import DomainEncoder
+from ...domain.prompts import load_prompt_bank
+from ...domain.sources import DomainText, EmbeddingSource, perturb_embedding
+from ...domain.store import EmbeddingStore, load_prototypes
+
+__all__ = ["EncodeDomain", "LoadDomainEmbedding"]
+
+# `domain` knows no registry, so whoever builds an encoder from a config registers it here and in
+# models/data_preprocessor.py.
+MODELS.register_module(module=DomainEncoder, force=True)
+
+#: What a sample must not have gone through before it is encoded.
+_CHANGED_BY = ("scale", "flip", "pad_shape", "rotate")
+
+
+@lru_cache(maxsize=16)
+def _open_store(path: str) -> EmbeddingStore:
+    """One open store a process, however many pipelines name it."""
+    return EmbeddingStore.open(path)
+
+
+@lru_cache(maxsize=2)
+def _build_encoder(config: str) -> torch.nn.Module:
+    """One encoder a process: the pipelines of five test sets share a CLIP model."""
+    return MODELS.build(json.loads(config))
+
+
+def _check_share(name: str, value: float, upper: float) -> None:
+    if not 0 <= value <= upper:
+        raise ValueError(f"{name} must be in [0, {upper}], got {value}")
+
+
+class _AttachDomain(BaseTransform):
+    """What the two transforms share: making, disturbing and attaching an embedding."""
+
+    def __init__(
+        self,
+        source: str,
+        space: str,
+        temperature: float | None,
+        assign: str | None,
+        prototypes: str | Mapping[str, str] | None,
+        noise: float,
+        mix: float,
+        drop: float,
+    ) -> None:
+        _check_share("noise", noise, float("inf"))
+        _check_share("mix", mix, 1)
+        _check_share("drop", drop, 1)
+        self.noise, self.mix, self.drop = noise, mix, drop
+        table = load_prototypes(prototypes)
+        self.source = EmbeddingSource(source, space, temperature, assign, table)
+
+    def _attach(self, results: dict, image: Tensor, text: DomainText) -> dict:
+        embedding, scores = self.source(image[None], text, [results.get("domain")])
+        embedding = embedding[0]
+        if self.noise or self.mix or self.drop:
+            # numpy's global state is what the loader's workers seed.
+            table = self.source.table(text)
+            embedding = perturb_embedding(
+                embedding, table, self.noise, self.mix, self.drop, np.random
+            )
+        results["domain_embedding"] = embedding.numpy().astype(np.float32)
+        results["domain_scores"] = scores[0].numpy().astype(np.float32)
+        results["domain_names"] = text.keys
+        return results
+
+    def _describe(self) -> str:
+        s = self.source
+        return (
+            f"source={s.name!r}, space={s.space!r}, temperature={s.temperature}, "
+            f"assign={s.assign}, noise={self.noise}, mix={self.mix}, drop={self.drop}"
+        )
+
+
+@TRANSFORMS.register_module()
+class LoadDomainEmbedding(_AttachDomain):
+    """Attach the domain embedding of an image from an embedding store.
+
+    Required keys: ``img_path``; ``domain`` for the oracle. Added keys: ``domain_embedding``
+    float32 ``(D,)``, ``domain_scores`` float32 ``(K,)`` and ``domain_names``, the ``K`` keys.
+
+    Args:
+        store: The store's path (``tools/extract_domain_embeddings.py`` makes it).
+        source: What the embedding is made of; one of ``mmseg_domino.domain.SOURCES``.
+        space: ``'context'`` for cross-attention, ``'joint'`` for CLIP's common space.
+        temperature: Of the scores; ``None`` for CLIP's own.
+        assign: How ``residual``, ``learned`` and ``random`` choose the domain: ``'argmax'``,
+            ``'soft'`` or ``'oracle'``; ``None`` for each one's usual.
+        prototypes: For ``prototype``: a store of examples, or a name and store for each of several.
+        noise: Relative length of Gaussian noise (for training only, as are the next two).
+        mix: Largest share of another domain mixed in, in [0, 1].
+        drop: Probability of the null embedding, in [0, 1].
+        root: The data root, if images should be looked up by their exact path below it; ``None``
+            to find them by the longest ending that is in the store.
+        missing: ``'error'``, or ``'leave'`` to leave an image that is not in the store to
+            ``DominoDataPreProcessor(domain_encoder=...)``.
+        model: If given, an open_clip model name that the store must have been made with.
+        bank: If given, a prompt bank that the store must have been made with.
+
+    Raises:
+        KeyError: If the store lacks the image (and ``missing='error'``).
+        ValueError: If the arguments make no sense together, or the store is another model's or
+            bank's.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        source: str = "soft",
+        space: str = "context",
+        temperature: float | None = None,
+        assign: str | None = None,
+        prototypes: str | Mapping[str, str] | None = None,
+        noise: float = 0.0,
+        mix: float = 0.0,
+        drop: float = 0.0,
+        root: str | None = None,
+        missing: str = "error",
+        model: str | None = None,
+        bank: str | None = None,
+    ) -> None:
+        super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop)
+        if missing not in ("error", "leave"):
+            raise ValueError(f"missing must be 'error' or 'leave', got {missing!r}")
+        self.store, self.root, self.missing = str(store), root, missing
+        self.model, self.bank = model, bank
+        self._checked = False
+
+    def transform(self, results: dict) -> dict:
+        """Attach the embedding; see the class."""
+        store = _open_store(self.store)
+        if not self._checked:
+            self._check_made_as_asked(store)
+            self._checked = True
+        if not results.get("img_path"):
+            if self.missing == "leave":
+                return results
+            raise KeyError(
+                "LoadDomainEmbedding finds an image by its img_path and the sample has none (an "
+                "image given as an array?). Use EncodeDomain, or missing='leave' with "
+                "DominoDataPreProcessor(domain_encoder=...)."
+            )
+        try:
+            row = store.find(results["img_path"], self.root)
+        except KeyError:
+            if self.missing == "leave":
+                return results
+            raise
+        return self._attach(results, store.image(row), store.text)
+
+    def _check_made_as_asked(self, store: EmbeddingStore) -> None:
+        made = store.provenance
+        if self.model is not None and made.get("model") != self.model:
+            raise ValueError(
+                f"the store {self.store} was made with the model {made.get('model')!r}, the config "
+                f"asks for {self.model!r}. Extract again with --model {self.model} and another "
+                "--out, or name the other model."
+            )
+        if self.bank is not None:
+            bank = load_prompt_bank(self.bank)
+            if made.get("bank_sha256") != bank.sha256:
+                raise ValueError(
+                    f"the store {self.store} was made with the prompt bank {made.get('bank')!r}, "
+                    f"the config asks for {bank.name!r}, whose domains or prompts differ. Extract "
+                    f"again with --bank {self.bank} and another --out, or name the other bank."
+                )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(store={self.store!r}, {self._describe()})"
+
+
+@TRANSFORMS.register_module()
+class EncodeDomain(_AttachDomain):
+    """Attach the domain embedding of an image by running CLIP on it.
+
+    Comes right after the image is loaded, since a crop or a changed colour is another image. Its
+    result equals a store's. The encoder is built in each worker process when first used; for
+    training, a store costs nothing a step and is the better choice.
+
+    Required keys: ``img`` (BGR uint8, as mmcv loads it); ``domain`` for the oracle. Added keys: see
+    :class:`LoadDomainEmbedding`.
+
+    Args:
+        encoder: Arguments of ``DomainEncoder``; ``type`` may name another registered encoder.
+        source: See :class:`LoadDomainEmbedding`, as for the arguments below.
+        space: As above.
+        temperature: As above.
+        assign: As above.
+        prototypes: As above.
+        noise: As above.
+        mix: As above.
+        drop: As above.
+        color_type: ``'bgr'`` or ``'rgb'``: the order of the loaded image's channels.
+
+    Raises:
+        ValueError: If the image was changed before, or is not uint8 with three channels.
+    """
+
+    def __init__(
+        self,
+        encoder: Mapping | None = None,
+        source: str = "soft",
+        space: str = "context",
+        temperature: float | None = None,
+        assign: str | None = None,
+        prototypes: str | Mapping[str, str] | None = None,
+        noise: float = 0.0,
+        mix: float = 0.0,
+        drop: float = 0.0,
+        color_type: str = "bgr",
+    ) -> None:
+        super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop)
+        if color_type not in ("bgr", "rgb"):
+            raise ValueError(f"color_type must be 'bgr' or 'rgb', got {color_type!r}")
+        self.color_type = color_type
+        self._config = json.dumps({"type": "DomainEncoder", **(encoder or {})}, default=str)
+
+    def transform(self, results: dict) -> dict:
+        """Attach the embedding; see the class."""
+        self._check_untouched(results)
+        encoder = _build_encoder(self._config)
+        image = results["img"]
+        if self.color_type == "bgr":
+            image = image[:, :, ::-1]
+        embedding = encoder.encode_pixels(encoder.prepare(image)[None])[0].cpu()
+        return self._attach(results, embedding, encoder.text)
+
+    def _check_untouched(self, results: dict) -> None:
+        image, original = results["img"], results.get("ori_shape")
+        reasons = [key for key in _CHANGED_BY if results.get(key)]
+        if original is not None and tuple(image.shape[:2]) != tuple(original[:2]):
+            reasons.append(f"its size is {image.shape[:2]}, loaded as {tuple(original[:2])}")
+        if image.dtype != np.uint8:
+            reasons.append(f"its type is {image.dtype}, not uint8")
+        if image.ndim != 3 or image.shape[2] != 3:
+            reasons.append(f"its shape is {image.shape}, not (H, W, 3)")
+        if reasons:
+            name = Path(results.get("img_path") or "an image")
+            raise ValueError(
+                f"EncodeDomain must see the image as it was loaded, but {name} was changed: "
+                f"{'; '.join(reasons)}. Put EncodeDomain right after LoadImageFromFile."
+            )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(encoder={self._config}, {self._describe()})"

@@ -1,0 +1,418 @@
+"""CLIP as the extractor of domain embeddings. The only module that imports open_clip to run it.
+
+Shapes: ``B`` images, ``P`` prompts, ``K`` domains, ``E`` width of the joint space, ``D`` width of
+the text tower (the context space), ``H W`` an image's size, ``S`` the encoder's input size.
+"""
+
+import difflib
+import hashlib
+import json
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from huggingface_hub import constants as hub
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..utils.io import atomic_write
+from .preprocessing import preprocess_tensor
+from .prompts import PromptBank, load_prompt_bank
+from .sources import DomainText, EmbeddingSource
+
+__all__ = ["DomainEncoder", "MissingWeightsError"]
+
+#: ``pretrained`` of a model that is to have random weights.
+RANDOM = "random"
+_PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+_LOCAL = "local-dir:"
+_HUB = "hf-hub:"
+
+
+class MissingWeightsError(FileNotFoundError):
+    """Weights are neither here nor may be fetched; the message says how to get them."""
+
+
+class DomainEncoder(nn.Module):
+    """Image -> domain scores and joint image embedding, by CLIP and a prompt bank.
+
+    The module is frozen: in evaluation mode and without gradients, always.
+
+    Args:
+        model: An open_clip model name (``open_clip.list_models()``), ``hf-hub:ORG/REPO``, a folder
+            in open_clip's format (``open_clip_config.json`` and ``open_clip_model.safetensors``;
+            the prefix ``local-dir:`` may be given), or the path of a config JSON file. The
+            default is the text tower of Stable Diffusion 1.x.
+        pretrained: For a name, one of its open_clip tags or the path of a checkpoint; for a JSON
+            file, the path of a checkpoint. Folders and ``hf-hub:`` bring their own. ``'random'``,
+            with any of them, asks for random weights.
+        bank: A prompt bank: name, path or :class:`~mmseg_domino.domain.prompts.PromptBank`.
+        precision: Of the image tower's arithmetic: ``'fp32'``, ``'bf16'`` or ``'fp16'``. Text is
+            always embedded in float32.
+        seed: Of random weights.
+        cache_dir: Where open_clip keeps what it fetches; ``None`` for its default.
+        text_cache: A safetensors file that keeps the text embeddings between runs; made again when
+            weights or bank differ from what it was made with.
+
+    Raises:
+        MissingWeightsError: If the weights are missing and cannot be fetched. With
+            ``HF_HUB_OFFLINE=1`` nothing is fetched. The message has the command that fetches them.
+        ValueError: If the model, tag, bank or precision is unknown; the message lists those known.
+    """
+
+    def __init__(
+        self,
+        model: str = "ViT-L-14",
+        pretrained: str = "openai",
+        bank: str | Path | PromptBank = "acdc",
+        precision: str = "fp32",
+        seed: int = 0,
+        cache_dir: str | None = None,
+        text_cache: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        if precision not in _PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision}")
+        self.bank = load_prompt_bank(bank)
+        self.model_name, self.precision = str(model), precision
+        own = pretrained != RANDOM and _brings_weights(self.model_name)
+        #: The tag or checkpoint of the weights, ``'random'``, or None where the model brings them.
+        self.pretrained: str | None = None if own else str(pretrained)
+        self.text_cache = None if text_cache is None else Path(text_cache)
+        self.clip, self.tokenizer = _load_clip(str(model), pretrained, seed, cache_dir)
+        #: open_clip's description of the image preprocessing: size, mean, std, interpolation, ...
+        self.preprocessing: dict = open_clip.get_model_preprocess_cfg(self.clip)
+        self._transform = image_transform_v2(PreprocessCfg(**self.preprocessing), is_train=False)
+        self._text: DomainText | None = None
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "DomainEncoder":
+        """Stay in evaluation mode, also inside a model that is trained."""
+        return super().train(False)
+
+    @property
+    def text(self) -> DomainText:
+        """Text embeddings of the bank on the CPU, computed on first use."""
+        if self._text is None:
+            self._text = self._read_text_cache() or self._embed_bank()
+            if self.text_cache is not None and not self.text_cache.is_file():
+                self._write_text_cache(self._text)
+        return self._text
+
+    @torch.no_grad()
+    def encode_text(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Embed prompts in both spaces.
+
+        Args:
+            prompts: ``P`` sentences.
+
+        Returns:
+            joint ``(P, E)`` of norm 1, and context ``(P, D)``: the last hidden state at the
+            end-of-text token after the final norm, which transformers calls ``pooler_output``.
+        """
+        tower = self.clip.text if hasattr(self.clip, "text") else self.clip
+        name = next((n for n in ("text_projection", "proj") if hasattr(tower, n)), None)
+        if name is None:
+            raise ValueError(
+                f"the text tower {type(tower).__name__} of {self.model_name} has no projection "
+                "that is known here, so its context space is not defined"
+            )
+        tokens = self.tokenizer(list(prompts)).to(self.device)
+        with self._full_precision():
+            joint = self.clip.encode_text(tokens, normalize=True).float()
+            with _without_projection(tower, name):
+                context = self.clip.encode_text(tokens).float()
+        return joint, context
+
+    def prepare(self, image: np.ndarray) -> Tensor:
+        """Preprocess one decoded image exactly as open_clip does.
+
+        Args:
+            image: RGB ``(H, W, 3)`` uint8.
+
+        Returns:
+            ``(3, S, S)`` float32 on the CPU.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"expected an RGB image (H, W, 3) of type uint8, got {image.shape} {image.dtype}"
+            )
+        return self._transform(Image.fromarray(np.ascontiguousarray(image)))
+
+    @property
+    def transform(self):
+        """:meth:`prepare` as a picklable callable on a Pillow image, for worker processes."""
+        return self._transform
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Embed preprocessed images ``(B, 3, S, S)``: ``(B, E)`` float32 of norm 1."""
+        dtype = _PRECISIONS[self.precision]
+        kind = self.device.type
+        pixels = pixels.to(self.device, torch.float32)
+        # The caller's autocast must not decide the precision: scores would depend on the run.
+        with torch.autocast(kind, dtype=dtype, enabled=dtype is not None):
+            features = self.clip.encode_image(pixels)
+        return F.normalize(features.float(), dim=-1)
+
+    def encode_raw(self, images: Sequence[Tensor]) -> Tensor:
+        """Embed images that are tensors already, preprocessing them on the encoder's device.
+
+        Args:
+            images: ``B`` RGB tensors ``(3, H, W)`` with values 0 to 255; sizes may differ.
+
+        Returns:
+            ``(B, E)`` float32 of norm 1.
+        """
+        prepared = [preprocess_tensor(i.to(self.device), self.preprocessing) for i in images]
+        return self.encode_pixels(torch.stack(prepared))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores ``(B, K)`` and joint image embeddings ``(B, E)`` of preprocessed images."""
+        image = self.encode_pixels(pixels)
+        return EmbeddingSource("soft", "joint")(image, self.text)[1], image
+
+    @property
+    def device(self) -> torch.device:
+        return self.clip.logit_scale.device
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Hash of all weights by name, shape and float32 value, whatever file they came from."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.clip.state_dict().items()):
+            digest.update(f"{name}{tuple(value.shape)}".encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def provenance(self) -> dict:
+        """What embeddings made by this encoder depend on, as plain JSON values."""
+        return {
+            "model": self.model_name,
+            "pretrained": self.pretrained,
+            "weights_sha256": self.weights_sha256,
+            "bank": self.bank.name,
+            "bank_sha256": self.bank.sha256,
+            "templates": list(self.bank.templates),
+            "prompts": {domain.key: list(domain.prompts) for domain in self.bank.domains},
+            "preprocessing": json.loads(json.dumps(self.preprocessing)),
+            "precision": self.precision,
+        }
+
+    def _embed_bank(self) -> DomainText:
+        joint, context = [], []
+        for domain in self.bank.domains:
+            domain_joint, domain_context = self.encode_text(domain.prompts)
+            joint.append(F.normalize(domain_joint.mean(dim=0), dim=-1))
+            context.append(domain_context.mean(dim=0))
+        return DomainText(
+            self.bank.keys,
+            torch.stack(joint).cpu(),
+            torch.stack(context).cpu(),
+            float(self.clip.logit_scale.detach().exp()),
+        )
+
+    def _cache_tag(self) -> str:
+        keys = ("weights_sha256", "bank_sha256")
+        return json.dumps({key: self.provenance()[key] for key in keys}, sort_keys=True)
+
+    def _read_text_cache(self) -> DomainText | None:
+        if self.text_cache is None or not self.text_cache.is_file():
+            return None
+        with safe_open(self.text_cache, "pt") as file:
+            if (file.metadata() or {}).get("mmseg_domino") != self._cache_tag():
+                file = None
+            else:
+                joint, context, scale = map(file.get_tensor, ("joint", "context", "logit_scale"))
+        if file is None:
+            self.text_cache.unlink()
+            return None
+        return DomainText(self.bank.keys, joint, context, float(scale))
+
+    def _write_text_cache(self, text: DomainText) -> None:
+        tensors = {
+            "joint": text.joint,
+            "context": text.context,
+            "logit_scale": torch.tensor(text.logit_scale, dtype=torch.float64),
+        }
+        with atomic_write(self.text_cache) as temporary:
+            save_file(tensors, temporary, metadata={"mmseg_domino": self._cache_tag()})
+
+    @contextmanager
+    def _full_precision(self) -> Iterator[None]:
+        with torch.autocast(self.device.type, enabled=False):
+            yield
+
+
+@contextmanager
+def _without_projection(tower: nn.Module, name: str) -> Iterator[None]:
+    """Make open_clip's own pooling return the state before its projection."""
+    projection = getattr(tower, name)
+    setattr(tower, name, nn.Identity() if name == "proj" else None)
+    try:
+        yield
+    finally:
+        delattr(tower, name)
+        setattr(tower, name, projection)
+
+
+def _is_folder(model: str) -> bool:
+    return model.startswith((_LOCAL, ".", "/", "~")) or Path(model).is_dir()
+
+
+def _brings_weights(model: str) -> bool:
+    return not model.endswith(".json") and (_is_folder(model) or model.startswith(_HUB))
+
+
+def _load_clip(model: str, pretrained: str, seed: int, cache_dir: str | None):
+    """Build an open_clip model with its weights, and its tokenizer."""
+    if model.endswith(".json"):
+        return _load_from_json(Path(model), pretrained, seed)
+    if _brings_weights(model):
+        _check_no_tag(model, pretrained)
+    if _is_folder(model):
+        return _load_from_folder(Path(model.removeprefix(_LOCAL)).expanduser(), pretrained, seed)
+    if model.startswith(_HUB):
+        with _fetching(model, None, cache_dir):
+            return _create(model, None, pretrained == RANDOM, seed, cache_dir)
+    names = open_clip.list_models()
+    if model.replace("/", "-") not in names:
+        near = difflib.get_close_matches(model, names, n=5, cutoff=0.4)
+        raise ValueError(
+            f"unknown open_clip model {model!r}; near it are: {', '.join(near) or 'none'} (all: "
+            "open_clip.list_models()). A local model is given as its folder or config JSON file."
+        )
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained != RANDOM and pretrained not in tags and not Path(pretrained).is_file():
+        if Path(pretrained).suffix:
+            raise MissingWeightsError(f"there is no checkpoint {pretrained} for {model}")
+        raise ValueError(
+            f"{model} has no weights {pretrained!r}; open_clip knows: {', '.join(tags)}. "
+            "A checkpoint file of your own is given by its path; random weights by 'random'."
+        )
+    if pretrained not in tags:
+        return _create(model, pretrained, pretrained == RANDOM, seed)
+    tag = open_clip.get_pretrained_cfg(model, pretrained)
+    _check_url_offline(model, pretrained, tag, cache_dir)
+    # open_clip only warns when a tag was trained with another activation than the model's.
+    quick_gelu = bool(tag.get("quick_gelu"))
+    with _fetching(model, pretrained, cache_dir):
+        return _create(model, pretrained, False, seed, cache_dir, quick_gelu)
+
+
+def _load_from_json(path: Path, pretrained: str, seed: int):
+    if not path.is_file():
+        raise MissingWeightsError(f"there is no open_clip config file {path}")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config = config if "model_cfg" in config else {"model_cfg": config, "preprocess_cfg": {}}
+    if pretrained != RANDOM and not Path(pretrained).is_file():
+        raise MissingWeightsError(
+            f"the model config {path} needs `pretrained` to be the path of a checkpoint "
+            f"(safetensors or pt) or 'random', got {pretrained!r}, which is no file"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "open_clip_config.json").write_text(json.dumps(config))
+        clip, tokenizer = _create(f"{_LOCAL}{folder}", None, True, seed)
+    if pretrained != RANDOM:
+        open_clip.load_checkpoint(clip, pretrained)
+    return clip, tokenizer
+
+
+def _load_from_folder(folder: Path, pretrained: str, seed: int):
+    random = pretrained == RANDOM
+    has_config = (folder / "open_clip_config.json").is_file()
+    has_weights = any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.glob("*"))
+    if not has_config or not (has_weights or random):
+        there = shlex.quote(str(folder))
+        raise MissingWeightsError(
+            f"{folder} holds no open_clip model{' weights' if has_config else ''}: expected "
+            "open_clip_config.json and open_clip_model.safetensors. A published one is fetched "
+            "once, with network access:\n"
+            "    HF_HUB_OFFLINE=0 hf download ORG/REPO --include 'open_clip*' "
+            f"--local-dir {there}\n"
+            "and then used offline (HF_HUB_OFFLINE=1). Random weights, for trials only, are asked "
+            "for with pretrained='random'."
+        )
+    return _create(f"{_LOCAL}{folder}", None, random, seed)
+
+
+def _check_no_tag(model: str, pretrained: str) -> None:
+    # "openai" is the constructor's default, so it says nothing here.
+    if pretrained not in (RANDOM, "openai", None):
+        raise ValueError(
+            f"{model} brings its own weights; pretrained={pretrained!r} would be ignored. Leave it "
+            "out, or ask for 'random' weights."
+        )
+
+
+def _check_url_offline(model: str, pretrained: str, tag: dict, cache_dir: str | None) -> None:
+    """Weights at a plain URL know nothing of the offline variable; honour it for them."""
+    if not hub.HF_HUB_OFFLINE or tag.get("hf_hub") or "url" not in tag:
+        return
+    folder = Path(cache_dir or "~/.cache/clip").expanduser()
+    if not (folder / Path(tag["url"]).name).is_file():
+        raise MissingWeightsError(_how_to_fetch(model, pretrained, cache_dir))
+
+
+def _create(
+    model: str,
+    pretrained: str | None,
+    random: bool,
+    seed: int,
+    cache_dir: str | None = None,
+    quick_gelu: bool = False,
+):
+    with torch.random.fork_rng(devices=[], enabled=random):
+        if random:
+            torch.manual_seed(seed)
+        clip = open_clip.create_model(
+            model,
+            None if random else pretrained,
+            load_weights=not random,
+            require_pretrained=not random,
+            pretrained_text=not random,
+            force_quick_gelu=quick_gelu,
+            cache_dir=cache_dir,
+        )
+    return clip, open_clip.get_tokenizer(model, cache_dir=cache_dir)
+
+
+@contextmanager
+def _fetching(model: str, pretrained: str | None, cache_dir: str | None) -> Iterator[None]:
+    """Explain the many errors that an absent file or network becomes on its way up."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise MissingWeightsError(_how_to_fetch(model, pretrained, cache_dir)) from error
+
+
+def _how_to_fetch(model: str, pretrained: str | None, cache_dir: str | None) -> str:
+    arguments = [repr(model)]
+    if pretrained:
+        arguments.append(f"pretrained={pretrained!r}")
+    if cache_dir:
+        arguments.append(f"cache_dir={cache_dir!r}")
+    code = f"import open_clip; open_clip.create_model_and_transforms({', '.join(arguments)})"
+    offline = (
+        "HF_HUB_OFFLINE is set, so nothing was fetched; unset it for the command."
+        if hub.HF_HUB_OFFLINE
+        else "They could not be fetched now (see the error above)."
+    )
+    return (
+        f"the weights of {model}{f' ({pretrained})' if pretrained else ''} are not on this "
+        f"machine. {offline} Fetch them once, with network access:\n"
+        f"    HF_HUB_OFFLINE=0 python -c {shlex.quote(code)}\n"
+        "and then work offline with HF_HUB_OFFLINE=1. Random weights, for trials only, are asked "
+        "for with pretrained='random'."
+    )

@@ -1,0 +1,291 @@
+"""The embedding store: image and text embeddings of a data set in one safetensors file.
+
+Tensors: ``image`` ``(M, E)`` float32 of norm 1, ``text_joint`` ``(K, E)``, ``text_context``
+``(K, D)``, ``logit_scale`` ``()``. The file's metadata entry ``mmseg_domino`` is JSON: ``format``,
+``keys`` (the ``M`` image paths relative to the data root, POSIX, sorted), ``domains`` (the ``K``
+domain keys) and ``provenance`` (what the values depend on). Every kind of embedding is derived from
+these when loaded, so one store serves all sources and both spaces.
+
+Shapes: ``M`` images, ``K`` domains, ``E`` width of the joint space, ``D`` of the context space.
+"""
+
+import itertools
+import json
+import os
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath, PurePosixPath
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..utils.io import atomic_write
+from .sources import DomainText, prototype_table
+
+__all__ = ["FORMAT", "EmbeddingStore", "check_same_maker", "load_prototypes", "write_store"]
+
+FORMAT = "mmseg_domino.embeddings/1"
+
+#: What must agree before embeddings may be put, or used, together.
+_MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision")
+
+
+def write_store(
+    path: str | os.PathLike,
+    keys: Sequence[str],
+    image: Tensor,
+    text: DomainText,
+    provenance: Mapping,
+) -> None:
+    """Write a store in one step: readers see the old file or the whole new one.
+
+    Equal arguments give equal bytes, in whatever order the images come.
+
+    Args:
+        path: The file, with suffix ``.safetensors``.
+        keys: ``M`` image paths relative to the data root, POSIX, each once.
+        image: ``(M, E)`` of norm 1.
+        text: The text side of the bank.
+        provenance: JSON values; see ``DomainEncoder.provenance``.
+
+    Raises:
+        ValueError: If keys repeat, the numbers of keys and rows differ, or values are not finite.
+    """
+    if len(keys) != len(image):
+        raise ValueError(f"{len(keys)} image paths but {len(image)} embeddings")
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    ordered = [keys[i] for i in order]
+    twice = [a for a, b in itertools.pairwise(ordered) if a == b]
+    if twice:
+        raise ValueError(f"{len(twice)} image paths come more than once, the first: {twice[0]}")
+    finite = image.isfinite().all(dim=1)
+    if not finite.all():
+        bad = [keys[i] for i in (~finite).nonzero().flatten().tolist()]
+        raise ValueError(
+            f"the embeddings of {len(bad)} images hold NaN or infinite values: "
+            f"{', '.join(bad[:5])}. Use precision 'fp32' or 'bf16'."
+        )
+    header = {
+        "format": FORMAT,
+        "keys": ordered,
+        "domains": list(text.keys),
+        "provenance": dict(provenance),
+    }
+    tensors = {
+        "image": image[order].float().contiguous(),
+        "text_joint": text.joint.contiguous(),
+        "text_context": text.context.contiguous(),
+        "logit_scale": torch.tensor(text.logit_scale, dtype=torch.float32),
+    }
+    with atomic_write(path) as temporary:
+        metadata = {"mmseg_domino": json.dumps(header, sort_keys=True)}
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def check_same_maker(made: Mapping, wanted: Mapping, where: str, remedy: str) -> None:
+    """Raise if two provenances differ in the model, its arithmetic or the prompt bank.
+
+    Args:
+        made: The provenance of a store, or of part of one.
+        wanted: What it should be.
+        where: What ``made`` belongs to, for the message.
+        remedy: What to do about a difference, for the message.
+
+    Raises:
+        ValueError: Naming each difference.
+    """
+    differing = [name for name in _MAKER if made.get(name) != wanted.get(name)]
+    if not differing:
+        return
+    said = []
+    if {"weights_sha256", "preprocessing", "precision"} & set(differing):
+        said.append(f"the model {_model(made)} instead of {_model(wanted)}")
+    if "bank_sha256" in differing:
+        banks = [
+            f"{p.get('bank')!r} (sha256 {p.get('bank_sha256', '')[:8]})" for p in (made, wanted)
+        ]
+        said.append(f"the prompt bank {banks[0]} instead of {banks[1]}")
+    raise ValueError(f"{where} was made with {' and '.join(said)}. {remedy}")
+
+
+def _model(provenance: Mapping) -> str:
+    name = provenance.get("model")
+    if provenance.get("pretrained"):
+        name = f"{name}/{provenance['pretrained']}"
+    weights = (provenance.get("weights_sha256") or "")[:8]
+    return f"{name} (weights {weights}, {provenance.get('precision')})"
+
+
+class EmbeddingStore:
+    """A store opened for reading; rows are read from the file as they are asked for.
+
+    Use :meth:`open`. The text embeddings and the keys are in memory, the images are not, so that
+    many worker processes can hold one.
+    """
+
+    def __init__(self, path: Path, header: Mapping, text: DomainText, file: object) -> None:
+        self.path = path
+        self.keys: tuple[str, ...] = tuple(header["keys"])
+        self.provenance: dict = header["provenance"]
+        self.text = text
+        self._file = file
+        self._rows = {key: row for row, key in enumerate(self.keys)}
+        self._by_name: dict[str, list[str]] | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "EmbeddingStore":
+        """Open a store.
+
+        Raises:
+            FileNotFoundError: If there is no such file; the message says how to make it.
+            ValueError: If the file is not an embedding store, or is damaged.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no embedding store {path}. Make it with\n"
+                f"    python tools/extract_domain_embeddings.py CONFIG_OR_FOLDER --bank acdc "
+                f"--out {shlex.quote(str(path))}"
+            )
+        try:
+            file = safe_open(path, "pt")
+            header = json.loads((file.metadata() or {})["mmseg_domino"])
+            if header["format"] != FORMAT:
+                raise ValueError(f"its format is {header['format']!r}")
+            text = DomainText(
+                tuple(header["domains"]),
+                file.get_tensor("text_joint"),
+                file.get_tensor("text_context"),
+                float(file.get_tensor("logit_scale")),
+            )
+            rows = file.get_slice("image").get_shape()[0]
+            if rows != len(header["keys"]):
+                raise ValueError(f"it has {len(header['keys'])} image paths but {rows} embeddings")
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} is not a store of format {FORMAT}: {error}") from error
+        return cls(path, header, text, file)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def find(self, image_path: str | os.PathLike, root: str | os.PathLike | None = None) -> int:
+        """The row of an image.
+
+        The longest key that ends the path, in whole components, is its key: so a data set may be
+        moved, and ``data/cityscapes/leftImg8bit/val/a.png`` finds ``leftImg8bit/val/a.png``. A path
+        that is shorter than its key must end exactly one key.
+
+        Args:
+            image_path: The path as the data set gives it.
+            root: The data root; the path relative to it must then be a key.
+
+        Raises:
+            KeyError: If the store lacks the image; the message names what is missing around it and
+                the command that adds it.
+            ValueError: If several keys fit.
+        """
+        if root is not None:
+            key = PurePath(os.path.relpath(image_path, root)).as_posix()
+            if key in self._rows:
+                return self._rows[key]
+            raise KeyError(self._lacks(image_path, root))
+        parts = PurePosixPath(PurePath(image_path).as_posix()).parts
+        for first in range(len(parts)):
+            row = self._rows.get("/".join(parts[first:]))
+            if row is not None:
+                return row
+        longer = self._longer_keys(parts)
+        if len(longer) > 1:
+            raise ValueError(
+                f"{image_path} fits {len(longer)} images of the store {self.path}: "
+                f"{', '.join(longer[:3])}. Give a longer path, or `root`."
+            )
+        if longer:
+            return self._rows[longer[0]]
+        raise KeyError(self._lacks(image_path, root))
+
+    def _longer_keys(self, parts: Sequence[str]) -> list[str]:
+        if self._by_name is None:
+            self._by_name = defaultdict(list)
+            for key in self.keys:
+                self._by_name[key.rpartition("/")[2]].append(key)
+        ending = "/" + "/".join(parts)
+        return [key for key in self._by_name.get(parts[-1], ()) if key.endswith(ending)]
+
+    def missing(
+        self, image_paths: Iterable[str | os.PathLike], root: str | os.PathLike | None = None
+    ) -> list[str]:
+        """Those of the images that the store lacks, in order."""
+        lacking = []
+        for image_path in image_paths:
+            try:
+                self.find(image_path, root)
+            except KeyError:
+                lacking.append(str(image_path))
+        return lacking
+
+    def image(self, row: int) -> Tensor:
+        """The joint image embedding ``(E,)`` of a row.
+
+        Raises:
+            ValueError: If it holds NaN or infinite values.
+        """
+        embedding = self._file.get_slice("image")[row : row + 1][0]
+        if not embedding.isfinite().all():
+            raise ValueError(
+                f"the embedding of {self.keys[row]} in {self.path} holds NaN or infinite values; "
+                "delete the store and extract again"
+            )
+        return embedding
+
+    def images(self) -> Tensor:
+        """All joint image embeddings ``(M, E)``, in the order of ``keys``."""
+        return self._file.get_tensor("image")
+
+    def command_to_add(self, images: str | os.PathLike) -> str:
+        """The command line that adds a folder's or config's images to this store."""
+        made = self.provenance
+        words = ["python", "tools/extract_domain_embeddings.py", str(images)]
+        words += ["--bank", str(made.get("bank")), "--model", str(made.get("model"))]
+        if made.get("pretrained"):
+            words += ["--pretrained", made["pretrained"]]
+        return shlex.join([*words, "--out", str(self.path)])
+
+    def _lacks(self, image_path: str | os.PathLike, root: str | os.PathLike | None) -> str:
+        """Say what is missing in the image's whole folder, so that one run adds all of it."""
+        image_path = Path(image_path)
+        lacking = [str(image_path)]
+        if image_path.is_file():
+            suffix = image_path.suffix
+            beside = sorted(image_path.parent.glob(f"*{suffix}"))
+            if root is None:
+                known = {key.rpartition("/")[2] for key in self.keys}
+                lacking = [str(p) for p in beside if p.name not in known] or lacking
+            else:
+                relative = ((p, PurePath(os.path.relpath(p, root)).as_posix()) for p in beside)
+                lacking = [str(p) for p, key in relative if key not in self._rows] or lacking
+        return (
+            f"the store {self.path} ({len(self)} images, such as {', '.join(self.keys[:2])}) lacks "
+            f"{len(lacking)} of the images in {image_path.parent}: {', '.join(lacking[:3])}"
+            f"{', ...' if len(lacking) > 3 else ''}. Add them (their path from the data root on, "
+            "as above, must stay the same) with\n"
+            f"    {self.command_to_add(root or 'CONFIG_OR_DATA_ROOT')}"
+        )
+
+
+def load_prototypes(stores: str | Mapping[str, str] | None) -> Tensor | None:
+    """The prototypes of one store of examples, or of several, one each.
+
+    Args:
+        stores: A path, or a name and a path for each prototype; ``None`` for none.
+
+    Returns:
+        ``(P, E)`` of norm 1, or ``None``.
+    """
+    if not stores:
+        return None
+    paths = [stores] if isinstance(stores, str | os.PathLike) else list(stores.values())
+    return prototype_table([EmbeddingStore.open(path).images() for path in paths])
