@@ -1,0 +1,301 @@
+"""Example images of a test: which to show, how they are stored, how they are drawn.
+
+Shapes: ``H W`` spatial, ``M`` images, ``N`` classes. Labels and predictions hold class indices,
+255 where there is no truth.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from ..utils.io import atomic_write
+from .colours import ERROR, SEQUENTIAL
+from .results import PerImage, ResultsError
+
+__all__ = [
+    "EXAMPLES_FORMAT",
+    "KINDS",
+    "Example",
+    "ExampleArrays",
+    "Selection",
+    "load_examples",
+    "render",
+    "render_pixels",
+    "select_examples",
+    "write_example",
+    "write_index",
+]
+
+EXAMPLES_FORMAT = "mmseg_domino.examples/1"
+INDEX_FILE = "examples.json"
+KINDS = ("best", "median", "worst")
+IGNORED = 255
+
+
+@dataclass(frozen=True)
+class Selection:
+    """An image to show.
+
+    Attributes:
+        index: Its row in the counts by image.
+        group: Its ``dataset/domain``.
+        image: Its path.
+        kind: ``'best'``, ``'median'`` or ``'worst'``.
+        rank: From 1, the best image of its group, to ``count``.
+        count: Images of the group that have an mIoU.
+        miou: Percent.
+    """
+
+    index: int
+    group: str
+    image: str
+    kind: str
+    rank: int
+    count: int
+    miou: float
+
+
+def select_examples(per_image: PerImage, number: int = 1) -> list[Selection]:
+    """The best, median and worst images of each group by their own mIoU.
+
+    Exact, and the same in every process: ties are broken by path. No image is chosen twice; a
+    group with fewer than ``3 * number`` images gives what it has. Images without a labelled pixel
+    have no mIoU and are left out.
+
+    Args:
+        per_image: The counts of a test.
+        number: How many of each kind.
+
+    Raises:
+        ValueError: If ``number`` is less than 1.
+    """
+    if number < 1:
+        raise ValueError(f"number must be at least 1, got {number}")
+    miou, groups = per_image.miou, np.array(per_image.groups)
+    chosen = []
+    for group in dict.fromkeys(per_image.groups):
+        members = [int(i) for i in (groups == group).nonzero()[0] if not np.isnan(miou[i])]
+        members.sort(key=lambda i: (-miou[i], per_image.images[i]))
+        count, middle = len(members), (len(members) - 1) // 2
+        # Outwards from the middle: the medians nearest to it come first.
+        central = sorted(range(count), key=lambda r: (abs(r - middle), r))
+        ranks: dict[int, str] = {}
+        orders = {"best": list(range(count)), "worst": list(range(count))[::-1], "median": central}
+        for kind, order in orders.items():
+            free = [rank for rank in order if rank not in ranks]
+            ranks.update((rank, kind) for rank in free[:number])
+        for rank in sorted(ranks):
+            i = members[rank]
+            chosen.append(
+                Selection(
+                    i, group, per_image.images[i], ranks[rank], rank + 1, count, float(miou[i])
+                )
+            )
+    return chosen
+
+
+@dataclass(frozen=True)
+class ExampleArrays:
+    """What is shown of an image, all of one size.
+
+    Attributes:
+        image: ``(H, W, 3)`` uint8 RGB.
+        prediction: ``(H, W)`` uint8.
+        truth: ``(H, W)`` uint8, or ``None`` if there are no labels.
+        confidence: ``(H, W)`` uint8, 0 to 255 for ratios 0 to 1, or ``None``.
+    """
+
+    image: np.ndarray
+    prediction: np.ndarray
+    truth: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+
+    def reduced(self, long_side: int) -> "ExampleArrays":
+        """No side longer than ``long_side``; labels by nearest neighbour."""
+        height, width = self.prediction.shape
+        scale = min(1.0, long_side / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+
+        def resize(array: np.ndarray | None, how: Image.Resampling) -> np.ndarray | None:
+            if array is None or (array.shape[1], array.shape[0]) == size:
+                return array
+            return np.asarray(Image.fromarray(array).resize(size, how))
+
+        return ExampleArrays(
+            image=resize(self.image, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC),
+            prediction=resize(self.prediction, Image.Resampling.NEAREST),
+            truth=resize(self.truth, Image.Resampling.NEAREST),
+            confidence=resize(self.confidence, Image.Resampling.BOX),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Example:
+    """A stored example.
+
+    Attributes:
+        files: File names by part (``image``, ``truth``, ``prediction``, ``confidence``).
+        folder: The folder they lie in.
+    """
+
+    group: str
+    image: str
+    kind: str
+    rank: int
+    count: int
+    miou: float
+    files: Mapping[str, str]
+    folder: Path
+
+    def arrays(self) -> ExampleArrays:
+        """Read the files.
+
+        Raises:
+            ResultsError: If one is missing or damaged; names it.
+        """
+        parts = {}
+        for part, name in self.files.items():
+            try:
+                with Image.open(self.folder / name) as image:
+                    parts[part] = np.asarray(image)
+            except OSError as error:
+                raise ResultsError(
+                    f"{self.folder / name}: cannot be read ({error}); test again with --report"
+                ) from error
+        return ExampleArrays(**parts)
+
+
+def write_example(folder: Path, selection: Selection, arrays: ExampleArrays) -> Example:
+    """Store the arrays as PNG files, each written whole or not at all.
+
+    Args:
+        folder: Where to; created if need be.
+        selection: What the arrays show.
+        arrays: Already of the size to keep.
+    """
+    dataset, domain = selection.group.split("/", 1)
+    stem = f"{dataset}_{domain.replace('/', '-')}_{selection.rank:05}"
+    files = {}
+    for part in ("image", "truth", "prediction", "confidence"):
+        array = getattr(arrays, part)
+        if array is None:
+            continue
+        files[part] = f"{stem}_{part}.png"
+        with atomic_write(folder / files[part]) as temporary:
+            Image.fromarray(array).save(temporary, optimize=True)
+    values = {key: value for key, value in asdict(selection).items() if key != "index"}
+    return Example(**values, files=files, folder=folder)
+
+
+def write_index(folder: Path, classes: Sequence[str], examples: Sequence[Example]) -> None:
+    """Write ``examples.json``, the list of what lies in ``folder``."""
+    entries = [
+        {key: value for key, value in vars(example).items() if key != "folder"}
+        for example in examples
+    ]
+    data = {"format": EXAMPLES_FORMAT, "classes": list(classes), "examples": entries}
+    with atomic_write(folder / INDEX_FILE) as temporary:
+        temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def load_examples(folder: str | Path, classes: Sequence[str] | None = None) -> list[Example]:
+    """The examples of a folder, empty if it has none.
+
+    Raises:
+        ResultsError: If the index is damaged, of another format or of another class set.
+    """
+    folder = Path(folder)
+    file = folder / INDEX_FILE
+    if not file.is_file():
+        return []
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if data["format"] != EXAMPLES_FORMAT:
+            raise ResultsError(f"its format is {data['format']!r}, expected {EXAMPLES_FORMAT!r}")
+        if classes is not None and data["classes"] != list(classes):
+            raise ResultsError("it was written with another class set than results.json")
+        return [Example(**entry, folder=folder) for entry in data["examples"]]
+    except ResultsError as error:
+        raise ResultsError(f"{file}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{file}: damaged ({error!r}); test again with --report") from error
+
+
+def _data_uri(image: Image.Image, kind: str) -> str:
+    stream = io.BytesIO()
+    options = {"quality": 85} if kind == "jpeg" else {"optimize": True}
+    image.save(stream, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _indexed(labels: np.ndarray, colours: np.ndarray) -> str:
+    """A palette PNG: labels compress far better as indices than as colours."""
+    image = Image.fromarray(labels.astype(np.uint8))
+    image.putpalette(colours.tobytes())
+    return _data_uri(image, "png")
+
+
+def _class_colours(palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """``(256, 3)`` uint8; white where there is no class."""
+    colours = np.full((256, 3), 255, np.uint8)
+    colours[: len(palette)] = palette
+    return colours
+
+
+def _confidence_colours() -> np.ndarray:
+    return np.round(255 * matplotlib.colormaps[SEQUENTIAL](np.arange(256))[:, :3]).astype(np.uint8)
+
+
+def render(
+    arrays: ExampleArrays, palette: Sequence[tuple[int, int, int]], long_side: int = 640
+) -> dict[str, str]:
+    """The pictures of an example as ``data:`` URIs, by name, in the order in which to show them.
+
+    ``input``; ``truth`` and ``prediction`` in the class colours; ``error``: wrong pixels in
+    vermilion over the grey image, unlabelled ones white; ``confidence``: cividis, 0 to 1. Without
+    a truth, or without a confidence, the pictures that need it are left out.
+    """
+    arrays = arrays.reduced(long_side)
+    colours = _class_colours(palette)
+    pictures = {"input": _data_uri(Image.fromarray(arrays.image), "jpeg")}
+    if arrays.truth is not None:
+        pictures["truth"] = _indexed(arrays.truth, colours)
+    pictures["prediction"] = _indexed(arrays.prediction, colours)
+    if arrays.truth is not None:
+        pictures["error"] = _data_uri(Image.fromarray(error_map(arrays)), "jpeg")
+    if arrays.confidence is not None:
+        # 32 steps are as fine as the eye tells apart, and halve the file.
+        steps = (arrays.confidence // 8) * 8 + 4
+        pictures["confidence"] = _indexed(steps, _confidence_colours())
+    return pictures
+
+
+def render_pixels(
+    arrays: ExampleArrays, palette: Sequence[tuple[int, int, int]]
+) -> dict[str, np.ndarray]:
+    """The pictures of :func:`render` as arrays ``(H, W, 3)`` uint8."""
+    colours = _class_colours(palette)
+    pictures = {"input": arrays.image, "prediction": colours[arrays.prediction]}
+    if arrays.truth is not None:
+        pictures.update(truth=colours[arrays.truth], error=error_map(arrays))
+    if arrays.confidence is not None:
+        pictures["confidence"] = _confidence_colours()[arrays.confidence]
+    return pictures
+
+
+def error_map(arrays: ExampleArrays) -> np.ndarray:
+    """``(H, W, 3)`` uint8: grey image, wrong pixels vermilion, unlabelled ones white."""
+    grey = np.asarray(Image.fromarray(arrays.image).convert("L"), dtype=np.float32)
+    picture = np.repeat((grey * 0.6 + 60)[..., None], 3, axis=2)
+    wrong = (arrays.truth != arrays.prediction) & (arrays.truth != IGNORED)
+    picture[wrong] = 0.25 * picture[wrong] + 0.75 * 255 * np.array(to_rgb(ERROR))
+    picture[arrays.truth == IGNORED] = 255
+    return picture.round().clip(0, 255).astype(np.uint8)

@@ -1,0 +1,360 @@
+"""The figures of a report, as matplotlib figures.
+
+Each function takes results and returns a ``Figure``; nothing touches pyplot's global state.
+``narrow=True`` gives the drawing for a phone: the same content at a width at which its text stays
+readable on 390 pixels. Shapes: ``N`` classes, ``G`` groups, ``K`` domains of the prompt bank.
+"""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from .colours import DIVERGING, SEQUENTIAL, run_colour, text_on
+from .examples import Example, ExampleArrays, render_pixels
+from .results import Group, RunResults, check_same_classes
+
+__all__ = [
+    "class_heat_map",
+    "confusion_heat_map",
+    "difference_heat_map",
+    "domain_bars",
+    "domain_score_heat_map",
+    "example_grid",
+    "figure_bytes",
+    "figure_pixels",
+    "group_labels",
+]
+
+WIDE, NARROW = 9.6, 4.3
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so drawings agree between machines
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.8,
+    "svg.hashsalt": "mmseg_domino",  # else ids, and so files, differ between calls
+}
+TEXT = "#222222"
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def group_labels(groups: Sequence[Group], separator: str = "\n") -> list[str]:
+    """Short readable names of groups: the domain alone where it is unambiguous."""
+    domains = [group.domain for group in groups]
+    datasets = {group.dataset for group in groups}
+    labels = []
+    for group in groups:
+        name = group.domain.replace("_", " ")
+        ambiguous = domains.count(group.domain) > 1 or len(datasets) > 1
+        labels.append(f"{name}{separator}({group.dataset})" if ambiguous else name)
+    return labels
+
+
+def ordered_groups(runs: Sequence[RunResults]) -> list[Group]:
+    """Every group of any run once, the source first."""
+    groups: dict[str, Group] = {}
+    for run in runs:
+        for key, group in run.groups.items():
+            groups.setdefault(key, group)
+    sources = {run.source for run in runs}
+    return sorted(groups.values(), key=lambda group: group.key not in sources)
+
+
+def domain_bars(runs: Sequence[RunResults], narrow: bool = False) -> Figure:
+    """mIoU by domain as bars with 95 % intervals, runs beside one another.
+
+    The number behind a bar is the mIoU; what follows in brackets is the share of the source's.
+    A domain that a run was not tested on says so.
+
+    Args:
+        runs: At least one, of one class set.
+        narrow: Draw for a phone.
+    """
+    groups = ordered_groups(runs)
+    bar = 0.8 / len(runs)
+    height = 0.9 + len(groups) * max(0.42, 0.24 * len(runs)) + 0.2 * len(runs) * (len(runs) > 1)
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(NARROW if narrow else WIDE, height)
+        axes = figure.add_subplot()
+        for i, run in enumerate(runs):
+            offset = (i - (len(runs) - 1) / 2) * bar
+            _draw_run(axes, run, groups, offset, bar, i, len(runs) > 1)
+        axes.set_yticks(range(len(groups)), group_labels(groups, "\n" if narrow else " "))
+        axes.tick_params(axis="y", length=0, colors=TEXT)
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.set_xlim(0, 125 if narrow else 112)
+        axes.set_xticks(range(0, 101, 20))
+        axes.set_xlabel("mIoU, percent (whiskers: 95 % interval)")
+        axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        if len(runs) > 1:
+            figure.legend(loc="outside upper left", ncols=1 if narrow else 2, frameon=False)
+    return figure
+
+
+def _draw_run(
+    axes: Axes, run: RunResults, groups: Sequence[Group], offset: float, bar: float, index: int,
+    labelled: bool,
+) -> None:  # fmt: skip
+    colour, hatch = run_colour(index)
+    label = run.name if labelled else None
+    for row, shared in enumerate(groups):
+        group, y = run.groups.get(shared.key), row + offset
+        if group is None:
+            axes.text(0.8, y, "not tested", va="center", fontsize=8, style="italic", color=TEXT)
+            continue
+        axes.barh(
+            y, group.miou, bar * 0.9, color=colour, hatch=hatch, edgecolor="white", label=label
+        )
+        label, end = None, group.miou
+        if group.interval is not None:
+            low, high = group.interval
+            axes.plot([low, high], [y, y], color="black", linewidth=1.3, solid_capstyle="butt")
+            for x in (low, high):
+                axes.plot([x, x], [y - bar * 0.16, y + bar * 0.16], color="black", linewidth=1.3)
+            end = max(end, high)
+        relative = run.relative(group)
+        note = "" if relative is None else f"  ({relative:.0f} %)"
+        axes.text(end + 1.5, y, f"{group.miou:.1f}{note}", va="center", fontsize=8.5, color=TEXT)
+
+
+def _heat_map(
+    axes: Axes,
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    norm: Normalize,
+    cmap: str,
+    annotate: str | None = "{:.0f}",
+    least: float = -np.inf,
+    fontsize: float = 8,
+) -> ScalarMappable:
+    """Draw values with their numbers; NaN cells are hatched, not coloured."""
+    colours = matplotlib.colormaps[cmap]
+    axes.set_facecolor("white")
+    axes.add_patch(
+        Rectangle(
+            (-0.5, -0.5), len(columns), len(rows), hatch="////", fill=False, edgecolor="#cccccc",
+            linewidth=0, zorder=0,
+        )
+    )  # fmt: skip
+    image = axes.imshow(
+        np.ma.masked_invalid(values), norm=norm, cmap=colours, aspect="auto",
+        interpolation="nearest", zorder=1,
+    )  # fmt: skip
+    for i, j in np.ndindex(values.shape):
+        value = values[i, j]
+        if annotate is None or np.isnan(value) or abs(value) < least:
+            continue
+        colour = text_on(colours(norm(value)))
+        text = annotate.format(value)
+        # "-0" and "+0" are rounding, not a direction.
+        text = text.lstrip("+-") if not text.strip("+-0.") else text
+        axes.text(j, i, text, ha="center", va="center", fontsize=fontsize, color=colour)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, colors=TEXT)
+    longest = max((len(line) for name in columns for line in name.split("\n")), default=0)
+    if len(columns) > 8 or longest > 14:
+        axes.tick_params(axis="x", rotation=90)
+    axes.set_xticks(np.arange(0.5, len(columns) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.8)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def _classes_by_group(
+    values: np.ndarray,
+    classes: Sequence[str],
+    groups: Sequence[Group],
+    norm: Normalize,
+    cmap: str,
+    annotate: str,
+    unit: str,
+    narrow: bool,
+) -> Figure:
+    """A heat map of ``values (N + 1, G)``, whose first row is the mIoU."""
+    rows = ["mIoU", *classes]
+    labels = group_labels(groups)
+    swapped = len(groups) > len(rows)  # 75 corruptions of Cityscapes-C go downwards
+    if swapped:
+        values, rows, labels = values.T, [label.replace("\n", " ") for label in labels], rows
+    width = NARROW if narrow else min(WIDE, max(5.5, 1.6 + 1.1 * len(labels)))
+    crowded = len(labels) > (6 if narrow else 20)
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(width, 1.3 + 0.24 * len(rows))
+        axes = figure.add_subplot()
+        image = _heat_map(
+            axes, values, rows, labels, norm, cmap, annotate, fontsize=5.5 if crowded else 8
+        )
+        # Set the mean apart from the classes.
+        line = axes.axvline if swapped else axes.axhline
+        line(0.5, color="black", linewidth=1.2)
+        bar = figure.colorbar(image, ax=axes, location="bottom", aspect=40, pad=0.02, shrink=0.8)
+        bar.outline.set_visible(False)
+        bar.set_label(unit)
+    return figure
+
+
+def class_heat_map(run: RunResults, narrow: bool = False) -> Figure:
+    """IoU by class and domain, percent; a class that does not occur is hatched."""
+    groups = ordered_groups([run])
+    values = np.stack([np.array([g.miou, *g.iou]) for g in groups], axis=1)
+    return _classes_by_group(
+        values, run.classes, groups, Normalize(0, 100), SEQUENTIAL, "{:.0f}", "IoU, percent", narrow
+    )
+
+
+def difference_heat_map(first: RunResults, second: RunResults, narrow: bool = False) -> Figure:
+    """IoU of ``second`` minus IoU of ``first`` by class and domain, in points.
+
+    Domains that only one of them was tested on are left out.
+
+    Raises:
+        ResultsError: If the class sets differ.
+        ValueError: If they have no domain in common.
+    """
+    check_same_classes([first, second])
+    groups = [g for g in ordered_groups([first, second]) if common(g.key, first, second)]
+    if not groups:
+        raise ValueError(f"'{first.name}' and '{second.name}' were tested on no common domain")
+    columns = []
+    for group in groups:
+        a, b = first.groups[group.key], second.groups[group.key]
+        columns.append(np.array([b.miou - a.miou, *(b.iou - a.iou)]))
+    values = np.stack(columns, axis=1)
+    # One runaway class must not bleach all others.
+    finite = np.abs(values[np.isfinite(values)])
+    limit = max(2.0, float(np.quantile(finite, 0.95))) if finite.size else 2.0
+    return _classes_by_group(
+        values, first.classes, groups, Normalize(-limit, limit), DIVERGING, "{:+.1f}",
+        "change of IoU, points (orange: better, purple: worse)", narrow,
+    )  # fmt: skip
+
+
+def common(key: str, *runs: RunResults) -> bool:
+    """Whether every run was tested on the group."""
+    return all(key in run.groups for run in runs)
+
+
+def confusion_heat_map(
+    confusion: np.ndarray, classes: Sequence[str], narrow: bool = False
+) -> Figure:
+    """Where the pixels of each class went: rows truth, columns prediction, percent of the row.
+
+    The colour scale is that of the square root, so that an error of a few percent shows.
+
+    Args:
+        confusion: ``(N, N)`` pixel counts.
+        classes: ``N`` names.
+        narrow: Draw for a phone.
+    """
+    total = confusion.sum(axis=1, keepdims=True)
+    share = np.divide(100 * confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
+    with matplotlib.rc_context(STYLE):
+        width = NARROW if narrow else min(WIDE, max(4.5, 2 + 0.37 * len(classes)))
+        figure = _figure(width, 1.9 + (0.2 if narrow else 0.3) * len(classes))
+        axes = figure.add_subplot()
+        size = (4.5 if narrow else 7) if len(classes) > 12 else 8
+        image = _heat_map(
+            axes, share, classes, classes, PowerNorm(0.5, 0, 100), SEQUENTIAL, least=1,
+            fontsize=size,
+        )  # fmt: skip
+        axes.tick_params(axis="x", rotation=90)
+        if narrow and len(classes) > 12:
+            axes.tick_params(labelsize=7)
+        axes.set_ylabel("truth")
+        axes.set_xlabel("prediction")
+        axes.xaxis.set_label_position("top")
+        bar = figure.colorbar(image, ax=axes, location="bottom", aspect=40, pad=0.02, shrink=0.8)
+        bar.outline.set_visible(False)
+        bar.set_ticks([0, 1, 5, 10, 25, 50, 100])
+        bar.set_label("percent of the true pixels")
+    return figure
+
+
+def domain_score_heat_map(run: RunResults, narrow: bool = False) -> Figure | None:
+    """Mean scores the domain encoder gave (columns) to the images of each domain (rows), percent.
+
+    ``None`` if the test recorded none.
+
+    Raises:
+        ValueError: If groups were scored with different prompt banks.
+    """
+    groups = [g for g in ordered_groups([run]) if g.domain_scores is not None]
+    if not groups:
+        return None
+    names = groups[0].domain_scores.names
+    if any(g.domain_scores.names != names for g in groups):
+        raise ValueError(f"'{run.name}': the groups were scored with different prompt banks")
+    values = 100 * np.array([g.domain_scores.mean for g in groups])
+    with matplotlib.rc_context(STYLE):
+        width = NARROW if narrow else min(WIDE, max(5.5, 2.2 + 0.95 * len(names)))
+        figure = _figure(width, 1.5 + 0.42 * len(groups))
+        axes = figure.add_subplot()
+        columns = [name.replace("_", " " if len(names) > 8 else "\n") for name in names]
+        rows = group_labels(groups)
+        image = _heat_map(axes, values, rows, columns, Normalize(0, 100), SEQUENTIAL)
+        axes.set_ylabel("true domain")
+        axes.set_xlabel("domain of the prompt bank")
+        axes.xaxis.set_label_position("top")
+        bar = figure.colorbar(image, ax=axes, location="bottom", aspect=40, pad=0.03, shrink=0.8)
+        bar.outline.set_visible(False)
+        bar.set_label("mean score, percent")
+    return figure
+
+
+def example_grid(
+    examples: Sequence[tuple[Example, ExampleArrays]], palette: Sequence[tuple[int, int, int]]
+) -> Figure:
+    """Rows of input, truth, prediction, error and confidence, an image a row.
+
+    Args:
+        examples: At least one; parts that an example lacks stay empty.
+        palette: ``N`` RGB triples.
+    """
+    names = ("input", "truth", "prediction", "error", "confidence")
+    height, width = examples[0][1].prediction.shape
+    cell = 2.6
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(cell * len(names), len(examples) * (cell * height / width + 0.28) + 0.2)
+        grid = figure.subplots(len(examples), len(names), squeeze=False)
+        for row, (example, arrays) in zip(grid, examples, strict=True):
+            pictures = render_pixels(arrays.reduced(480), palette)
+            for axes, name in zip(row, names, strict=True):
+                axes.set_axis_off()
+                if name in pictures:
+                    axes.imshow(pictures[name], aspect="equal")
+                axes.set_title(name, fontsize=8, color=TEXT)
+            note = f"{example.kind}: {example.miou:.1f} % ({example.rank} of {example.count})"
+            row[0].set_title(f"{note}    input", fontsize=8, color=TEXT, loc="left")
+    return figure
+
+
+def figure_bytes(figure: Figure, kind: str = "png", dpi: int = 150) -> bytes:
+    """The figure as a ``'png'`` or ``'svg'`` file, the same bytes for the same figure."""
+    stream = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
+    return stream.getvalue()
+
+
+def figure_pixels(figure: Figure, dpi: int = 100) -> np.ndarray:
+    """The figure as an RGB image ``(H, W, 3)`` uint8, as MMEngine's visualiser takes it."""
+    return np.asarray(Image.open(io.BytesIO(figure_bytes(figure, "png", dpi))).convert("RGB"))
