@@ -1,3 +1,20 @@
-from .transforms import EncodeDomain, LoadDomainEmbedding
+from .acdc import ACDC_CONDITIONS, ACDCDataset
+from .transforms import (
+    EncodeDomain,
+    LoadCheckedAnnotations,
+    LoadCheckedImage,
+    LoadDomainEmbedding,
+    PackDominoInputs,
+    SetDomain,
+)
 
-__all__ = ["EncodeDomain", "LoadDomainEmbedding"]
+__all__ = [
+    "ACDC_CONDITIONS",
+    "ACDCDataset",
+    "EncodeDomain",
+    "LoadCheckedAnnotations",
+    "LoadCheckedImage",
+    "LoadDomainEmbedding",
+    "PackDominoInputs",
+    "SetDomain",
+]

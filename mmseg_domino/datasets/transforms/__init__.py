@@ -1,3 +1,13 @@
 from .domain import EncodeDomain, LoadDomainEmbedding
+from .formatting import PackDominoInputs
+from .loading import LoadCheckedAnnotations, LoadCheckedImage
+from .set_domain import SetDomain
 
-__all__ = ["EncodeDomain", "LoadDomainEmbedding"]
+__all__ = [
+    "EncodeDomain",
+    "LoadCheckedAnnotations",
+    "LoadCheckedImage",
+    "LoadDomainEmbedding",
+    "PackDominoInputs",
+    "SetDomain",
+]

@@ -1,0 +1,118 @@
+"""ACDC in its native tree."""
+
+import os.path as osp
+from collections.abc import Sequence
+
+from mmengine import fileio
+from mmseg.datasets import CityscapesDataset
+from mmseg.registry import DATASETS
+
+__all__ = ["ACDC_CONDITIONS", "ACDCDataset"]
+
+ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
+_SPLITS = ("train", "val", "test")
+_HELP = (
+    "ACDC keeps its native tree, rgb_anon/CONDITION/SPLIT/SEQUENCE/*_rgb_anon.png and "
+    "gt/CONDITION/SPLIT/SEQUENCE/*_gt_labelTrainIds.png; check data_root, or name only the "
+    "conditions you have. tools/check_dataset.py looks at the whole tree."
+)
+
+
+@DATASETS.register_module()
+class ACDCDataset(CityscapesDataset):
+    """ACDC, with the condition of each image recorded as its domain.
+
+    Every sample carries ``dataset`` and ``domain``. The test split and the reference images have
+    no labels: their ``seg_map_path`` is ``None``, they are for prediction.
+
+    Args:
+        conditions: Some of :data:`ACDC_CONDITIONS`, or one of them.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        reference: Read the reference images (the same places in clear weather by day) instead;
+            their domain is ``clear_day``.
+        dataset_name: Tag of the samples in results; ``None`` for ``'acdc'``, or
+            ``'acdc_reference'`` for reference images.
+        img_suffix: Ending of image names; ``None`` for ACDC's own.
+        seg_map_suffix: Ending of label names.
+        data_prefix: Folders of images and labels below ``data_root``.
+        **kwargs: As for ``BaseSegDataset``.
+
+    Raises:
+        ValueError: If a condition or the split is unknown.
+        FileNotFoundError: If the folder of a condition is missing or holds no image.
+
+    Source: Sakaridis et al., ACDC, ICCV 2021.
+    """
+
+    def __init__(
+        self,
+        conditions: str | Sequence[str] = ACDC_CONDITIONS,
+        split: str = "val",
+        reference: bool = False,
+        dataset_name: str | None = None,
+        img_suffix: str | None = None,
+        seg_map_suffix: str = "_gt_labelTrainIds.png",
+        data_prefix: dict | None = None,
+        **kwargs,
+    ) -> None:
+        conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)
+        unknown = [c for c in conditions if c not in ACDC_CONDITIONS]
+        if unknown or not conditions or len(set(conditions)) < len(conditions):
+            raise ValueError(
+                f"conditions must be some of {', '.join(ACDC_CONDITIONS)}, each once; "
+                f"got {list(conditions)}"
+            )
+        if split not in _SPLITS:
+            raise ValueError(f"split must be one of {', '.join(_SPLITS)}; got {split!r}")
+        self.conditions = conditions
+        self.split = split
+        self.reference = reference
+        self.dataset_name = dataset_name or ("acdc_reference" if reference else "acdc")
+        if img_suffix is None:
+            img_suffix = "_rgb_ref_anon.png" if reference else "_rgb_anon.png"
+        super().__init__(
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            data_prefix=data_prefix or dict(img_path="rgb_anon", seg_map_path="gt"),
+            **kwargs,
+        )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether this split has labels."""
+        return self.split != "test" and not self.reference
+
+    def load_data_list(self) -> list[dict]:
+        """One entry an image, conditions in the given order, images by name within each."""
+        return [entry for condition in self.conditions for entry in self._load(condition)]
+
+    def _load(self, condition: str) -> list[dict]:
+        split = f"{self.split}_ref" if self.reference else self.split
+        folder = osp.join(self.data_prefix["img_path"], condition, split)
+        if not fileio.exists(folder, backend_args=self.backend_args):
+            raise FileNotFoundError(f"ACDC {condition}: the folder {folder} is missing. {_HELP}")
+        names = fileio.list_dir_or_file(
+            folder, list_dir=False, suffix=self.img_suffix, recursive=True,
+            backend_args=self.backend_args,
+        )  # fmt: skip
+        labels = osp.join(self.data_prefix.get("seg_map_path") or "", condition, split)
+        entries = []
+        for name in sorted(names):
+            stem = name[: -len(self.img_suffix)]
+            label = osp.join(labels, stem + self.seg_map_suffix) if self.labelled else None
+            entries.append(
+                dict(
+                    img_path=osp.join(folder, name),
+                    seg_map_path=label,
+                    label_map=self.label_map,
+                    reduce_zero_label=self.reduce_zero_label,
+                    seg_fields=[],
+                    dataset=self.dataset_name,
+                    domain="clear_day" if self.reference else condition,
+                )
+            )
+        if not entries:
+            raise FileNotFoundError(
+                f"ACDC {condition}: {folder} holds no image named *{self.img_suffix}. {_HELP}"
+            )
+        return entries

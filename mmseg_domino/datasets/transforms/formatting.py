@@ -1,0 +1,59 @@
+"""Packing a sample together with its domain.
+
+Shapes: ``D`` width of the embedding, ``K`` domains.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmseg.datasets.transforms import PackSegInputs
+from mmseg.registry import TRANSFORMS
+
+__all__ = ["DOMAIN_META_KEYS", "PackDominoInputs"]
+
+#: What every packed sample of this package says about itself, where it is known.
+DOMAIN_META_KEYS = ("img_path", "dataset", "domain", "domain_names")
+_TENSOR_KEYS = ("domain_embedding", "domain_scores")
+_STOCK_META_KEYS = tuple(PackSegInputs().meta_keys)
+
+
+@TRANSFORMS.register_module()
+class PackDominoInputs(PackSegInputs):
+    """``PackSegInputs`` that keeps what is known of the sample's domain.
+
+    The embedding and the scores become tensors of the data sample, so that they move to the
+    device with it; the names become meta information.
+
+    Optional keys: ``domain_embedding`` ``(D,)``, ``domain_scores`` ``(K,)``, ``domain_names``,
+    ``domain``, ``dataset``.
+
+    Args:
+        meta_keys: Meta keys to pack, as for ``PackSegInputs`` and with its default. Those of
+            :data:`DOMAIN_META_KEYS` are packed in any case.
+
+    Raises:
+        ValueError: If an embedding or scores are not a vector of real numbers; names the file.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = _STOCK_META_KEYS) -> None:
+        super().__init__(meta_keys=tuple(dict.fromkeys((*meta_keys, *DOMAIN_META_KEYS))))
+
+    def transform(self, results: dict) -> dict:
+        """Pack; see the class."""
+        packed = super().transform(results)
+        for key in _TENSOR_KEYS:
+            if results.get(key) is not None:
+                packed["data_samples"].set_data({key: _vector(results, key)})
+        return packed
+
+
+def _vector(results: dict, key: str) -> torch.Tensor:
+    value = results[key]
+    tensor = torch.as_tensor(value if torch.is_tensor(value) else np.asarray(value))
+    if tensor.ndim != 1 or not tensor.is_floating_point():
+        raise ValueError(
+            f"{key} of {results.get('img_path', 'an image without a path')} must be a vector of "
+            f"floats, got {tensor.dtype} of shape {tuple(tensor.shape)}"
+        )
+    return tensor.float().clone()

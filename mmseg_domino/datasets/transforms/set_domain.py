@@ -1,0 +1,54 @@
+"""Naming the data set and the domain of a sample."""
+
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+__all__ = ["SetDomain"]
+
+
+def _check_name(argument: str, name: str | None) -> None:
+    if name is not None and (not name or "/" in name):
+        raise ValueError(
+            f"{argument} must be a name without '/', since results are grouped by "
+            f"'dataset/domain'; got {name!r}"
+        )
+
+
+@TRANSFORMS.register_module()
+class SetDomain(BaseTransform):
+    """Tag samples of a data set that does not know its domain itself.
+
+    It stands first in the pipeline, so that what follows (``EncodeDomain``, corruptions) sees the
+    tags. Added keys: ``dataset`` and ``domain``, those that are given.
+
+    Args:
+        dataset: Name of the data set in results, such as ``'cityscapes'``.
+        domain: Key of the domain, such as ``'clear_day'``; ``None`` leaves the one that the data
+            set class has recorded.
+
+    Raises:
+        ValueError: If neither is given, or a name is empty or contains ``/``.
+
+    Example:
+        >>> SetDomain("cityscapes", "clear_day")({"img_path": "a.png"})
+        {'img_path': 'a.png', 'dataset': 'cityscapes', 'domain': 'clear_day'}
+    """
+
+    def __init__(self, dataset: str | None = None, domain: str | None = None) -> None:
+        if dataset is None and domain is None:
+            raise ValueError("SetDomain needs a dataset, a domain or both; got neither")
+        _check_name("dataset", dataset)
+        _check_name("domain", domain)
+        self.dataset = dataset
+        self.domain = domain
+
+    def transform(self, results: dict) -> dict:
+        """Set the tags."""
+        if self.dataset is not None:
+            results["dataset"] = self.dataset
+        if self.domain is not None:
+            results["domain"] = self.domain
+        return results
+
+    def __repr__(self) -> str:
+        return f"SetDomain(dataset={self.dataset!r}, domain={self.domain!r})"
