@@ -51,7 +51,7 @@ def test_augmentation_reaches_every_data_set_and_keeps_its_domain():
 
 def test_augmentation_needs_its_pipeline():
     cfg = config()
-    del cfg.tta_pipeline
+    cfg.pop("tta_pipeline")
     with pytest.raises(ValueError, match="needs `tta_pipeline`"):
         use_test_time_augmentation(cfg)
 
