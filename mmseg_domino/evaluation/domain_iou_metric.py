@@ -1,0 +1,383 @@
+"""The metric: mIoU by domain, both averages, and relative to the source.
+
+Shapes: ``N`` classes, ``H W`` pixels, ``K`` domains of the prompt bank.
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import (
+    barrier,
+    broadcast_object_list,
+    collect_results,
+    get_dist_info,
+    is_main_process,
+)
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from mmseg.registry import METRICS
+from torch import Tensor
+
+from ..utils.journal import Journal, journal_files, read_journal
+from .counts import Counts, ImageCount, merge_counts
+from .functional import confidence_histogram, confusion_matrix
+from .predictions import PredictionWriter, SubmissionWriter
+from .results import EvaluationResults, build_results
+from .tables import text_tables
+
+__all__ = ["DomainIoUMetric"]
+
+_JOURNAL_FORMAT = "mmseg_domino.journal/1"
+
+
+@METRICS.register_module()
+class DomainIoUMetric(BaseMetric):
+    """IoU by data set and domain in one pass over all of them.
+
+    Each sample is counted under its own ``dataset`` and ``domain``, so batches may mix them. The
+    figures are exact and the same for any order of samples and any number of processes; images
+    that a distributed sampler repeats are counted once.
+
+    The returned dictionary holds, in percent: ``mIoU``, ``mAcc``, ``aAcc`` over all images (what
+    ``IoUMetric`` returns); the same by group (``acdc/fog/mIoU``); for each target data set
+    ``acdc/mean_of_domains``, ``acdc/pooled`` and both relative to the source; the mean of these
+    over the target data sets (``targets/pooled``).
+
+    Args:
+        source: Group key of the source domain, such as ``'cityscapes/clear_day'``; ``None`` for
+            no relative figures. If it is not among what is tested, there are none either.
+        ignore_index: Label of pixels that do not count.
+        class_subsets: Class names of each further mean, such as ``dict(mIoU16=[...])``.
+        resamples: Bootstrap resamples of the 95 % intervals; 0 for none.
+        calibration: Also measure expected calibration error and risk-coverage by domain; takes
+            the probabilities of all classes, so it is slower.
+        default_group: Group of samples without ``dataset`` and ``domain``; ``None`` makes them an
+            error.
+        output_dir: If given, write each prediction as PNG: as ``DATASET/DOMAIN/NAME.png``, or as
+            ``submission`` asks.
+        format_only: Only write predictions; the images need no labels.
+        submission: ``'acdc'``, ``'dark_zurich'`` or ``'cityscapes'``: write what its server takes,
+            with a checked zip file, into ``output_dir``.
+        submission_images: Number of images of the submission; ``None`` for the server's.
+        submission_size: Height and width of its images; ``None`` for the server's.
+        results_file: If given, write ``results.json`` there and ``per_image.safetensors`` beside.
+        run: What ``results.json`` should say of the run.
+        journal: If given, a folder that keeps what is done, image by image, until the test is
+            complete.
+        resume: Count the images of the journal and skip them; without it a journal is cleared.
+        fingerprint: What the journal must agree with to be resumed, such as a hash of the
+            checkpoint and the config.
+        keep_results: Accepted because MMSegmentation's ``tools/test.py --out`` sets it; predictions
+            are always kept.
+        collect_device: As for ``BaseMetric``.
+        collect_dir: As for ``BaseMetric``.
+        prefix: As for ``BaseMetric``.
+
+    Raises:
+        ValueError: If arguments make no sense together; if a sample has no label, no domain, NaN
+            or infinite logits, or a label that is of another size or has values out of range (the
+            message names the file).
+    """
+
+    default_prefix = ""
+
+    def __init__(
+        self,
+        source: str | None = None,
+        ignore_index: int = 255,
+        class_subsets: Mapping[str, Sequence[str]] | None = None,
+        resamples: int = 1000,
+        calibration: bool = False,
+        default_group: str | None = None,
+        output_dir: str | None = None,
+        format_only: bool = False,
+        submission: str | None = None,
+        submission_images: int | None = None,
+        submission_size: Sequence[int] | None = None,
+        results_file: str | None = None,
+        run: Mapping | None = None,
+        journal: str | None = None,
+        resume: bool = False,
+        fingerprint: str | None = None,
+        keep_results: bool = True,
+        collect_device: str = "cpu",
+        collect_dir: str | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        for name, key in (("source", source), ("default_group", default_group)):
+            if key is not None and key.count("/") != 1:
+                raise ValueError(f"{name} must be 'dataset/domain', got {key!r}")
+        if (format_only or submission) and output_dir is None:
+            raise ValueError("format_only and submission need an output_dir to write to")
+        if resume and journal is None:
+            raise ValueError("resume=True needs the journal that the interrupted test kept")
+        self.source = source
+        self.ignore_index = ignore_index
+        self.class_subsets = dict(class_subsets or {})
+        self.resamples = resamples
+        self.calibration = calibration
+        self.default_group = default_group
+        self.format_only = format_only
+        self.output_dir = output_dir
+        self.submission = (
+            SubmissionWriter(submission, output_dir, submission_images, submission_size)
+            if submission
+            else None
+        )
+        self.writer = PredictionWriter(output_dir) if output_dir and not submission else None
+        self.results_file = results_file
+        self.run = dict(run or {})
+        self.journal = journal
+        self.resume = resume
+        self.fingerprint = fingerprint
+        self.last_results: EvaluationResults | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._counts = Counts()
+        self._finished: set[tuple[str, str]] = set()
+        self._log: Journal | None = None
+        self._begun = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.dataset_meta["classes"])
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Count a batch of predictions.
+
+        Args:
+            data_batch: Not used.
+            data_samples: For each image ``pred_sem_seg`` ``(1, H, W)``, ``gt_sem_seg`` likewise,
+                ``seg_logits`` ``(N, H, W)``, and its meta information.
+        """
+        self._begin()
+        for sample in data_samples:
+            self._process(sample)
+
+    def _process(self, sample: Mapping) -> None:
+        image, group = _image_path(sample), self._group_of(sample)
+        if (group, image) in self._finished:
+            return
+        self._check_logits(sample, image)
+        prediction = sample["pred_sem_seg"]["data"].squeeze(0)
+        if prediction.is_floating_point():  # of a model with one logit
+            prediction = prediction.long()
+        try:
+            count = ImageCount(
+                group,
+                image,
+                tuple(prediction.shape),
+                confusion=None if self.format_only else self._confusion(sample, prediction),
+                histogram=self._histogram(sample, prediction),
+                **_domain_scores(sample),
+            )
+            if self._counts.add(count):
+                self._write_prediction(sample, group, image, prediction)
+        except ValueError as error:
+            raise ValueError(f"{image} ({group}): {error}") from error
+        if self._log is not None:
+            self._log.append(count.to_entry())
+
+    def _group_of(self, sample: Mapping) -> str:
+        dataset, domain = sample.get("dataset"), sample.get("domain")
+        if dataset and domain:
+            return f"{dataset}/{domain}"
+        if self.default_group is not None:
+            return self.default_group
+        raise ValueError(
+            f"{_image_path(sample)}: its data set and domain are not known (dataset={dataset!r}, "
+            f"domain={domain!r}). Add SetDomain(dataset=..., domain=...) to the front of its "
+            "pipeline and pack with PackDominoInputs."
+        )
+
+    def _check_logits(self, sample: Mapping, image: str) -> None:
+        if "seg_logits" not in sample:
+            return
+        logits = sample["seg_logits"]["data"]
+        # A sum is one pass without a temporary, and not finite if any summand is not.
+        if not bool(torch.isfinite(logits.sum(dtype=torch.float32))):
+            raise ValueError(
+                f"{image}: the model's logits are NaN or infinite, its prediction means nothing. "
+                "Did the training diverge, or half precision overflow? Test without --amp, or "
+                "with an earlier checkpoint."
+            )
+        if logits.shape[0] not in (1, len(self.classes)):
+            raise ValueError(
+                f"{image}: the model has {logits.shape[0]} classes, the data set "
+                f"{len(self.classes)}; make num_classes of the heads and the data set agree"
+            )
+
+    def _confusion(self, sample: Mapping, prediction: Tensor) -> np.ndarray:
+        if "gt_sem_seg" not in sample:
+            raise ValueError(
+                "the image has no label, so it cannot be evaluated; use format_only=True "
+                "(--format-only) to write predictions of it"
+            )
+        label = sample["gt_sem_seg"]["data"].squeeze(0)
+        confusion = confusion_matrix(prediction, label, len(self.classes), self.ignore_index)
+        return confusion.cpu().numpy()
+
+    def _histogram(self, sample: Mapping, prediction: Tensor) -> np.ndarray | None:
+        if not self.calibration or self.format_only:
+            return None
+        logits = sample["seg_logits"]["data"].float()
+        if logits.shape[0] == 1:
+            raise ValueError("calibration needs the logits of at least two classes")
+        probability, best = logits.softmax(0).max(0)
+        if not torch.equal(best, prediction.to(best)):
+            raise ValueError(
+                "the prediction is not the largest of its logits (with test-time augmentation "
+                "they are those of one view), so calibration cannot be measured"
+            )
+        label = sample["gt_sem_seg"]["data"].squeeze(0)
+        return confidence_histogram(probability, best, label, self.ignore_index).numpy()
+
+    def _write_prediction(
+        self, sample: Mapping, group: str, image: str, prediction: Tensor
+    ) -> None:
+        if self.writer is None and self.submission is None:
+            return
+        size = tuple(sample.get("ori_shape", prediction.shape)[:2])
+        if tuple(prediction.shape) != size:
+            raise ValueError(
+                f"the prediction has shape {tuple(prediction.shape)}, the image {size}"
+            )
+        array = prediction.cpu().numpy()
+        if self.submission is not None:
+            self.submission.write(image, array)
+        else:
+            self.writer.write(group, image, array)
+
+    def _begin(self) -> None:
+        """Open the journal. Runs once a test, in all processes, before anything is counted."""
+        if self._begun:
+            return
+        self._begun = True
+        if self.journal is None:
+            return
+        header = {
+            "format": _JOURNAL_FORMAT,
+            "classes": list(self.classes),
+            "ignore_index": self.ignore_index,
+            "calibration": self.calibration,
+            "format_only": self.format_only,
+            "fingerprint": self.fingerprint,
+        }
+        rank, _ = get_dist_info()
+        if self.resume:
+            self._take_up(header)
+        barrier()  # nobody adds a file while another still reads
+        if not self.resume and is_main_process():
+            _remove_journal(self.journal)
+        barrier()
+        part = len(journal_files(self.journal)) if self.resume else 0
+        barrier()
+        self._log = Journal(self.journal, f"part{part:04}-rank{rank:04}", header)
+
+    def _take_up(self, header: Mapping) -> None:
+        """Count what the journal holds: in the first process; the others know what to skip."""
+        done = Counts()
+        for entry in read_journal(self.journal, header):
+            done.add(ImageCount.from_entry(entry))
+        self._finished = set(done.pixels)
+        if is_main_process():
+            done.repeated = 0
+            self._counts = done
+            print_log(f"resumed: {len(done)} images were done before", logger="current")
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Join the processes' counts, and report.
+
+        Args:
+            size: Number of images of the data set.
+
+        Returns:
+            The figures, in every process; empty with ``format_only``.
+        """
+        self._begin()
+        _, world_size = get_dist_info()
+        options = {"tmpdir": self.collect_dir} if self.collect_device == "cpu" else {}
+        parts = collect_results([self._counts], world_size, self.collect_device, **options)
+        # The first process alone knows all; a failure there must not leave the others waiting.
+        outcome: list = [None, None]
+        if is_main_process():
+            try:
+                outcome[0] = self._finish(merge_counts(parts), size)
+            except Exception as error:
+                outcome[1] = error
+        broadcast_object_list(outcome)
+        if self._log is not None:
+            self._log.close()
+        barrier()
+        if outcome[1] is not None:
+            raise outcome[1]
+        if self.journal is not None and is_main_process():
+            _remove_journal(self.journal)
+        self._reset()
+        self.results.clear()
+        metrics = outcome[0]
+        return {f"{self.prefix}/{k}": v for k, v in metrics.items()} if self.prefix else metrics
+
+    def _finish(self, counts: Counts, size: int) -> dict[str, float]:
+        if counts.repeated:
+            print_log(
+                f"{counts.repeated} images came more than once and were counted once",
+                logger="current",
+            )
+        if len(counts) + counts.repeated < size:
+            print_log(
+                f"only {len(counts)} of {size} images were evaluated; does the sampler leave some "
+                "out?",
+                logger="current",
+                level=logging.WARNING,
+            )
+        if self.submission is not None:
+            archive = self.submission.finish([image for _, image in counts.pixels])
+            print_log(f"submission for the {self.submission.name} server: {archive}", "current")
+        if self.format_only:
+            print_log(f"predictions are in {self.output_dir}", logger="current")
+            return {}
+        self.last_results = build_results(
+            counts,
+            self.classes,
+            self.dataset_meta.get("palette") or [[0, 0, 0]] * len(self.classes),
+            self.source,
+            self.class_subsets,
+            self.resamples,
+        )
+        print_log("\n" + text_tables(self.last_results), logger="current")
+        if self.results_file is not None:
+            self.last_results.write(self.results_file, self.run)
+            print_log(f"results: {self.results_file}", logger="current")
+        return self.last_results.metrics()
+
+    def compute_metrics(self, results: list) -> dict:
+        """Not used: :meth:`evaluate` joins counts instead of lists of results."""
+        raise NotImplementedError("DomainIoUMetric counts in process() and reports in evaluate()")
+
+
+def _image_path(sample: Mapping) -> str:
+    path = sample.get("img_path")
+    if not path:
+        raise ValueError("a sample has no img_path; images are told apart by it")
+    return str(path)
+
+
+def _domain_scores(sample: Mapping) -> dict:
+    scores = sample.get("domain_scores")
+    if scores is None:
+        return {}
+    names = tuple(sample.get("domain_names") or map(str, range(len(scores))))
+    return {"scores": scores.float().cpu().numpy(), "score_names": names}
+
+
+def _remove_journal(folder: str) -> None:
+    for path in journal_files(folder):
+        path.unlink()
+    if os.path.isdir(folder) and not os.listdir(folder):
+        os.rmdir(folder)

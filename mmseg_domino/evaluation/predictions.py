@@ -1,0 +1,227 @@
+"""Predictions as PNG files, and the archives that benchmark servers take.
+
+Shapes: ``H W`` pixels.
+"""
+
+import itertools
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..utils import atomic_write
+
+__all__ = [
+    "SUBMISSION_FORMATS",
+    "PredictionWriter",
+    "SubmissionError",
+    "SubmissionFormat",
+    "SubmissionWriter",
+]
+
+#: labelId of each Cityscapes trainId.
+CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+NUM_CLASSES = len(CITYSCAPES_LABEL_IDS)
+
+
+class SubmissionError(ValueError):
+    """A submission that a server would refuse or score wrongly."""
+
+
+@dataclass(frozen=True)
+class SubmissionFormat:
+    """What a server takes.
+
+    Attributes:
+        folder: Folder of the predictions in the archive.
+        label_ids: Whether they hold Cityscapes labelIds; else trainIds.
+        image_ending: How the names of the set's images end; a prediction has its image's name.
+        images: Number of images of the test set.
+        size: Height and width of every image.
+        uncertainty: Whether the server wants two more folders for its uncertainty-aware measure:
+            predictions that may leave pixels out, and 16-bit confidences. They are filled so that
+            it equals the plain one: nothing left out, full confidence.
+    """
+
+    folder: str
+    label_ids: bool
+    image_ending: str
+    images: int
+    size: tuple[int, int]
+    uncertainty: bool = False
+
+
+SUBMISSION_FORMATS = {
+    "acdc": SubmissionFormat("labelTrainIds", False, "_rgb_anon.png", 2000, (1080, 1920)),
+    "dark_zurich": SubmissionFormat(
+        "labelTrainIds", False, "_rgb_anon.png", 151, (1080, 1920), uncertainty=True
+    ),
+    "cityscapes": SubmissionFormat("labelIds", True, "_leftImg8bit.png", 1525, (1024, 2048)),
+}
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with atomic_write(path) as temporary:
+        Image.fromarray(array).save(temporary, format="PNG")
+
+
+class PredictionWriter:
+    """Writes each prediction as ``FOLDER/DATASET/DOMAIN/NAME.png``, one class index a pixel.
+
+    Args:
+        folder: Made if need be.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self._sources: dict[Path, str] = {}
+
+    def write(self, group: str, image: str, prediction: np.ndarray) -> Path:
+        """Write one prediction.
+
+        Args:
+            group: ``dataset/domain``.
+            image: Path of the image.
+            prediction: ``(H, W)`` class indices, 0 to 255.
+
+        Raises:
+            ValueError: If two images of a group have the same name.
+        """
+        path = self.folder / group / (Path(image).stem + ".png")
+        if self._sources.setdefault(path, image) != image:
+            raise ValueError(
+                f"{image} and {self._sources[path]} would both be written to {path}; give their "
+                "data sets different names with SetDomain"
+            )
+        _save(prediction.astype(np.uint8), path)
+        return path
+
+
+class SubmissionWriter:
+    """Writes predictions as a server wants them, and the checked archive.
+
+    Args:
+        format: Key of :data:`SUBMISSION_FORMATS`.
+        folder: Where to; ``FOLDER/FORMAT/...`` and ``FOLDER/FORMAT.zip``.
+        images: Number of images of the set; ``None`` for the server's. Another number is for
+            trials: such an archive is no submission.
+        size: Height and width of the images; ``None`` for the server's. Likewise.
+
+    Raises:
+        ValueError: If the format is unknown.
+    """
+
+    def __init__(
+        self,
+        format: str,
+        folder: str | os.PathLike,
+        images: int | None = None,
+        size: Sequence[int] | None = None,
+    ) -> None:
+        if format not in SUBMISSION_FORMATS:
+            raise ValueError(
+                f"unknown submission format {format!r}; known: {', '.join(SUBMISSION_FORMATS)}"
+            )
+        self.name = format
+        self.format = SUBMISSION_FORMATS[format]
+        self.root = Path(folder) / format
+        self.archive = Path(folder) / f"{format}.zip"
+        self.images = self.format.images if images is None else images
+        self.size = self.format.size if size is None else tuple(size)
+        self._table = np.arange(256, dtype=np.uint8)
+        if self.format.label_ids:
+            self._table[:NUM_CLASSES] = CITYSCAPES_LABEL_IDS
+
+    def write(self, image: str, prediction: np.ndarray) -> Path:
+        """Write the prediction of one image.
+
+        Args:
+            image: Path of the image.
+            prediction: ``(H, W)`` trainIds.
+
+        Raises:
+            SubmissionError: If the image is not one of this set by its name, or the prediction has
+                a wrong size or values.
+        """
+        name = Path(image).name
+        if not name.endswith(self.format.image_ending):
+            raise SubmissionError(
+                f"{image} is no image of the {self.name} test set: its name does not end with "
+                f"{self.format.image_ending}"
+            )
+        if prediction.shape != self.size:
+            raise SubmissionError(
+                f"the prediction of {image} has shape {prediction.shape}, the {self.name} server "
+                f"takes {self.size}; is it the original image?"
+            )
+        if prediction.min() < 0 or prediction.max() >= NUM_CLASSES:
+            raise SubmissionError(
+                f"the prediction of {image} has values from {prediction.min()} to "
+                f"{prediction.max()}, expected trainIds from 0 to {NUM_CLASSES - 1}"
+            )
+        path = self.root / self.format.folder / name
+        _save(self._table[prediction.astype(np.uint8)], path)
+        return path
+
+    def finish(self, images: Sequence[str]) -> Path:
+        """Check what was written and make the archive.
+
+        Args:
+            images: Paths of all images that were predicted, by all processes.
+
+        Returns:
+            The archive's path.
+
+        Raises:
+            SubmissionError: If names repeat, the number of images is not that of the test set, or
+                files are missing, left over from another run, or of a wrong size.
+        """
+        names = sorted(Path(image).name for image in images)
+        repeated = sorted({a for a, b in itertools.pairwise(names) if a == b})
+        if repeated:
+            raise SubmissionError(f"several images have the name {repeated[0]}")
+        if len(names) != self.images:
+            raise SubmissionError(
+                f"{len(names)} images were predicted, the {self.name} test set has {self.images}; "
+                f"{self.archive} was not written. Predict the whole test split in one run."
+            )
+        folder = self.root / self.format.folder
+        found = {path.name for path in folder.glob("*.png")} if folder.is_dir() else set()
+        missing, extra = sorted(set(names) - found), sorted(found - set(names))
+        if missing:
+            raise SubmissionError(f"{folder} lacks {missing[:3]} ({len(missing)} files)")
+        if extra:
+            raise SubmissionError(
+                f"{folder} holds files of another run: {extra[:3]} ({len(extra)} files); delete "
+                "them or choose another folder"
+            )
+        files = self._files(folder, names)
+        with (
+            atomic_write(self.archive) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+        ):
+            # PNG is compressed already. One fixed date makes equal predictions equal archives.
+            for inside, path in files:
+                archive.writestr(zipfile.ZipInfo(inside), path.read_bytes())
+        return self.archive
+
+    def _files(self, folder: Path, names: Sequence[str]) -> list[tuple[str, Path]]:
+        """Name in the archive and path of each file, checked."""
+        for name in names:
+            with Image.open(folder / name) as image:
+                if image.size[::-1] != self.size or image.mode != "L":
+                    raise SubmissionError(
+                        f"{folder / name} is {image.size} pixels of mode {image.mode}, expected "
+                        f"{self.size[::-1]} of mode L"
+                    )
+        files = [(f"{self.format.folder}/{name}", folder / name) for name in names]
+        if self.format.uncertainty:
+            files += [(f"{self.format.folder}_invalid/{name}", folder / name) for name in names]
+            confidence = self.root / "full_confidence.png"
+            _save(np.full(self.size, 65535, dtype=np.uint16), confidence)
+            files += [(f"confidence/{name}", confidence) for name in names]
+        return files

@@ -1,0 +1,102 @@
+"""A journal of finished work, so that an interrupted run can go on where it stopped.
+
+A folder of JSON-lines files, one a process. The first line of each is a header that says what the
+work was; each further line is one finished image, written at once. A line that was cut off by a
+kill is dropped: its image is done again.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Journal", "JournalError", "finished_images", "journal_files", "read_journal"]
+
+_SUFFIX = ".journal.jsonl"
+
+
+class JournalError(ValueError):
+    """A journal that does not fit the run; the message names the file and what to do."""
+
+
+class Journal:
+    """One process's file of a journal, open for appending.
+
+    Args:
+        folder: The journal's folder; made if need be.
+        name: Name of this process's file, unlike that of any other process or earlier run.
+        header: What the work is.
+    """
+
+    def __init__(self, folder: str | os.PathLike, name: str, header: Mapping[str, Any]) -> None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / (name + _SUFFIX)
+        self._file = self.path.open("x", encoding="utf-8")
+        self.append(header)
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Write one line and hand it to the operating system."""
+        self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def journal_files(folder: str | os.PathLike) -> list[Path]:
+    """The files of a journal, in a fixed order; none if there is no such folder."""
+    return sorted(Path(folder).glob("*" + _SUFFIX))
+
+
+def _lines(path: Path) -> Iterator[dict]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith("\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise JournalError(
+                    f"{path}, line {number}: damaged ({error}); delete the file, or run without "
+                    "--resume to start over"
+                ) from error
+
+
+def read_journal(
+    folder: str | os.PathLike, header: Mapping[str, Any] | None = None
+) -> Iterator[dict]:
+    """The entries of all files of a journal.
+
+    Args:
+        folder: The journal's folder; without one there are no entries.
+        header: What the work is now; ``None`` to take any.
+
+    Raises:
+        JournalError: If a file is damaged, or was written for other work: counting its images
+            would give a wrong number.
+    """
+    for path in journal_files(folder):
+        lines = _lines(path)
+        found = next(lines, None)
+        if found is None:
+            continue
+        for key, value in (header or {}).items():
+            if found.get(key) != value:
+                raise JournalError(
+                    f"{path} was written with {key} = {_short(found.get(key))}, this run has "
+                    f"{_short(value)}; run without --resume to start over, or resume the run it "
+                    "belongs to"
+                )
+        yield from lines
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def finished_images(folder: str | os.PathLike) -> set[tuple[str, str]]:
+    """Group key and image path of every finished image of a journal."""
+    return {(entry["group"], entry["image"]) for entry in read_journal(folder)}
