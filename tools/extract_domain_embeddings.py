@@ -59,7 +59,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def images_of_config(path: str, splits: tuple[str, ...]) -> dict[str, Path]:
+def key_of(file: Path, root: str | Path) -> str:
+    return PurePath(os.path.relpath(file, root)).as_posix()
+
+
+def images_of_config(path: str, splits: tuple[str, ...], root: Path | None) -> dict[str, Path]:
     """Image file by its path from the data root, over all data sets of a config's splits."""
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
@@ -76,11 +80,10 @@ def images_of_config(path: str, splits: tuple[str, ...]) -> dict[str, Path]:
             # Only the list of images is wanted: no transform has to be buildable yet.
             dataset = DATASETS.build({**leaf, "pipeline": []})
             files = [Path(dataset.get_data_info(i)["img_path"]) for i in range(len(dataset))]
-            root = getattr(dataset, "data_root", None) or os.path.commonpath(
-                [file.parent for file in files]
-            )
+            above = root or getattr(dataset, "data_root", None)
+            above = above or os.path.commonpath([file.parent for file in files])
             for file in files:
-                key = PurePath(os.path.relpath(file, root)).as_posix()
+                key = key_of(file, above)
                 other = found.setdefault(key, file)
                 if os.path.abspath(other) != os.path.abspath(file):
                     raise SystemExit(
@@ -105,18 +108,16 @@ def _leaves(dataset: Mapping) -> Iterator[Mapping]:
 def find_images(args: argparse.Namespace) -> dict[str, Path]:
     if Path(args.images).is_dir():
         images = list_images(args.images)
-    elif args.images.endswith((".py", ".json", ".yml", ".yaml")):
-        images = images_of_config(args.images, tuple(args.splits))
-    else:
-        raise SystemExit(f"{args.images} is neither a folder nor a config file")
-    if args.root is None:
-        return images
-    return {PurePath(os.path.relpath(file, args.root)).as_posix(): file for file in images.values()}
+        return {key_of(file, args.root or args.images): file for file in images.values()}
+    if args.images.endswith((".py", ".json", ".yml", ".yaml")):
+        return images_of_config(args.images, tuple(args.splits), args.root)
+    raise SystemExit(f"{args.images} is neither a folder nor a config file")
 
 
 def check(images: Mapping[str, Path], args: argparse.Namespace) -> int:
     store = EmbeddingStore.open(args.out)
-    missing = [key for key in images if key not in set(store.keys)]
+    have = set(store.keys)
+    missing = [key for key in images if key not in have]
     if not missing:
         print(f"{args.out} has all {len(images)} images")
         return 0
