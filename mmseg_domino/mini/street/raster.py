@@ -1,0 +1,370 @@
+"""A small deferred rasteriser: everything in a street is made of planar faces.
+
+A face knows its class, its plane and its material. Drawing writes only the face's number, its
+colour and its glow, back to front; class, depth and light are then looked up for the whole image
+at once. Depth is therefore exact: along a planar face 1/depth is linear in the pixel position.
+
+Shapes: ``H W`` image, ``F`` faces, ``V`` corners of a face.
+World: camera coordinates in metres, x right, y up from the road's surface, z along the optical
+axis (the depth); the camera is at (0, height, 0) and looks along z without roll. The horizon may
+lie off the image's centre (a tilt, small as a car's, taken as a shift: verticals stay vertical).
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mmseg_domino.mini.street.classes import IGNORE, SKY
+
+__all__ = ["Camera", "GBuffer", "Painter", "Texture"]
+
+_SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
+_NEAR = 0.4  # metres
+_MAX_FACES = 65535
+_NOWHERE = (float("nan"), float("nan"))
+_NOTHING = (0.0, 1.0)  # height, distance
+_LIMIT = 8000.0  # pixels; OpenCV's fixed-point corners must not overflow
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera.
+
+    Args:
+        height_px: Image height H in pixels.
+        width_px: Image width W in pixels.
+        focal: Focal length in pixels.
+        centre: Column of the optical axis.
+        horizon: Row of the horizon.
+        height: Height over the road in metres.
+    """
+
+    height_px: int
+    width_px: int
+    focal: float
+    centre: float
+    horizon: float
+    height: float
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixel positions (..., 2) of points (..., 3) in front of the camera."""
+        depth = points[..., 2]
+        u = self.centre + self.focal * points[..., 0] / depth
+        v = self.horizon + self.focal * (self.height - points[..., 1]) / depth
+        return np.stack((u, v), -1)
+
+
+class Texture:
+    """An image with its smaller copies, so that distant faces are neither slow nor flickering.
+
+    Args:
+        colour: (h, w, 3) uint8 sRGB, or (h, w, 4) with opacity.
+        glow: (h, w, 3) uint8 light it sends out by itself, None if dark.
+    """
+
+    def __init__(self, colour: np.ndarray, glow: np.ndarray | None = None) -> None:
+        self.colours = _pyramid(colour)
+        self.glows = None if glow is None else _pyramid(glow)
+
+    def at(self, level: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Colour and glow halved ``level`` times, or as small as there is."""
+        level = min(level, len(self.colours) - 1)
+        return self.colours[level], None if self.glows is None else self.glows[level]
+
+
+def _pyramid(image: np.ndarray) -> list[np.ndarray]:
+    copies = [image]
+    while min(copies[-1].shape[:2]) >= 4:
+        size = (copies[-1].shape[1] // 2, copies[-1].shape[0] // 2)
+        copies.append(cv2.resize(copies[-1], size, interpolation=cv2.INTER_AREA))
+    return copies
+
+
+@dataclass
+class GBuffer:
+    """What is seen at each pixel, before light and weather.
+
+    ``face`` (H, W) uint16 indexes the tables; face 0 is the sky. ``albedo`` (H, W, 3) uint8 sRGB;
+    ``glow`` (H, W, 3) uint8 sRGB is light sent out when lamps are lit. ``label`` (H, W) uint8
+    training numbers; ``depth`` (H, W) float32 metres along the optical axis, infinite in the sky.
+    ``normals`` (F, 3); ``anchors`` (F, 2) is the point (x, z) of the ground where a face's object
+    stands, NaN where the question does not arise; ``opposite`` (F, 2) is the height and distance
+    in metres of what stands across the street, which may put the face in shadow.
+    """
+
+    camera: Camera
+    face: np.ndarray
+    albedo: np.ndarray
+    glow: np.ndarray
+    label: np.ndarray
+    depth: np.ndarray
+    normals: np.ndarray
+    anchors: np.ndarray
+    opposite: np.ndarray
+
+
+class Painter:
+    """Collects faces and paints them in the order of the calls: call back to front."""
+
+    def __init__(self, camera: Camera) -> None:
+        shape = (camera.height_px, camera.width_px)
+        self.camera = camera
+        self.face = np.zeros(shape, np.uint16)
+        self.albedo = np.zeros((*shape, 3), np.uint8)
+        self.glow = np.zeros((*shape, 3), np.uint8)
+        self._planes: list[tuple[float, float, float]] = [(0.0, 0.0, 0.0)]
+        self._normals: list[tuple[float, float, float]] = [(0.0, 1.0, 0.0)]
+        self._class: list[int] = [SKY]
+        self._anchors: list[tuple[float, float]] = [_NOWHERE]
+        self._opposite: list[tuple[float, float]] = [_NOTHING]
+        self.anchor, self.opposite = _NOWHERE, _NOTHING
+
+    def stand(
+        self,
+        anchor: tuple[float, float] = _NOWHERE,
+        opposite: tuple[float, float] = _NOTHING,
+    ) -> None:
+        """Say where the faces painted from now on stand and what is across the street."""
+        self.anchor, self.opposite = anchor, opposite
+
+    def add_face(self, point: np.ndarray, normal: np.ndarray, label: int) -> int:
+        """Register a plane through ``point`` with unit ``normal``; its number is returned.
+
+        1/z of the plane n . (X - P) = 0 seen along the ray of pixel (u, v) is
+        n . ray / (n . (P - camera)), linear in u and v.
+        """
+        if len(self._class) >= _MAX_FACES:
+            raise ValueError(f"a scene may have {_MAX_FACES} faces at most")
+        camera = self.camera
+        nx, ny, nz = (float(value) for value in normal)
+        offset = nx * point[0] + ny * (point[1] - camera.height) + nz * point[2]
+        offset = offset if abs(offset) > 1e-6 else 1e-6
+        # ray = ((u - centre) / f, (horizon - v) / f, 1)
+        a, b = nx / (camera.focal * offset), -ny / (camera.focal * offset)
+        c = nz / offset - a * camera.centre - b * camera.horizon
+        self._planes.append((a, b, c))
+        self._normals.append((nx, ny, nz))
+        self._class.append(label)
+        self._anchors.append(self.anchor)
+        self._opposite.append(self.opposite)
+        return len(self._class) - 1
+
+    def polygon(
+        self,
+        corners: np.ndarray,
+        colour: tuple[int, int, int],
+        label: int,
+        glow: tuple[int, int, int] | None = None,
+        centre: np.ndarray | None = None,
+    ) -> None:
+        """Paint a planar convex polygon, (V, 3) metres, in one colour (sRGB).
+
+        Args:
+            corners: In any order of rotation.
+            glow: Light it sends out by itself.
+            centre: A point inside the body that the polygon belongs to; the polygon is left out
+                when it is on the body's far side.
+        """
+        normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
+        length = float(np.sqrt(normal @ normal))
+        if length < 1e-9:
+            return
+        normal = normal / length
+        eye = corners[0] - (0.0, self.camera.height, 0.0)
+        facing = float(normal @ eye)
+        if centre is not None and facing * float(normal @ (corners[0] - centre)) > 0:
+            return
+        if facing > 0:
+            normal = -normal
+        if corners[:, 2].min() < _NEAR:
+            corners = _clip_near(corners)
+            if len(corners) < 3:
+                return
+        pixels = self.camera.project(corners)
+        low, high = pixels.min(0), pixels.max(0)
+        if high[0] < 0 or high[1] < 0:
+            return
+        if low[0] > self.camera.width_px or low[1] > self.camera.height_px:
+            return
+        number = self.add_face(corners[0], normal, label)
+        self._fill(pixels, number, colour, glow)
+
+    def _fill(
+        self,
+        pixels: np.ndarray,
+        number: int,
+        colour: tuple[int, int, int],
+        glow: tuple[int, int, int] | None,
+    ) -> None:
+        # OpenCV's pixel centres are whole numbers, ours lie at one half.
+        fixed = np.round((np.clip(pixels, -_LIMIT, _LIMIT) - 0.5) * (1 << _SHIFT)).astype(np.int32)
+        cv2.fillConvexPoly(self.face, fixed, number, cv2.LINE_8, _SHIFT)
+        cv2.fillConvexPoly(self.albedo, fixed, colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillConvexPoly(self.glow, fixed, glow or (0, 0, 0), cv2.LINE_8, _SHIFT)
+
+    def wall(
+        self,
+        start: tuple[float, float],
+        end: tuple[float, float],
+        bottom: float,
+        top: float,
+        texture: Texture,
+        label: int,
+        scale: tuple[float, float] | None = None,
+        offset: tuple[float, float] = (0.0, 0.0),
+        tint: tuple[float, float, float] | None = None,
+        normal: tuple[float, float, float] | None = None,
+    ) -> None:
+        """Paint a textured upright rectangle, standing between two points of the ground.
+
+        Args:
+            start: (x, z) of the edge at the texture's left.
+            end: (x, z) of the edge at the texture's right.
+            bottom: Height of the lower edge in metres.
+            top: Height of the upper edge in metres.
+            texture: What is painted on it.
+            scale: Size (metres along, metres up) of one repetition; the whole face by default.
+            offset: Position in the texture (share of its width, of its height) of the face's
+                upper left corner.
+            tint: Factor on the colours.
+            normal: For the light, where the face stands for something that is not flat.
+        """
+        view = self._wall_view(start, end, bottom, top)
+        if view is None:
+            return
+        left, right, up, down, along, depth, facing = view
+        camera = self.camera
+        rows = np.arange(up, down, dtype=np.float32)[:, None] + 0.5
+        height = camera.height - (rows - camera.horizon) * (depth / camera.focal)[None]
+        length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
+        repeat = scale or (length, top - bottom)
+        # Coarser copies of the texture where one texel is smaller than a pixel.
+        texel = repeat[1] / texture.colours[0].shape[0]
+        level = int(np.log2(max(1.0, float(depth.mean()) / camera.focal / texel)) + 0.3)
+        colour, glow = texture.at(level)
+        map_x = (along / repeat[0] + offset[0]) * colour.shape[1] - 0.5
+        map_x = np.repeat(map_x[None].astype(np.float32), len(rows), 0)
+        map_y = ((top - height) / repeat[1] + offset[1]) * colour.shape[0] - 0.5
+        map_y = map_y.astype(np.float32)
+        border = cv2.BORDER_WRAP if scale else cv2.BORDER_REPLICATE
+        sample = cv2.remap(colour, map_x, map_y, cv2.INTER_LINEAR, borderMode=border)
+        if glow is not None:
+            glow = cv2.remap(glow, map_x, map_y, cv2.INTER_LINEAR, borderMode=border)
+        point = np.array((start[0], 0.0, start[1]))
+        number = self.add_face(point, np.array(facing), label)
+        if normal is not None:
+            self._normals[-1] = normal
+        inside = (height >= bottom) & (height < top)
+        where = (slice(up, down), slice(left, right))
+        self._blend(where, sample, inside, tint, glow, number)
+
+    def _wall_view(
+        self, start: tuple[float, float], end: tuple[float, float], bottom: float, top: float
+    ) -> tuple | None:
+        """Bounding box of a wall, position along it and depth of each column, its normal."""
+        camera = self.camera
+        (x0, z0), (x1, z1) = start, end
+        dx, dz = x1 - x0, z1 - z0
+        length = float(np.hypot(dx, dz))
+        if length < 1e-4 or max(z0, z1) < _NEAR:
+            return None
+        near = [0.0, 1.0]  # visible part of the wall, as shares of its length
+        if min(z0, z1) < _NEAR:
+            near[0 if z0 < z1 else 1] = (_NEAR - z0) / dz
+        ends = [(x0 + t * dx, z0 + t * dz) for t in near]
+        columns = [camera.centre + camera.focal * x / z for x, z in ends]
+        left, right = sorted(columns)
+        left, right = max(0, round(left)), min(camera.width_px, round(right))
+        if right <= left:
+            return None
+        slopes = (np.arange(left, right) + 0.5 - camera.centre) / camera.focal
+        # The ray (k z, z) meets the wall where k (z0 + t dz) = x0 + t dx.
+        # Half a pixel beyond an edge seen almost from its side may lie far away along the wall.
+        share = (x0 - slopes * z0) / (slopes * dz - dx + 1e-12)
+        share = np.clip(share, near[0], near[1])
+        depth = np.maximum(z0 + share * dz, _NEAR)
+        closest, farthest = float(depth.min()), float(depth.max())
+        rows = [
+            camera.horizon + camera.focal * (camera.height - y) / z
+            for y in (bottom, top)
+            for z in (closest, farthest)
+        ]
+        up, down = max(0, int(min(rows))), min(camera.height_px, int(max(rows)) + 1)
+        if down <= up:
+            return None
+        facing = (-dz / length, 0.0, dx / length)
+        if facing[0] * x0 + facing[2] * z0 > 0:
+            facing = (-facing[0], 0.0, -facing[2])
+        return left, right, up, down, share * length, depth, facing
+
+    def _blend(
+        self,
+        where: tuple[slice, slice],
+        sample: np.ndarray,
+        inside: np.ndarray,
+        tint: tuple[float, float, float] | None,
+        glow: np.ndarray | None,
+        number: int,
+    ) -> None:
+        colours = sample[..., :3]
+        if tint is not None:
+            colours = np.clip(colours * np.float32(tint), 0, 255).astype(np.uint8)
+        target = self.albedo[where]
+        if sample.shape[2] == 4:
+            opacity = sample[..., 3] * inside
+            weight = opacity.astype(np.uint16)[..., None]
+            mixed = (colours * weight + target * (255 - weight) + 127) // 255
+            target[:] = mixed.astype(np.uint8)
+            inside = opacity > 127
+        else:
+            cv2.copyTo(np.ascontiguousarray(colours), inside.astype(np.uint8), target)
+        self.face[where][inside] = number
+        lit = self.glow[where]
+        if glow is None:
+            lit[inside] = 0
+        else:
+            lit[inside] = glow[inside]
+
+    def bonnet(self, outline: np.ndarray, colour: tuple[int, int, int]) -> None:
+        """Paint the car's own bonnet, (V, 2) pixels: ignored by labels, half a metre away."""
+        number = self.add_face(np.array((0.0, 0.9, 0.5)), np.array((0.0, 0.8, -0.6)), IGNORE)
+        fixed = np.round(outline * (1 << _SHIFT)).astype(np.int32)
+        cv2.fillPoly(self.face, [fixed], number, cv2.LINE_8, _SHIFT)
+        cv2.fillPoly(self.albedo, [fixed], colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(self.glow, [fixed], (0, 0, 0), cv2.LINE_8, _SHIFT)
+
+    def finish(self) -> GBuffer:
+        """Look up class and depth of every pixel."""
+        height, width = self.face.shape
+        plane = np.asarray(self._planes, np.float32)[self.face]
+        u = (np.arange(width, dtype=np.float32) + 0.5)[None]
+        v = (np.arange(height, dtype=np.float32) + 0.5)[:, None]
+        inverse = plane[..., 0] * u + plane[..., 1] * v + plane[..., 2]
+        sky = self.face == 0
+        # An anti-aliased edge may own a pixel whose centre is just beyond its plane's horizon.
+        depth = 1.0 / np.maximum(inverse, 1e-4)
+        depth[sky] = np.inf
+        return GBuffer(
+            camera=self.camera,
+            face=self.face,
+            albedo=self.albedo,
+            glow=self.glow,
+            label=np.asarray(self._class, np.uint8)[self.face],
+            depth=depth,
+            normals=np.asarray(self._normals, np.float32),
+            anchors=np.asarray(self._anchors, np.float32),
+            opposite=np.asarray(self._opposite, np.float32),
+        )
+
+
+def _clip_near(corners: np.ndarray) -> np.ndarray:
+    """The part of a polygon in front of the near plane (Sutherland and Hodgman)."""
+    kept = []
+    for here, there in zip(corners, np.roll(corners, -1, 0), strict=True):
+        if here[2] >= _NEAR:
+            kept.append(here)
+        if (here[2] >= _NEAR) != (there[2] >= _NEAR):
+            share = (_NEAR - here[2]) / (there[2] - here[2])
+            kept.append(here + share * (there - here))
+    return np.asarray(kept)
