@@ -1,0 +1,3 @@
+from .vpd import DominoVPD
+
+__all__ = ["DominoVPD"]
