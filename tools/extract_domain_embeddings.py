@@ -9,7 +9,6 @@ images that the store lacks. Several processes share the work under
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -188,7 +187,7 @@ def main() -> int:
         )
     except (DamagedImagesError, MissingWeightsError, ValueError) as error:
         if rank == 0:
-            print(f"{shlex.quote(Path(sys.argv[0]).name)}: {error}", file=sys.stderr)
+            print(error, file=sys.stderr)
         return 1
     finally:
         if processes > 1:

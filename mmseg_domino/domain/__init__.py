@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .prompts import Domain, PromptBank, list_prompt_banks, load_prompt_bank
 from .sources import SOURCES, SPACES, DomainText, EmbeddingSource
-from .store import EmbeddingStore, write_store
+from .store import EmbeddingStore, MissingEmbeddingError, write_store
 
 if TYPE_CHECKING:
     from .encoder import DomainEncoder, MissingWeightsError
@@ -21,6 +21,7 @@ __all__ = [
     "DomainText",
     "EmbeddingSource",
     "EmbeddingStore",
+    "MissingEmbeddingError",
     "MissingWeightsError",
     "PromptBank",
     "list_prompt_banks",

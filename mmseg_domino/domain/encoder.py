@@ -160,7 +160,7 @@ class DomainEncoder(nn.Module):
         """Embed preprocessed images ``(B, 3, S, S)``: ``(B, E)`` float32 of norm 1."""
         dtype = _PRECISIONS[self.precision]
         kind = self.device.type
-        pixels = pixels.to(self.device, torch.float32)
+        pixels = pixels.to(self.device, torch.float32, non_blocking=True)
         # The caller's autocast must not decide the precision: scores would depend on the run.
         with torch.autocast(kind, dtype=dtype, enabled=dtype is not None):
             features = self.clip.encode_image(pixels)
@@ -263,7 +263,6 @@ def _without_projection(tower: nn.Module, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        delattr(tower, name)
         setattr(tower, name, projection)
 
 

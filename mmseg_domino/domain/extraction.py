@@ -30,7 +30,7 @@ from .encoder import DomainEncoder
 from .images import DamagedImageError, read_image
 from .store import EmbeddingStore, check_same_maker, write_store
 
-__all__ = ["DamagedImagesError", "ExtractionReport", "extract"]
+__all__ = ["DamagedImagesError", "ExtractionReport", "decode_loader", "extract"]
 
 
 class DamagedImagesError(RuntimeError):
@@ -256,25 +256,42 @@ def _run(
         if _read_batch(part, number) is None
     ]
     mine = todo[rank::world]
-    loader = _loader(mine, images, encoder, workers)
+    loader = decode_loader(mine, images, encoder, workers)
     total = sum(len(keys) for _, keys in todo)
     bar = _Progress(progress if rank == 0 else None, total, world)
     start = time.perf_counter()
     pending = None
     for number, keys, pixels, damaged, waited in _timed(loader):
         report.waiting += waited
-        # Hand the device the next batch before fetching the last one's result from it.
-        embeddings = encoder.encode_pixels(pixels) if len(pixels) else pixels.flatten(1)[:, :0]
+        # The device gets its next batch before the last one's result is waited for.
+        result = _Result(encoder.encode_pixels(pixels) if len(pixels) else torch.empty(0, 0))
         if pending is not None:
             _finish(part, *pending, skip_bad, report, bar)
-        pending = (number, keys, embeddings, damaged)
+        pending = (number, keys, result, damaged)
     if pending is not None:
         _finish(part, *pending, skip_bad, report, bar)
     bar.close()
     report.seconds += time.perf_counter() - start
 
 
-def _loader(mine: Sequence, images: Mapping, encoder: DomainEncoder, workers: int) -> DataLoader:
+def decode_loader(
+    mine: Sequence[tuple[int, Sequence[str]]],
+    images: Mapping[str, str | os.PathLike],
+    encoder: DomainEncoder,
+    workers: int,
+) -> DataLoader:
+    """Decoded and preprocessed batches, in order.
+
+    Args:
+        mine: Number and keys of each batch.
+        images: File by key.
+        encoder: Whose preprocessing to use.
+        workers: Processes that decode; 0 for none beside this one.
+
+    Returns:
+        A loader of tuples: the batch's number, the keys of its whole images, their pixels
+        ``(B, 3, S, S)``, and the reason by key of its damaged ones.
+    """
     needed = {key: str(images[key]) for _, keys in mine for key in keys}
     size = encoder.preprocessing["size"]
     shape = (3, size, size) if isinstance(size, int) else (3, *size)
@@ -298,16 +315,37 @@ def _timed(loader: DataLoader) -> Iterator[tuple]:
         yield (*batch, time.perf_counter() - start)
 
 
+class _Result:
+    """Embeddings on their way from the device, behind which more work may be queued."""
+
+    def __init__(self, embeddings: Tensor) -> None:
+        self._done = None
+        if embeddings.is_cuda:
+            host = torch.empty(embeddings.shape, dtype=embeddings.dtype, pin_memory=True)
+            host.copy_(embeddings, non_blocking=True)
+            self._done = torch.cuda.Event()
+            self._done.record(torch.cuda.current_stream(embeddings.device))
+            embeddings = host
+        self._host = embeddings.contiguous()
+
+    def get(self) -> Tensor:
+        """The embeddings on the host, once they are there."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._host
+
+
 def _finish(
     part: Path,
     number: int,
     keys: list[str],
-    embeddings: Tensor,
+    result: "_Result",
     damaged: dict[str, str],
     skip_bad: bool,
     report: ExtractionReport,
     bar: "_Progress",
 ) -> None:
+    embeddings = result.get()  # before it is counted as done
     report.damaged.update(damaged)
     report.computed += len(keys)
     bar.update(len(keys) + len(damaged))
@@ -315,7 +353,7 @@ def _finish(
         return  # its file would say that the batch is done
     metadata = {"keys": json.dumps(keys), "damaged": json.dumps(damaged)}
     with atomic_write(_batch_path(part, number)) as temporary:
-        save_file({"image": embeddings.cpu().contiguous()}, temporary, metadata=metadata)
+        save_file({"image": embeddings}, temporary, metadata=metadata)
 
 
 def _batch_path(part: Path, number: int) -> Path:

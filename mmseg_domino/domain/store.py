@@ -25,12 +25,27 @@ from torch import Tensor
 from ..utils.io import atomic_write
 from .sources import DomainText, prototype_table
 
-__all__ = ["FORMAT", "EmbeddingStore", "check_same_maker", "load_prototypes", "write_store"]
+__all__ = [
+    "FORMAT",
+    "EmbeddingStore",
+    "MissingEmbeddingError",
+    "check_same_maker",
+    "load_prototypes",
+    "write_store",
+]
 
 FORMAT = "mmseg_domino.embeddings/1"
 
 #: What must agree before embeddings may be put, or used, together.
 _MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision")
+
+
+class MissingEmbeddingError(KeyError):
+    """A store lacks an image."""
+
+    def __str__(self) -> str:
+        # KeyError would print the message's line breaks as \\n.
+        return str(self.args[0])
 
 
 def write_store(
@@ -183,15 +198,15 @@ class EmbeddingStore:
             root: The data root; the path relative to it must then be a key.
 
         Raises:
-            KeyError: If the store lacks the image; the message names what is missing around it and
-                the command that adds it.
+            MissingEmbeddingError: A ``KeyError``, if the store lacks the image; the message names
+                what is missing around it and the command that adds it.
             ValueError: If several keys fit.
         """
         if root is not None:
             key = PurePath(os.path.relpath(image_path, root)).as_posix()
             if key in self._rows:
                 return self._rows[key]
-            raise KeyError(self._lacks(image_path, root))
+            raise MissingEmbeddingError(self._lacks(image_path, root))
         parts = PurePosixPath(PurePath(image_path).as_posix()).parts
         for first in range(len(parts)):
             row = self._rows.get("/".join(parts[first:]))
@@ -205,7 +220,7 @@ class EmbeddingStore:
             )
         if longer:
             return self._rows[longer[0]]
-        raise KeyError(self._lacks(image_path, root))
+        raise MissingEmbeddingError(self._lacks(image_path, root))
 
     def _longer_keys(self, parts: Sequence[str]) -> list[str]:
         if self._by_name is None:
@@ -223,7 +238,7 @@ class EmbeddingStore:
         for image_path in image_paths:
             try:
                 self.find(image_path, root)
-            except KeyError:
+            except MissingEmbeddingError:
                 lacking.append(str(image_path))
         return lacking
 

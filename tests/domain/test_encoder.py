@@ -103,6 +103,24 @@ def _as_transformers(source, target):
     return result
 
 
+@pytest.mark.parametrize("changes", [{}, {"pool_type": "last"}, {"proj_bias": True}])
+def test_context_of_other_text_towers(tmp_path, changes):
+    """Towers of their own, as SigLIP and CoCa have; projections may be layers."""
+    config = json.loads(json.dumps(CONFIG["model_cfg"])) | {"custom_text": True}
+    config["text_cfg"] |= changes
+    path = tmp_path / "custom.json"
+    path.write_text(json.dumps(config))
+    encoder = DomainEncoder(str(path), "random")
+    before = list(encoder.state_dict())
+    joint, context = encoder.encode_text(["a photo taken in fog", "night"])
+    projection = encoder.clip.text.text_projection
+    bias = isinstance(projection, torch.nn.Linear)
+    projected = projection(context) if bias else context @ projection
+    torch.testing.assert_close(joint, F.normalize(projected, dim=-1))
+    assert context.shape == (2, 24)
+    assert list(encoder.state_dict()) == before
+
+
 def test_context_of_a_domain_is_the_plain_mean_of_its_prompts(encoder):
     _, context = encoder.encode_text(encoder.bank.domains[2].prompts)
     torch.testing.assert_close(encoder.text.context[2], context.mean(dim=0))

@@ -109,6 +109,7 @@ def test_missing_image_names_the_first_the_count_and_the_command(store, tmp_path
     with pytest.raises(KeyError) as caught:
         store.find(folder / "new_3.png")
     message = str(caught.value)
+    assert "with\n    python" in message
     assert "lacks 5 of the images" in message
     assert "new_0.png" in message
     assert "tools/extract_domain_embeddings.py" in message

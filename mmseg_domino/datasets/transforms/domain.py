@@ -17,7 +17,7 @@ from torch import Tensor
 from ...domain.encoder import DomainEncoder
 from ...domain.prompts import load_prompt_bank
 from ...domain.sources import DomainText, EmbeddingSource, perturb_embedding
-from ...domain.store import EmbeddingStore, load_prototypes
+from ...domain.store import EmbeddingStore, MissingEmbeddingError, load_prototypes
 
 __all__ = ["EncodeDomain", "LoadDomainEmbedding"]
 
@@ -115,7 +115,7 @@ class LoadDomainEmbedding(_AttachDomain):
         bank: If given, a prompt bank that the store must have been made with.
 
     Raises:
-        KeyError: If the store lacks the image (and ``missing='error'``).
+        MissingEmbeddingError: If the store lacks the image (and ``missing='error'``).
         ValueError: If the arguments make no sense together, or the store is another model's or
             bank's.
     """
@@ -152,14 +152,14 @@ class LoadDomainEmbedding(_AttachDomain):
         if not results.get("img_path"):
             if self.missing == "leave":
                 return results
-            raise KeyError(
+            raise MissingEmbeddingError(
                 "LoadDomainEmbedding finds an image by its img_path and the sample has none (an "
                 "image given as an array?). Use EncodeDomain, or missing='leave' with "
                 "DominoDataPreProcessor(domain_encoder=...)."
             )
         try:
             row = store.find(results["img_path"], self.root)
-        except KeyError:
+        except MissingEmbeddingError:
             if self.missing == "leave":
                 return results
             raise
