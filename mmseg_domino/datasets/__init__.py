@@ -1,10 +1,13 @@
 from .acdc import ACDC_CONDITIONS, ACDCDataset
+from .mixture import RatioConcatDataset
+from .sampler import ResumableInfiniteSampler
 from .transforms import (
     EncodeDomain,
     LoadCheckedAnnotations,
     LoadCheckedImage,
     LoadDomainEmbedding,
     PackDominoInputs,
+    SeedSample,
     SetDomain,
 )
 
@@ -16,5 +19,8 @@ __all__ = [
     "LoadCheckedImage",
     "LoadDomainEmbedding",
     "PackDominoInputs",
+    "RatioConcatDataset",
+    "ResumableInfiniteSampler",
+    "SeedSample",
     "SetDomain",
 ]

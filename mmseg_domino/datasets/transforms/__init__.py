@@ -1,6 +1,7 @@
 from .domain import EncodeDomain, LoadDomainEmbedding
 from .formatting import PackDominoInputs
 from .loading import LoadCheckedAnnotations, LoadCheckedImage
+from .seed_sample import SeedSample
 from .set_domain import SetDomain
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     "LoadCheckedImage",
     "LoadDomainEmbedding",
     "PackDominoInputs",
+    "SeedSample",
     "SetDomain",
 ]
