@@ -3,9 +3,10 @@
 import os.path as osp
 from collections.abc import Sequence
 
-from mmengine import fileio
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
+
+from .listing import list_images
 
 __all__ = ["ACDC_CONDITIONS", "ACDCDataset"]
 
@@ -89,30 +90,21 @@ class ACDCDataset(CityscapesDataset):
     def _load(self, condition: str) -> list[dict]:
         split = f"{self.split}_ref" if self.reference else self.split
         folder = osp.join(self.data_prefix["img_path"], condition, split)
-        if not fileio.exists(folder, backend_args=self.backend_args):
-            raise FileNotFoundError(f"ACDC {condition}: the folder {folder} is missing. {_HELP}")
-        names = fileio.list_dir_or_file(
-            folder, list_dir=False, suffix=self.img_suffix, recursive=True,
-            backend_args=self.backend_args,
-        )  # fmt: skip
+        stems = list_images(
+            folder, self.img_suffix, f"ACDC {condition}: {_HELP}", self.backend_args
+        )
         labels = osp.join(self.data_prefix.get("seg_map_path") or "", condition, split)
-        entries = []
-        for name in sorted(names):
-            stem = name[: -len(self.img_suffix)]
-            label = osp.join(labels, stem + self.seg_map_suffix) if self.labelled else None
-            entries.append(
-                dict(
-                    img_path=osp.join(folder, name),
-                    seg_map_path=label,
-                    label_map=self.label_map,
-                    reduce_zero_label=self.reduce_zero_label,
-                    seg_fields=[],
-                    dataset=self.dataset_name,
-                    domain="clear_day" if self.reference else condition,
-                )
+        return [
+            dict(
+                img_path=osp.join(folder, stem + self.img_suffix),
+                seg_map_path=osp.join(labels, stem + self.seg_map_suffix)
+                if self.labelled
+                else None,
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[],
+                dataset=self.dataset_name,
+                domain="clear_day" if self.reference else condition,
             )
-        if not entries:
-            raise FileNotFoundError(
-                f"ACDC {condition}: {folder} holds no image named *{self.img_suffix}. {_HELP}"
-            )
-        return entries
+            for stem in stems
+        ]

@@ -1,3 +1,4 @@
+from .corruption import CORRUPTIONS, Corrupt
 from .domain import EncodeDomain, LoadDomainEmbedding
 from .formatting import PackDominoInputs
 from .loading import LoadCheckedAnnotations, LoadCheckedImage
@@ -5,6 +6,8 @@ from .seed_sample import SeedSample
 from .set_domain import SetDomain
 
 __all__ = [
+    "CORRUPTIONS",
+    "Corrupt",
     "EncodeDomain",
     "LoadCheckedAnnotations",
     "LoadCheckedImage",

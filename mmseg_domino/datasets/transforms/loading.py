@@ -183,6 +183,8 @@ class LoadCheckedAnnotations(LoadAnnotations):
         allowed = np.zeros(65536, dtype=bool)
         allowed[: self.num_classes + int(reduce)] = True
         allowed[self.ignore_index] = True
+        # What the data set itself maps (its own void value, say) it knows of.
+        allowed[list(results.get("label_map") or ())] = True
         expected = f"0 to {self.num_classes - 1 + int(reduce)} and {self.ignore_index}"
         if label.dtype.kind not in "bui" or (label.dtype.kind == "i" and label.min() < 0):
             raise ValueError(f"{path} holds {label.dtype} values; expected {expected}")

@@ -1,0 +1,89 @@
+"""Any pair of folders as a data set."""
+
+import os.path as osp
+
+from mmseg.datasets import BaseSegDataset, CityscapesDataset
+from mmseg.registry import DATASETS
+
+from .listing import list_images
+
+__all__ = ["FolderDataset"]
+
+
+@DATASETS.register_module()
+class FolderDataset(BaseSegDataset):
+    """Images in one folder, labels of the same names in another.
+
+    Every sample carries ``dataset`` and ``domain``.
+
+    Args:
+        dataset_name: Tag of the samples in results.
+        domain: Domain of all images; ``None`` to read it off ``domain_level``.
+        domain_level: Which part of an image's path below the image folder names its domain: 0 the
+            first folder, -1 the last one.
+        img_suffix: Ending of image names.
+        seg_map_suffix: Ending of label names, in place of ``img_suffix``.
+        data_prefix: Folders of images and labels below ``data_root``; without ``seg_map_path`` the
+            images have no labels and are for prediction.
+        metainfo: ``classes`` and ``palette``; the 19 classes of Cityscapes by default.
+        **kwargs: As for ``BaseSegDataset``.
+
+    Raises:
+        FileNotFoundError: If the image folder is missing or holds no image.
+        ValueError: If an image lies too high for ``domain_level``; names it.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str = "folder",
+        domain: str | None = "all",
+        domain_level: int = 0,
+        img_suffix: str = ".png",
+        seg_map_suffix: str = ".png",
+        data_prefix: dict | None = None,
+        metainfo: dict | None = None,
+        **kwargs,
+    ) -> None:
+        self.dataset_name = dataset_name
+        self.domain = domain
+        self.domain_level = domain_level
+        super().__init__(
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            data_prefix=data_prefix or dict(img_path="images", seg_map_path="labels"),
+            metainfo=metainfo or CityscapesDataset.METAINFO,
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """One entry an image, by path."""
+        images, labels = self.data_prefix["img_path"], self.data_prefix.get("seg_map_path")
+        entries = []
+        for stem in list_images(
+            images, self.img_suffix, f"{self.dataset_name}: no images.", self.backend_args
+        ):
+            entries.append(
+                dict(
+                    img_path=osp.join(images, stem + self.img_suffix),
+                    seg_map_path=osp.join(labels, stem + self.seg_map_suffix) if labels else None,
+                    label_map=self.label_map,
+                    reduce_zero_label=self.reduce_zero_label,
+                    seg_fields=[],
+                    dataset=self.dataset_name,
+                    domain=self._domain_of(stem),
+                )
+            )
+        return entries
+
+    def _domain_of(self, stem: str) -> str:
+        if self.domain is not None:
+            return self.domain
+        folders = stem.replace("\\", "/").split("/")[:-1]
+        try:
+            return folders[self.domain_level]
+        except IndexError:
+            raise ValueError(
+                f"{stem}{self.img_suffix} lies in no folder at domain_level={self.domain_level} "
+                f"below {self.data_prefix['img_path']}; give domain=... or sort the images into "
+                "folders by domain"
+            ) from None
