@@ -13,6 +13,7 @@ end-of-text token has the highest number, by which both open_clip and ``transfor
 import json
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import regex
@@ -57,7 +58,7 @@ def train_vocabulary(texts: Iterable[str], num_merges: int) -> tuple[list[str], 
     for _ in range(num_merges):
         pairs = Counter()
         for word, count in words.items():
-            for pair in zip(word, word[1:], strict=False):
+            for pair in pairwise(word):
                 pairs[pair] += count
         if not pairs:
             break

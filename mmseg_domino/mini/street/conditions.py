@@ -87,7 +87,7 @@ def _clear(scene: StreetScene) -> Conditions:
         * (1 - 0.93 * overcast)
         * (0.75 + 0.3 * np.sin(sky.elevation))
     )
-    ambient = np.float64((0.27, 0.30, 0.36)) * (1 + 0.75 * overcast)
+    ambient = np.float64((0.34, 0.37, 0.42)) * (1 + 0.75 * overcast)
     blue = (
         np.float64((0.20, 0.36, 0.68)) * (1 - overcast) + np.float64((0.66, 0.69, 0.72)) * overcast
     )
@@ -116,8 +116,8 @@ def _grey(value: float, tint: RGB = (0.97, 1.0, 1.03)) -> RGB:
 def _fog(scene: StreetScene, clear: Conditions) -> Conditions:
     light = _grey(0.66, (0.985, 1.0, 1.01))
     return replace(
-        clear, sun=_grey(0.02), ambient=_grey(0.44), zenith=light, horizon=light, cloud=light,
-        cover=1.0, disc=0.0, beta=0.055, airlight=light, wet=0.25, exposure=1.12, saturation=0.85,
+        clear, sun=_grey(0.02), ambient=_grey(0.52), zenith=light, horizon=light, cloud=light,
+        cover=1.0, disc=0.0, beta=0.045, airlight=light, wet=0.15, exposure=1.0, saturation=0.85,
         bloom=0.04, lamps=0.12,
     )  # fmt: skip
 
@@ -125,16 +125,16 @@ def _fog(scene: StreetScene, clear: Conditions) -> Conditions:
 def _rain(scene: StreetScene, clear: Conditions) -> Conditions:
     return replace(
         clear, sun=_grey(0.01), ambient=_grey(0.33), zenith=_grey(0.34), horizon=_grey(0.50),
-        cloud=_grey(0.30), cover=1.0, disc=0.0, beta=0.009, airlight=_grey(0.46), wet=1.0, rain=1.0,
+        cloud=_grey(0.30), cover=1.0, disc=0.0, beta=0.006, airlight=_grey(0.46), wet=1.0, rain=1.0,
         drops=1.0, exposure=1.35, noise=1.6, saturation=0.85, bloom=0.05, lamps=0.14,
     )  # fmt: skip
 
 
 def _snow(scene: StreetScene, clear: Conditions) -> Conditions:
     return replace(
-        clear, sun=_grey(0.03), ambient=_grey(0.46), zenith=_grey(0.62), horizon=_grey(0.74),
-        cloud=_grey(0.60), cover=1.0, disc=0.0, beta=0.011, airlight=_grey(0.68), wet=0.35, snow=1.0,
-        flakes=1.0, exposure=1.0, noise=1.2, saturation=0.8, bloom=0.03, lamps=0.1,
+        clear, sun=_grey(0.03), ambient=_grey(0.66), zenith=_grey(0.62), horizon=_grey(0.78),
+        cloud=_grey(0.60), cover=1.0, disc=0.0, beta=0.011, airlight=_grey(0.74), wet=0.35,
+        snow=1.0, flakes=1.0, exposure=1.0, noise=1.2, saturation=0.8, bloom=0.03, lamps=0.1,
     )  # fmt: skip
 
 

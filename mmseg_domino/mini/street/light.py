@@ -9,9 +9,16 @@ import numpy as np
 from mmseg_domino.mini.street import textures
 from mmseg_domino.mini.street.build import Geometry, fill_ground
 from mmseg_domino.mini.street.classes import (
-    BUILDING, CAR, ROAD, SIDEWALK, TERRAIN, VEGETATION,
+    BUILDING,
+    CAR,
+    ROAD,
+    SIDEWALK,
+    TERRAIN,
+    TRAIN,
+    VEGETATION,
 )  # fmt: skip
 from mmseg_domino.mini.street.conditions import Conditions
+from mmseg_domino.mini.street.raster import GBuffer
 from mmseg_domino.mini.street.scene import StreetScene
 
 __all__ = ["sky_radiance", "surface_radiance"]
@@ -32,12 +39,25 @@ def surface_radiance(scene: StreetScene, geometry: Geometry, state: Conditions) 
         light += _lamplight(scene, geometry, state)
     radiance = albedo * light
     if state.lamps > 0:
-        radiance += _LINEAR[buffer.glow] * np.float32(2.2 * state.lamps**1.5)
+        radiance += _LINEAR[buffer.glow] * np.float32(1.5 * state.lamps**1.5)
+    radiance += _gloss(buffer, state)
     sky = buffer.face == 0
-    radiance[sky] = sky_radiance(scene, state)[sky]
+    last = int(np.flatnonzero(sky.any(1)).max(initial=-1)) + 1
+    if last:
+        light = sky_radiance(scene, state, last)
+        np.copyto(radiance[:last], light, where=sky[:last, :, None])
     if state.wet > 0:
         radiance = _reflected(scene, geometry, radiance, state)
     return radiance
+
+
+def _gloss(buffer: GBuffer, state: Conditions) -> np.ndarray:
+    """The sky's reflection in paint and glass, most on what faces up."""
+    vehicles = (buffer.classes >= CAR) & (buffer.classes <= TRAIN)
+    shiny = np.where(vehicles, 0.035 + 0.16 * np.clip(buffer.normals[:, 1], 0, 1), np.float32(0))
+    return shiny[buffer.face][..., None] * (
+        0.4 * np.float32(state.horizon) + 0.6 * np.float32(state.zenith)
+    )
 
 
 def _on_ground(label: np.ndarray) -> np.ndarray:
@@ -57,9 +77,7 @@ def _daylight(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.n
     sun = _sun_direction(state)
     normals, label = buffer.normals, buffer.label
     facing = np.clip(normals @ sun.astype(np.float32), 0, None)
-    is_leaf = np.zeros(len(normals), bool)
-    is_leaf[buffer.face[label == VEGETATION]] = True
-    facing = np.where(is_leaf, 0.35 + 0.65 * facing, facing)
+    facing = np.where(buffer.classes == VEGETATION, 0.35 + 0.65 * facing, facing)
     ground, standing = _shadows(scene, geometry, sun)
     direct = facing * _anchored(geometry, standing)
     rows = np.arange(camera.height_px, dtype=np.float32)[:, None] + 0.5
@@ -155,10 +173,10 @@ def _lamplight(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.
     return cv2.resize(total, size, interpolation=cv2.INTER_LINEAR)
 
 
-def sky_radiance(scene: StreetScene, state: Conditions) -> np.ndarray:
-    """(H, W, 3) radiance of the sky in every direction of the image."""
+def sky_radiance(scene: StreetScene, state: Conditions, num_rows: int) -> np.ndarray:
+    """(num_rows, W, 3) radiance of the sky in the directions of the image's upper rows."""
     camera = scene.camera
-    rows = np.arange(camera.height_px, dtype=np.float32)[:, None] + 0.5
+    rows = np.arange(num_rows, dtype=np.float32)[:, None] + 0.5
     columns = np.arange(camera.width_px, dtype=np.float32)[None] + 0.5
     up = np.maximum((camera.horizon - rows) / np.float32(camera.focal), 1e-3)
     across = (columns - camera.centre) / np.float32(camera.focal)
@@ -166,10 +184,10 @@ def sky_radiance(scene: StreetScene, state: Conditions) -> np.ndarray:
     sky = np.float32(state.horizon) * (1 - lift) + np.float32(state.zenith) * lift
     sky = np.repeat(sky, camera.width_px, 1)
     if state.disc > 0:
-        sun = _sun_direction(state)
+        sun = _sun_direction(state).astype(np.float32)
         length = np.sqrt(across**2 + up**2 + 1)
         towards = np.clip((across * sun[0] + up * sun[1] + sun[2]) / length, 0, 1)
-        glow = 0.22 * towards**6 + 0.7 * towards**60 + 6.0 * towards**1800
+        glow = 0.22 * towards**6 + 0.7 * cv2.pow(towards, 60) + 6.0 * cv2.pow(towards, 1800)
         strength = np.float32(state.disc) * glow[..., None].astype(np.float32)
         sky = sky + strength * np.float32(state.sun) * np.float32((1.0, 0.93, 0.8))
     # A flat layer of clouds: position on it is direction over its rise.
@@ -199,16 +217,15 @@ def _snowed(scene: StreetScene, geometry: Geometry, albedo: np.ndarray, snow: fl
     traffic = rng.uniform(0.25, 0.85)
     lane = (road.half_width - (2.2 if road.parking else 0.3)) / road.lanes
     wheel = np.abs(np.abs(((t + 40 * lane) % lane) - lane / 2) - 0.78)
-    tracks = traffic * np.clip(1.35 - wheel / 0.34, 0, 1) * (np.abs(t) < road.lanes * lane)
-    resistance = np.where(label == ROAD, 0.30 + 0.55 * tracks, 0.04)
+    tracks = traffic * np.clip(1.5 - wheel / 0.3, 0, 1) * (np.abs(t) < road.lanes * lane)
+    resistance = np.where(label == ROAD, 0.25 + 0.75 * tracks, 0.04)
     up = np.clip(buffer.normals[:, 1], 0, 1)
     rows = (np.arange(height) * 7) & 511
     columns = (np.arange(width) * 7) & 511
     screen = patches[rows[:, None], columns[None]]
-    hold = np.zeros(len(up), np.float32)
-    hold[np.unique(buffer.face[label == VEGETATION])] = 0.4
-    hold[np.unique(buffer.face[label == BUILDING])] = 1.0
-    hold[np.unique(buffer.face[label == CAR])] = 0.9
+    hold = np.zeros(256, np.float32)
+    hold[[VEGETATION, BUILDING, CAR]] = 0.4, 1.0, 0.9
+    hold = hold[buffer.classes]
     standing = (up**1.5 * hold)[buffer.face]
     light = albedo.mean(2)
     standing = standing * np.where(label == VEGETATION, 0.4 + 6 * light, 1.0)
@@ -247,7 +264,7 @@ def _reflected(
     ]
     depth = (rows - camera.horizon) / (camera.height * camera.focal)
     steep = np.clip(depth * 60, 0.15, 1.0)
-    ripple = (ripple - 0.5) * np.float32(0.055 * camera.height_px) * steep
+    ripple = (ripple - 0.5) * np.float32(0.09 * camera.height_px) * steep
     source = np.broadcast_to(2 * camera.horizon - rows, ripple.shape)
     column = np.broadcast_to(columns, ripple.shape).astype(int)
     far = np.minimum(buffer.depth, 1e4)
@@ -257,7 +274,7 @@ def _reflected(
         source = 2 * foot - rows
     map_y = np.clip(source + ripple, 0, camera.height_px - 1).astype(np.float32)
     map_x = (columns + 0.3 * ripple).astype(np.float32)
-    smooth = cv2.blur(radiance, (3, max(3, camera.height_px // 28) | 1))
+    smooth = cv2.blur(radiance, (3, max(3, camera.height_px // 12) | 1))
     mirrored = cv2.remap(smooth, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     # Schlick's approximation for water.
     cosine = depth * camera.height * camera.height
@@ -267,7 +284,7 @@ def _reflected(
     puddle = textures.noise(81 + scene.seed % 4, 512, 5, 4)[
         (s * 14).astype(np.int32) & 511, (t * 22).astype(np.int32) & 511
     ]
-    film = np.clip(0.45 + 2.4 * (puddle - 0.45), 0.18, 1.0)
+    film = np.clip(0.25 + 2.2 * (puddle - 0.5), 0.12, 0.75)
     share = np.clip(fresnel * film, 0, 1) * (label <= SIDEWALK) * state.wet
     share = (share * (1 - 0.9 * state.snow))[..., None].astype(np.float32)
     result = radiance.copy()

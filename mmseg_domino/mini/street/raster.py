@@ -10,6 +10,7 @@ axis (the depth); the camera is at (0, height, 0) and looks along z without roll
 lie off the image's centre (a tilt, small as a car's, taken as a shift: verticals stay vertical).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +18,7 @@ import numpy as np
 
 from mmseg_domino.mini.street.classes import IGNORE, SKY
 
-__all__ = ["Camera", "GBuffer", "Painter", "Texture"]
+__all__ = ["Camera", "GBuffer", "Painter", "Texture", "clip_near"]
 
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
 _NEAR = 0.4  # metres
@@ -50,9 +51,10 @@ class Camera:
     def project(self, points: np.ndarray) -> np.ndarray:
         """Pixel positions (..., 2) of points (..., 3) in front of the camera."""
         depth = points[..., 2]
-        u = self.centre + self.focal * points[..., 0] / depth
-        v = self.horizon + self.focal * (self.height - points[..., 1]) / depth
-        return np.stack((u, v), -1)
+        pixels = np.empty((*points.shape[:-1], 2))
+        pixels[..., 0] = self.centre + self.focal * points[..., 0] / depth
+        pixels[..., 1] = self.horizon + self.focal * (self.height - points[..., 1]) / depth
+        return pixels
 
 
 class Texture:
@@ -88,9 +90,9 @@ class GBuffer:
     ``face`` (H, W) uint16 indexes the tables; face 0 is the sky. ``albedo`` (H, W, 3) uint8 sRGB;
     ``glow`` (H, W, 3) uint8 sRGB is light sent out when lamps are lit. ``label`` (H, W) uint8
     training numbers; ``depth`` (H, W) float32 metres along the optical axis, infinite in the sky.
-    ``normals`` (F, 3); ``anchors`` (F, 2) is the point (x, z) of the ground where a face's object
-    stands, NaN where the question does not arise; ``opposite`` (F, 2) is the height and distance
-    in metres of what stands across the street, which may put the face in shadow.
+    ``classes`` (F,), ``normals`` (F, 3); ``anchors`` (F, 2) is the point (x, z) of the ground where
+    a face's object stands, NaN where the question does not arise; ``opposite`` (F, 2) is the
+    height and distance in metres of what stands across the street and may put the face in shadow.
     """
 
     camera: Camera
@@ -99,6 +101,7 @@ class GBuffer:
     glow: np.ndarray
     label: np.ndarray
     depth: np.ndarray
+    classes: np.ndarray
     normals: np.ndarray
     anchors: np.ndarray
     opposite: np.ndarray
@@ -128,7 +131,7 @@ class Painter:
         """Say where the faces painted from now on stand and what is across the street."""
         self.anchor, self.opposite = anchor, opposite
 
-    def add_face(self, point: np.ndarray, normal: np.ndarray, label: int) -> int:
+    def add_face(self, point: Sequence[float], normal: Sequence[float], label: int) -> int:
         """Register a plane through ``point`` with unit ``normal``; its number is returned.
 
         1/z of the plane n . (X - P) = 0 seen along the ray of pixel (u, v) is
@@ -166,19 +169,20 @@ class Painter:
             centre: A point inside the body that the polygon belongs to; the polygon is left out
                 when it is on the body's far side.
         """
-        normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
-        length = float(np.sqrt(normal @ normal))
+        nx, ny, nz = _cross(corners[1] - corners[0], corners[2] - corners[0])
+        length = (nx * nx + ny * ny + nz * nz) ** 0.5
         if length < 1e-9:
             return
-        normal = normal / length
-        eye = corners[0] - (0.0, self.camera.height, 0.0)
-        facing = float(normal @ eye)
-        if centre is not None and facing * float(normal @ (corners[0] - centre)) > 0:
-            return
-        if facing > 0:
-            normal = -normal
+        x, y, z = corners[0].tolist()
+        facing = nx * x + ny * (y - self.camera.height) + nz * z
+        if centre is not None:
+            outward = nx * (x - centre[0]) + ny * (y - centre[1]) + nz * (z - centre[2])
+            if facing * outward > 0:
+                return
+        length = -length if facing > 0 else length
+        normal = (nx / length, ny / length, nz / length)
         if corners[:, 2].min() < _NEAR:
-            corners = _clip_near(corners)
+            corners = clip_near(corners)
             if len(corners) < 3:
                 return
         pixels = self.camera.project(corners)
@@ -190,6 +194,41 @@ class Painter:
         number = self.add_face(corners[0], normal, label)
         self._fill(pixels, number, colour, glow)
 
+    def mesh(
+        self,
+        quads: np.ndarray,
+        normals: np.ndarray,
+        colours: list[tuple[int, int, int]],
+        glows: list[tuple[int, int, int] | None],
+        label: int,
+    ) -> None:
+        """Paint the quads of a convex-ish body that face the camera, in their order.
+
+        Args:
+            quads: (Q, 4, 3) corners in metres.
+            normals: (Q, 3) outward unit normals.
+            colours: Q colours.
+            glows: Q colours of own light, None where dark.
+        """
+        if quads[..., 2].max() < _NEAR:
+            return
+        if quads[..., 2].min() < _NEAR:
+            centre = quads.mean((0, 1))
+            for quad, colour, glow in zip(quads, colours, glows, strict=True):
+                self.polygon(quad, colour, label, glow, centre)
+            return
+        pixels = self.camera.project(quads)
+        low, high = pixels.min(1), pixels.max(1)
+        eye = quads[:, 0] - (0.0, self.camera.height, 0.0)
+        visible = (normals * eye).sum(1) < 0
+        # What is thinner than a third of a pixel cannot be seen in its own colour.
+        visible &= ((high - low) > 0.34).all(1)
+        visible &= (high > 0).all(1)
+        visible &= (low[:, 0] < self.camera.width_px) & (low[:, 1] < self.camera.height_px)
+        for index in np.flatnonzero(visible).tolist():
+            number = self.add_face(quads[index, 0].tolist(), normals[index].tolist(), label)
+            self._fill(pixels[index], number, colours[index], glows[index])
+
     def _fill(
         self,
         pixels: np.ndarray,
@@ -198,7 +237,7 @@ class Painter:
         glow: tuple[int, int, int] | None,
     ) -> None:
         # OpenCV's pixel centres are whole numbers, ours lie at one half.
-        fixed = np.round((np.clip(pixels, -_LIMIT, _LIMIT) - 0.5) * (1 << _SHIFT)).astype(np.int32)
+        fixed = np.rint((pixels.clip(-_LIMIT, _LIMIT) - 0.5) * (1 << _SHIFT)).astype(np.int32)
         cv2.fillConvexPoly(self.face, fixed, number, cv2.LINE_8, _SHIFT)
         cv2.fillConvexPoly(self.albedo, fixed, colour, cv2.LINE_AA, _SHIFT)
         cv2.fillConvexPoly(self.glow, fixed, glow or (0, 0, 0), cv2.LINE_8, _SHIFT)
@@ -251,8 +290,8 @@ class Painter:
         sample = cv2.remap(colour, map_x, map_y, cv2.INTER_LINEAR, borderMode=border)
         if glow is not None:
             glow = cv2.remap(glow, map_x, map_y, cv2.INTER_LINEAR, borderMode=border)
-        point = np.array((start[0], 0.0, start[1]))
-        number = self.add_face(point, np.array(facing), label)
+        point = (start[0], 0.0, start[1])
+        number = self.add_face(point, facing, label)
         if normal is not None:
             self._normals[-1] = normal
         inside = (height >= bottom) & (height < top)
@@ -285,6 +324,8 @@ class Painter:
         share = np.clip(share, near[0], near[1])
         depth = np.maximum(z0 + share * dz, _NEAR)
         closest, farthest = float(depth.min()), float(depth.max())
+        if (top - bottom) * camera.focal < 1.5 * farthest:
+            return None  # too far to be seen
         rows = [
             camera.horizon + camera.focal * (camera.height - y) / z
             for y in (bottom, top)
@@ -296,7 +337,7 @@ class Painter:
         facing = (-dz / length, 0.0, dx / length)
         if facing[0] * x0 + facing[2] * z0 > 0:
             facing = (-facing[0], 0.0, -facing[2])
-        return left, right, up, down, share * length, depth, facing
+        return left, right, up, down, np.float32(share * length), np.float32(depth), facing
 
     def _blend(
         self,
@@ -309,22 +350,19 @@ class Painter:
     ) -> None:
         colours = sample[..., :3]
         if tint is not None:
-            colours = np.clip(colours * np.float32(tint), 0, 255).astype(np.uint8)
+            colours = cv2.multiply(colours, (*tint, 1.0))
         target = self.albedo[where]
         if sample.shape[2] == 4:
             opacity = sample[..., 3] * inside
-            weight = opacity.astype(np.uint16)[..., None]
-            mixed = (colours * weight + target * (255 - weight) + 127) // 255
-            target[:] = mixed.astype(np.uint8)
+            weight = opacity * np.float32(1 / 255)
+            target[:] = cv2.blendLinear(
+                np.ascontiguousarray(colours), np.ascontiguousarray(target), weight, 1 - weight
+            )
             inside = opacity > 127
         else:
             cv2.copyTo(np.ascontiguousarray(colours), inside.astype(np.uint8), target)
-        self.face[where][inside] = number
-        lit = self.glow[where]
-        if glow is None:
-            lit[inside] = 0
-        else:
-            lit[inside] = glow[inside]
+        np.copyto(self.face[where], number, where=inside)
+        np.copyto(self.glow[where], 0 if glow is None else glow, where=inside[..., None])
 
     def bonnet(self, outline: np.ndarray, colour: tuple[int, int, int]) -> None:
         """Paint the car's own bonnet, (V, 2) pixels: ignored by labels, half a metre away."""
@@ -352,13 +390,20 @@ class Painter:
             glow=self.glow,
             label=np.asarray(self._class, np.uint8)[self.face],
             depth=depth,
+            classes=np.asarray(self._class, np.uint8),
             normals=np.asarray(self._normals, np.float32),
             anchors=np.asarray(self._anchors, np.float32),
             opposite=np.asarray(self._opposite, np.float32),
         )
 
 
-def _clip_near(corners: np.ndarray) -> np.ndarray:
+def _cross(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    """The vector product of two short vectors; ``np.cross`` takes ten times longer."""
+    (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+
+
+def clip_near(corners: np.ndarray) -> np.ndarray:
     """The part of a polygon in front of the near plane (Sutherland and Hodgman)."""
     kept = []
     for here, there in zip(corners, np.roll(corners, -1, 0), strict=True):

@@ -399,7 +399,8 @@ def _sample_people(rng: np.random.Generator, road: Road, layout: str) -> list[Th
         )
         t = side * (road.half_width + rng.uniform(0.5, 1.4))
         things.append(
-            Thing(str(kind), rng.uniform(5, 40), t, rng.choice((0.0, np.pi / 2)) + rng.normal(0, 0.2),
+            Thing(str(kind), rng.uniform(5, 40), t,
+                  rng.choice((0.0, np.pi / 2)) + rng.normal(0, 0.2),
                   rng.uniform(0.95, 1.05), int(rng.integers(1 << 16)))
         )  # fmt: skip
     return things

@@ -18,6 +18,7 @@ __all__ = [
     "fence",
     "flakes",
     "foliage",
+    "grain",
     "grass",
     "hedge",
     "masonry",
@@ -210,6 +211,12 @@ def fence(seed: int) -> Texture:
 
 
 @lru_cache
+def grain() -> np.ndarray:
+    """(1024, 1024, 3) float32 standard normal: the noise of the sensor, cut out at random."""
+    return np.random.default_rng(7014).standard_normal((1024, 1024, 3), np.float32)
+
+
+@lru_cache
 def clouds(seed: int) -> np.ndarray:
     """(512, 512) float32 in [0, 1]: thickness of a layer of clouds, repeating."""
     return noise(seed + 500, 512, 7, 4)
@@ -243,7 +250,7 @@ def flakes(seed: int, radius: float, count: int) -> np.ndarray:
         value = rng.uniform(0.4, 1.0)
         for dx in (-512, 0, 512):
             for dy in (-512, 0, 512):
-                at = np.round((centre + (dx, dy)) * 16).astype(int)
+                at = np.round((centre + np.array((dx, dy))) * 16).astype(int)
                 size = np.round(axes * 16).astype(int)
                 cv2.ellipse(
                     image, at.tolist(), size.tolist(), rng.uniform(-15, 15), 0, 360, value, -1,

@@ -62,7 +62,7 @@ class _Builder:
     def wheel(self, x: float, z: float, radius: float) -> None:
         inner, half = radius * 0.62, radius * 0.41
         for role, r, h in ((TYRE, radius, half), (RIM, inner, inner * 0.41)):
-            for low, high in (((r, h), (r, -h)), ((h, r), (h, -r)), ((h, -r), (h, r))):
+            for low, high in (((r, h), (r, -h)), ((h, r), (r, h)), ((r, -h), (h, -r))):
                 a, b = low
                 c, d = high
                 self.side(role, x + 0.01, [(z - a, radius + b), (z + a, radius + b),
@@ -168,10 +168,12 @@ def car_body(shape: int) -> Body:
         (u, roof, rear[1]),
         (-u, roof, rear[1]),
     )
-    b.add(GLASS, (0, 0.3, -1), (-w + 0.2, belt + 0.06, rear[0] - 0.01), (w - 0.2, belt + 0.06, rear[0] - 0.01),
-          (u - 0.1, roof - 0.09, rear[1] - 0.02), (-u + 0.1, roof - 0.09, rear[1] - 0.02))  # fmt: skip
-    b.add(GLASS, (0, 0.3, 1), (-w + 0.08, belt, front[1] + 0.01), (w - 0.08, belt, front[1] + 0.01),
-          (u - 0.04, roof - 0.05, front[0] + 0.01), (-u + 0.04, roof - 0.05, front[0] + 0.01))  # fmt: skip
+    low, high, z0, z1 = belt + 0.06, roof - 0.09, rear[0] - 0.01, rear[1] - 0.02
+    glass = ((-w + 0.2, low, z0), (w - 0.2, low, z0), (u - 0.1, high, z1), (-u + 0.1, high, z1))
+    b.add(GLASS, (0, 0.3, -1), *glass)
+    low, high, z0, z1 = belt, roof - 0.05, front[1] + 0.01, front[0] + 0.01
+    glass = ((-w + 0.08, low, z0), (w - 0.08, low, z0), (u - 0.04, high, z1), (-u + 0.04, high, z1))
+    b.add(GLASS, (0, 0.3, 1), *glass)
     _car_ends(b, w, end, sill, boot, nose)
     for z in (-end + 0.8, end - 0.85):
         b.wheel(w, z, 0.32)

@@ -63,12 +63,12 @@ def falling(scene: StreetScene, state: Conditions, radiance: np.ndarray) -> np.n
         if state.rain > 0:
             size = zoom * (0.6, 1.0, 1.9)[layer]
             cover += _tiled(textures.streaks(layer), (height, width), size, offset) * np.float32(
-                state.rain * (0.20, 0.20, 0.14)[layer]
+                state.rain * (0.12, 0.12, 0.08)[layer]
             )
         if state.flakes > 0:
             texture = textures.flakes(layer, (1.0, 2.0, 4.5)[layer], (700, 220, 40)[layer])
             cover += _tiled(texture, (height, width), zoom, offset) * np.float32(
-                state.flakes * (0.55, 0.62, 0.42)[layer]
+                state.flakes * (0.5, 0.5, 0.3)[layer]
             )
     cover = np.minimum(cover, 0.85)[..., None]
     return radiance + (ambient * np.float32(1.15) - radiance) * cover
@@ -146,21 +146,22 @@ def develop(scene: StreetScene, state: Conditions, radiance: np.ndarray) -> np.n
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None]
     falloff = 1 - np.float32(look.vignette) * 0.5 * (rows**2 + columns**2)
-    gain = np.float32(0.62 * state.exposure * look.exposure) * np.float32(look.balance)
+    gain = np.float32(0.80 * state.exposure * look.exposure) * np.float32(look.balance)
     image = image * (falloff[..., None] * gain)
     rng = np.random.default_rng((scene.seed, 9))
     level = look.noise * state.noise
-    grain = rng.standard_normal(image.shape, np.float32)
+    grain = textures.grain()
+    offset = rng.integers(0, grain.shape[0], 2)
+    grain = _tiled(grain, (height, width), 1.0, offset)
     # Shot noise grows with the root of the light, read noise is constant.
     image += grain * (
         np.float32(level) * np.sqrt(np.maximum(image, 0) * 0.6 + np.float32(0.04 * level))
     )
     index = cv2.sqrt(np.clip(image, 0, _WHITE) * np.float32(1 / _WHITE)) * np.float32(_CURVE_STEPS)
     image = _CURVE[index.astype(np.uint16)]
-    grey = image @ np.float32((0.299, 0.587, 0.114))
-    saturation = np.float32(look.saturation * state.saturation)
-    image = grey[..., None] + (image - grey[..., None]) * saturation
-    return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+    saturation = look.saturation * state.saturation
+    mix = saturation * np.eye(3) + (1 - saturation) * np.float64((0.299, 0.587, 0.114))
+    return cv2.convertScaleAbs(np.maximum(cv2.transform(image, mix), 0), alpha=255)
 
 
 def _bloomed(image: np.ndarray, state: Conditions) -> np.ndarray:
