@@ -163,6 +163,8 @@ def _begin(
             "Embeddings of different makers cannot be compared: write to another --out.",
         )
         have = set(store.keys)
+    if part.is_dir() and not (part / "plan.json").is_file():
+        shutil.rmtree(part)  # killed while clearing up
     if (part / "plan.json").is_file():
         content = json.loads((part / "plan.json").read_text())
         plan = _Plan(tuple(content["keys"]), content["batch_size"], content["provenance"])
@@ -253,7 +255,7 @@ def _run(
     todo = [
         (number, keys)
         for number, keys in enumerate(plan.batches)
-        if _read_batch(part, number) is None
+        if _read_batch(part, number, keys) is None
     ]
     mine = todo[rank::world]
     loader = decode_loader(mine, images, encoder, workers)
@@ -360,7 +362,9 @@ def _batch_path(part: Path, number: int) -> Path:
     return part / f"batch-{number:07d}.safetensors"
 
 
-def _read_batch(part: Path, number: int) -> tuple[list[str], Tensor, dict[str, str]] | None:
+def _read_batch(
+    part: Path, number: int, planned: Sequence[str]
+) -> tuple[list[str], Tensor, dict[str, str]] | None:
     """A finished batch; None if it is not there, or damaged by a crash of the machine."""
     path = _batch_path(part, number)
     if not path.is_file():
@@ -369,6 +373,8 @@ def _read_batch(part: Path, number: int) -> tuple[list[str], Tensor, dict[str, s
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             keys, damaged = json.loads(metadata["keys"]), json.loads(metadata["damaged"])
+            if {*keys, *damaged} != set(planned):
+                return None
             return keys, file.get_tensor("image"), damaged
     except SafetensorError:
         return None
@@ -384,8 +390,8 @@ def _merge(plan: _Plan, encoder: DomainEncoder, out: Path) -> tuple[int, dict[st
     keys: list[str] = []
     rows: list[Tensor] = []
     damaged: dict[str, str] = {}
-    for number in range(len(plan.batches)):
-        batch_keys, batch_rows, batch_damaged = _read_batch(part, number)
+    for number, planned in enumerate(plan.batches):
+        batch_keys, batch_rows, batch_damaged = _read_batch(part, number, planned)
         keys += batch_keys
         damaged |= batch_damaged
         if len(batch_rows):
@@ -402,7 +408,10 @@ def _merge(plan: _Plan, encoder: DomainEncoder, out: Path) -> tuple[int, dict[st
         raise DamagedImagesError(damaged, out)
     known = set(keys)
     skipped = {key: reason for key, reason in sorted(skipped.items()) if key not in known}
-    write_store(out, keys, torch.cat(rows), text, provenance | {"skipped": skipped})
+    # Written inside the part folder, so that a kill here leaves nothing else behind.
+    whole = part / "store.safetensors"
+    write_store(whole, keys, torch.cat(rows), text, provenance | {"skipped": skipped})
+    os.replace(whole, out)
     shutil.rmtree(part)
     return added, damaged
 

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
@@ -117,8 +118,6 @@ def test_killed_and_started_again_gives_the_same_bytes(
 
 
 def test_killed_between_writing_and_clearing_up(images, encoder, out, monkeypatch):
-    import shutil
-
     def die(path):
         raise KeyboardInterrupt
 
@@ -130,6 +129,30 @@ def test_killed_between_writing_and_clearing_up(images, encoder, out, monkeypatc
     assert extract(images, encoder, out, workers=0).computed == 0
     assert out.read_bytes() == before
     assert not out.with_name(out.name + ".part").exists()
+
+
+@pytest.mark.parametrize("left", ["plan.json", "batch-0000000.safetensors"])
+def test_killed_while_clearing_up(images, encoder, out, monkeypatch, left):
+    """What is left of the finished plan must not be taken for a part of the next."""
+    some = dict(list(images.items())[:9])
+
+    def die(path):
+        for file in path.iterdir():
+            if file.name != left:
+                file.unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            extract(some, encoder, out, batch_size=4, workers=0)
+    report = extract(images, encoder, out, batch_size=4, workers=0)
+    assert (report.computed, report.images) == (23 - 9, 23)
+    assert not out.with_name(out.name + ".part").exists()
+    store = EmbeddingStore.open(out)
+    for key in images:
+        pixels = encoder.prepare(read_image(images[key]))[None]
+        torch.testing.assert_close(store.image(store.find(key)), encoder.encode_pixels(pixels)[0])
 
 
 def test_a_torn_batch_file_is_computed_again(images, encoder, tmp_path, out):
