@@ -3,9 +3,10 @@
     python benchmarks/extraction.py --model ViT-B-16 --images 64 --batch-size 16
 
 Three rates, measured in turns on the same machine: the image tower on ready-made tensors, decoding
-and preprocessing alone in as many workers, and the whole extraction into a store. On a GPU the whole
-can be no faster than the slower of the two parts; on the CPU they share the cores. The last line
-says how much of that bound it reaches. Weights are random unless asked for: they change no rate.
+and preprocessing alone in as many workers, and the whole extraction into a store. On a GPU the
+whole can be no faster than the slower of the two parts; on the CPU they share the cores. The last
+line says how much of that bound it reaches. Weights are random unless asked for: they change no
+rate.
 """
 
 import argparse
