@@ -24,6 +24,7 @@ __all__ = [
     "CLIP_FOLDER",
     "CONTEXT_CHANNELS",
     "SD_FOLDER",
+    "TRAINED_FOLDER",
     "build_clip",
     "build_mini_models",
     "build_unet",
@@ -32,6 +33,7 @@ __all__ = [
     "text_encoder_from_clip",
 ]
 
+TRAINED_FOLDER = Path(__file__).parent / "weights"
 CLIP_FOLDER, SD_FOLDER = "mini-clip", "mini-sd"
 CONTEXT_CHANNELS = 96  # D: width of the text tower and of the UNet's cross-attention
 CONTEXT_LENGTH = 77
@@ -250,8 +252,9 @@ def build_mini_models(root: str | Path, seed: int = 0) -> dict[str, Path]:
         torch.manual_seed(seed)
         clip = build_clip(len(tokenizer))
         vae, unet = build_vae(), build_unet()
+        text_encoder = text_encoder_from_clip(clip, tokenizer)
     write_clip(folders["clip"], clip, tokenizer)
-    write_sd(folders["sd"], vae, unet, text_encoder_from_clip(clip, tokenizer), tokenizer)
+    write_sd(folders["sd"], vae, unet, text_encoder, tokenizer)
     for folder in folders.values():
         with atomic_write(folder / "model_card.json") as path:
             path.write_text(json.dumps(card, indent=2) + "\n")

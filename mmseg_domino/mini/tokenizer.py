@@ -83,7 +83,7 @@ def _merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(merged)
 
 
-def write_vocabulary(folder: Path, texts: Iterable[str], num_merges: int = 640) -> None:
+def write_vocabulary(folder: Path, texts: Iterable[str], num_merges: int = 1000) -> None:
     """Train a vocabulary and write it as ``vocab.json`` and ``merges.txt`` into ``folder``."""
     tokens, merges = train_vocabulary(texts, num_merges)
     with atomic_write(folder / "vocab.json") as path:

@@ -117,7 +117,7 @@ def _fog(scene: StreetScene, clear: Conditions) -> Conditions:
     light = _grey(0.66, (0.985, 1.0, 1.01))
     return replace(
         clear, sun=_grey(0.02), ambient=_grey(0.52), zenith=light, horizon=light, cloud=light,
-        cover=1.0, disc=0.0, beta=0.045, airlight=light, wet=0.15, exposure=1.0, saturation=0.85,
+        cover=1.0, disc=0.0, beta=0.045, airlight=light, wet=0.15, exposure=0.85, saturation=0.85,
         bloom=0.04, lamps=0.12,
     )  # fmt: skip
 
@@ -126,7 +126,7 @@ def _rain(scene: StreetScene, clear: Conditions) -> Conditions:
     return replace(
         clear, sun=_grey(0.01), ambient=_grey(0.33), zenith=_grey(0.34), horizon=_grey(0.50),
         cloud=_grey(0.30), cover=1.0, disc=0.0, beta=0.006, airlight=_grey(0.46), wet=1.0, rain=1.0,
-        drops=1.0, exposure=1.35, noise=1.6, saturation=0.85, bloom=0.05, lamps=0.14,
+        drops=1.0, exposure=1.25, noise=1.6, saturation=0.85, bloom=0.05, lamps=0.14,
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def _snow(scene: StreetScene, clear: Conditions) -> Conditions:
     return replace(
         clear, sun=_grey(0.03), ambient=_grey(0.66), zenith=_grey(0.62), horizon=_grey(0.78),
         cloud=_grey(0.60), cover=1.0, disc=0.0, beta=0.011, airlight=_grey(0.74), wet=0.35,
-        snow=1.0, flakes=1.0, exposure=1.0, noise=1.2, saturation=0.8, bloom=0.03, lamps=0.1,
+        snow=1.0, flakes=1.0, exposure=0.85, noise=1.2, saturation=0.8, bloom=0.03, lamps=0.1,
     )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def _night(scene: StreetScene, clear: Conditions) -> Conditions:
         clear, sun=(4e-5, 5e-5, 7e-5), elevation=0.7, ambient=(0.0052, 0.0050, 0.0062),
         zenith=(0.0012, 0.0014, 0.0024), horizon=(0.0075, 0.0060, 0.0052),
         cloud=(0.0050, 0.0040, 0.0036), disc=0.0, beta=0.0012, airlight=(0.006, 0.005, 0.005),
-        lamps=1.0, beam=1.0, exposure=9.0, noise=7.0, bloom=0.16, saturation=0.95,
+        lamps=1.0, beam=1.0, exposure=7.5, noise=7.0, bloom=0.16, saturation=0.95,
     )  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def _dusk(scene: StreetScene, clear: Conditions) -> Conditions:
     return replace(
         clear, sun=(0.010, 0.006, 0.004), elevation=0.12, ambient=(0.060, 0.062, 0.090),
         zenith=(0.040, 0.062, 0.135), horizon=(0.30, 0.20, 0.17), cloud=(0.16, 0.10, 0.11),
-        disc=0.25, airlight=(0.14, 0.11, 0.11), lamps=0.75, beam=0.35, exposure=3.0, noise=3.0,
+        disc=0.25, airlight=(0.14, 0.11, 0.11), lamps=0.75, beam=0.35, exposure=2.7, noise=3.0,
         bloom=0.09,
     )  # fmt: skip
 
@@ -168,7 +168,7 @@ def _low_sun(scene: StreetScene, clear: Conditions) -> Conditions:
 
 def _heavy_rain_night(scene: StreetScene, clear: Conditions) -> Conditions:
     return replace(
-        _night(scene, clear), cover=1.0, beta=0.013, wet=1.0, rain=1.0, drops=1.0, exposure=10.0,
+        _night(scene, clear), cover=1.0, beta=0.013, wet=1.0, rain=1.0, drops=1.0, exposure=8.5,
         noise=9.0, bloom=0.24, airlight=(0.010, 0.0085, 0.008),
     )  # fmt: skip
 

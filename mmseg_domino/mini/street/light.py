@@ -156,7 +156,7 @@ def _lamplight(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.
         cosine = (normal[..., 0] * dx + normal[..., 1] * dy + normal[..., 2] * dz) / np.sqrt(square)
         # Lamps shine downwards; a little scatters everywhere.
         down = np.clip(dy / np.sqrt(square) * 1.4, 0.04, 1)
-        power = np.float32(6.0 * lamp.power * state.lamps) * down / square
+        power = np.float32(5.0 * lamp.power * state.lamps) * down / square
         total += ((0.12 + 0.88 * np.clip(cosine, 0, 1)) * power)[..., None] * np.float32(
             lamp.colour
         )
@@ -167,7 +167,7 @@ def _lamplight(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.
         cut = np.clip((0.75 - y + 0.012 * z) / (0.25 + 0.02 * z), 0.015, 1)
         graze = 0.1 + 0.9 * np.clip(-(normal[..., 0] * x + normal[..., 2] * z) / distance, 0, 1)
         graze = np.where(normal[..., 1] > 0.9, np.clip(2.2 / distance, 0.06, 1), graze)
-        beam = np.float32(28.0 * state.beam) * spread * cut * graze / (distance**2 + 30)
+        beam = np.float32(13.0 * state.beam) * spread * cut * graze / (distance**2 + 30)
         total += beam[..., None] * np.float32((1.0, 0.96, 0.86))
     size = (camera.width_px, camera.height_px)
     return cv2.resize(total, size, interpolation=cv2.INTER_LINEAR)

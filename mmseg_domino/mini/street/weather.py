@@ -146,7 +146,7 @@ def develop(scene: StreetScene, state: Conditions, radiance: np.ndarray) -> np.n
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None]
     falloff = 1 - np.float32(look.vignette) * 0.5 * (rows**2 + columns**2)
-    gain = np.float32(0.80 * state.exposure * look.exposure) * np.float32(look.balance)
+    gain = np.float32(state.exposure * look.exposure) * np.float32(look.balance)
     image = image * (falloff[..., None] * gain)
     rng = np.random.default_rng((scene.seed, 9))
     level = look.noise * state.noise
