@@ -1,18 +1,18 @@
 """Cityscapes to every real target data set in one pass, with the mean over them."""
 
 _base_ = [
-    '../_base_/settings/source_cityscapes.py',
-    '../_base_/datasets/acdc.py',
-    '../_base_/datasets/bdd100k.py',
-    '../_base_/datasets/dark_zurich.py',
-    '../_base_/datasets/mapillary.py',
-    '../_base_/datasets/nighttime_driving.py',
-    '../_base_/datasets/wilddash2.py',
+    "../_base_/settings/source_cityscapes.py",
+    "../_base_/datasets/acdc.py",
+    "../_base_/datasets/bdd100k.py",
+    "../_base_/datasets/dark_zurich.py",
+    "../_base_/datasets/mapillary.py",
+    "../_base_/datasets/nighttime_driving.py",
+    "../_base_/datasets/wilddash2.py",
 ]
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='ConcatDataset',
+        type="ConcatDataset",
         datasets=[
             _base_.cityscapes_val,
             _base_.acdc_val,

@@ -1,14 +1,14 @@
 """GTA5 to Cityscapes, BDD100K and Mapillary Vistas: the usual synthetic-to-real benchmark."""
 
 _base_ = [
-    '../_base_/settings/source_gta5.py',
-    '../_base_/datasets/bdd100k.py',
-    '../_base_/datasets/mapillary.py',
+    "../_base_/settings/source_gta5.py",
+    "../_base_/datasets/bdd100k.py",
+    "../_base_/datasets/mapillary.py",
 ]
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='ConcatDataset',
+        type="ConcatDataset",
         datasets=[_base_.cityscapes_val, _base_.bdd100k_val, _base_.mapillary_v1_val],
     )
 )

@@ -2,9 +2,9 @@
 
 # Without a pipeline: the training crop belongs to the setting.
 gta5_train = dict(
-    type='CityscapesDataset',
-    data_root='data/gta5/',
-    data_prefix=dict(img_path='images', seg_map_path='labels'),
-    img_suffix='.png',
-    seg_map_suffix='_labelTrainIds.png',
+    type="CityscapesDataset",
+    data_root="data/gta5/",
+    data_prefix=dict(img_path="images", seg_map_path="labels"),
+    img_suffix=".png",
+    seg_map_suffix="_labelTrainIds.png",
 )

@@ -4,27 +4,27 @@ tools/dataset_converters/mapillary.py writes the labels named here beside the or
 release 1.2 or 2.0."""
 
 mapillary_test_pipeline = [
-    dict(type='SetDomain', dataset='mapillary', domain='all'),
-    dict(type='LoadCheckedImage'),
-    dict(type='Resize', scale=(2048, 1024), keep_ratio=True),
+    dict(type="SetDomain", dataset="mapillary", domain="all"),
+    dict(type="LoadCheckedImage"),
+    dict(type="Resize", scale=(2048, 1024), keep_ratio=True),
     # After Resize: predictions are brought back to the size of the file and compared there.
-    dict(type='LoadCheckedAnnotations', unlabelled='skip'),
-    dict(type='PackDominoInputs'),
+    dict(type="LoadCheckedAnnotations", unlabelled="skip"),
+    dict(type="PackDominoInputs"),
 ]
 
 mapillary_v1_val = dict(
-    type='CityscapesDataset',
-    data_root='data/mapillary/',
-    data_prefix=dict(img_path='validation/images', seg_map_path='validation/v1.2/labels'),
-    img_suffix='.jpg',
-    seg_map_suffix='_labelTrainIds.png',
+    type="CityscapesDataset",
+    data_root="data/mapillary/",
+    data_prefix=dict(img_path="validation/images", seg_map_path="validation/v1.2/labels"),
+    img_suffix=".jpg",
+    seg_map_suffix="_labelTrainIds.png",
     pipeline=mapillary_test_pipeline,
 )
 mapillary_v2_val = dict(
-    type='CityscapesDataset',
-    data_root='data/mapillary/',
-    data_prefix=dict(img_path='validation/images', seg_map_path='validation/v2.0/labels'),
-    img_suffix='.jpg',
-    seg_map_suffix='_labelTrainIds.png',
+    type="CityscapesDataset",
+    data_root="data/mapillary/",
+    data_prefix=dict(img_path="validation/images", seg_map_path="validation/v2.0/labels"),
+    img_suffix=".jpg",
+    seg_map_suffix="_labelTrainIds.png",
     pipeline=mapillary_test_pipeline,
 )

@@ -1,8 +1,8 @@
 """Training on SYNTHIA; what all settings with this source share."""
 
-_base_ = ['./source_cityscapes.py', '../datasets/synthia.py']
+_base_ = ["./source_cityscapes.py", "../datasets/synthia.py"]
 train_pipeline = [
-    dict(type='SetDomain', dataset='synthia', domain='all'),
+    dict(type="SetDomain", dataset="synthia", domain="all"),
     *_base_.train_pipeline[1:],
 ]
 train_dataloader = dict(

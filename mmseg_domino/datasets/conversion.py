@@ -1,0 +1,342 @@
+"""Labels of other data sets on the 19 classes of Cityscapes.
+
+Shapes: ``H W`` pixels. A table is a ``(256,)`` uint8 array of the trainId of each label value; 255
+means ignored.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from mmseg.datasets import CityscapesDataset, MapillaryDataset_v1, MapillaryDataset_v2
+from PIL import Image
+from tqdm import tqdm
+
+from ..utils import atomic_write
+
+__all__ = [
+    "CITYSCAPES_LABELS",
+    "SYNTHIA_LABELS",
+    "TRAIN_ID_SUFFIX",
+    "LabelTable",
+    "convert_labels",
+    "convert_panoptic",
+    "decode_last_channel",
+    "decode_panoptic",
+    "decode_single_channel",
+    "label_table",
+    "mapillary_labels",
+    "wilddash_table",
+]
+
+IGNORED = 255
+TRAIN_ID_SUFFIX = "_labelTrainIds.png"
+CLASSES = CityscapesDataset.METAINFO["classes"]
+
+#: labelIds of Cityscapes (and GTA5). All others, up to 34, are ignored.
+CITYSCAPES_LABELS = {
+    "road": (7,), "sidewalk": (8,), "building": (11,), "wall": (12,), "fence": (13,), "pole": (17,),
+    "traffic light": (19,), "traffic sign": (20,), "vegetation": (21,), "terrain": (22,),
+    "sky": (23,), "person": (24,), "rider": (25,), "car": (26,), "truck": (27,), "bus": (28,),
+    "train": (31,), "motorcycle": (32,), "bicycle": (33,),
+}  # fmt: skip
+#: Label values of SYNTHIA-RAND-CITYSCAPES, 0 to 22. Terrain, truck and train have values but no
+#: pixels.
+SYNTHIA_LABELS = {
+    "road": (3,), "sidewalk": (4,), "building": (2,), "wall": (21,), "fence": (5,), "pole": (7,),
+    "traffic light": (15,), "traffic sign": (9,), "vegetation": (6,), "terrain": (16,),
+    "sky": (1,), "person": (10,), "rider": (17,), "car": (8,), "truck": (18,), "bus": (19,),
+    "train": (20,), "motorcycle": (12,), "bicycle": (11,),
+}  # fmt: skip
+# Mapillary's classes by name, in the grouping of the field's synthetic-to-real comparisons.
+_MAPILLARY_V1 = {
+    "road": ("Road", "Lane Marking - General", "Manhole"),
+    "sidewalk": ("Curb", "Sidewalk"),
+    "building": ("Building",),
+    "wall": ("Wall",),
+    "fence": ("Fence",),
+    "pole": ("Pole", "Utility Pole"),
+    "traffic light": ("Traffic Light",),
+    "traffic sign": ("Traffic Sign (Front)",),
+    "vegetation": ("Vegetation",),
+    "terrain": ("Terrain",),
+    "sky": ("Sky",),
+    "person": ("Person",),
+    "rider": ("Bicyclist", "Motorcyclist", "Other Rider"),
+    "car": ("Car",),
+    "truck": ("Truck",),
+    "bus": ("Bus",),
+    "train": ("On Rails",),
+    "motorcycle": ("Motorcycle",),
+    "bicycle": ("Bicycle",),
+}
+# Release 2.0 splits some of these classes; the parts go where the whole went.
+_MAPILLARY_V2_PARTS = {
+    "road": lambda name: (
+        name.startswith(("Lane Marking - ", "Lane Marking (only) - ")) and "Crosswalk" not in name
+    ),
+    "pole": lambda name: name == "Pole Group",
+    "traffic light": lambda name: name.startswith("Traffic Light - "),
+    "traffic sign": lambda name: (
+        name == "Traffic Sign - Parking"
+        or (name.startswith("Traffic Sign - ") and name.endswith("(Front)"))
+    ),
+    "person": lambda name: name == "Person Group",
+}
+# WildDash 2's classes by name beyond those named as in Cityscapes, after its unified label policy.
+_WILDDASH_EXTRA = {
+    "road": (
+        "roadmarking", "manhole", "pothole", "tramtrack", "bikelane", "pedestrianarea",
+        "catchbasin", "crosswalkplain", "crosswalkzebra", "servicelane",
+    ),
+    "sidewalk": ("curb", "curbcut", "bikelanesidewalk", "manholesidewalk"),
+    "wall": ("otherbarrier",),
+    "pole": ("utilitypole", "trafficsignframe"),
+    "terrain": ("curbterrain",),
+    "rider": ("motorcyclist", "bicyclist", "otherrider"),
+    "car": ("van",),
+    "truck": ("pickup",),
+    "train": ("onrails",),
+    "motorcycle": ("autorickshaw",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The trainId of each label value.
+
+    Attributes:
+        train_ids: ``(256,)`` uint8; 255 for ignored ones.
+        values: Number of values that the data set has; a file with another one is not its label.
+    """
+
+    train_ids: np.ndarray
+    values: int
+
+    def apply(self, label: np.ndarray, path: str | os.PathLike = "the label") -> np.ndarray:
+        """Convert ``(H, W)`` label values to uint8 trainIds.
+
+        Raises:
+            ValueError: If a value is not one of the data set's; names the file.
+        """
+        if label.size and int(label.max()) >= self.values:
+            raise ValueError(
+                f"{path} holds the value {int(label.max())}, expected 0 to {self.values - 1}; is "
+                "it of another data set or release, or converted already?"
+            )
+        return self.train_ids[label]
+
+
+def label_table(labels: Mapping[str, Iterable[int]], values: int) -> LabelTable:
+    """A table from the label values of each class.
+
+    Args:
+        labels: Label values by Cityscapes class name.
+        values: Number of values that the data set has.
+    """
+    train_ids = np.full(256, IGNORED, dtype=np.uint8)
+    for name, members in labels.items():
+        for value in members:
+            train_ids[value] = CLASSES.index(name)
+    return LabelTable(train_ids, values)
+
+
+def mapillary_labels(version: str) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Label values of Mapillary Vistas by Cityscapes class, and their number.
+
+    Args:
+        version: ``'1.2'`` (66 values) or ``'2.0'`` (124 values).
+
+    Raises:
+        ValueError: For another version.
+    """
+    if version not in ("1.2", "2.0"):
+        raise ValueError(f"version must be '1.2' or '2.0', got {version!r}")
+    second = version == "2.0"
+    names = (MapillaryDataset_v2 if second else MapillaryDataset_v1).METAINFO["classes"]
+    parts = _MAPILLARY_V2_PARTS if second else {}
+    labels = {}
+    for target, members in _MAPILLARY_V1.items():
+        part_of = parts.get(target, lambda name: False)
+        labels[target] = tuple(
+            value for value, name in enumerate(names) if name in members or part_of(name)
+        )
+    return labels, len(names)
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def wilddash_table(categories: Sequence[Mapping]) -> LabelTable:
+    """A table from the categories of WildDash 2's ``panoptic.json``.
+
+    Classes are told by name, not by id; spaces, hyphens and case do not matter.
+
+    Args:
+        categories: Mappings with ``id`` (0 to 254) and ``name``.
+
+    Raises:
+        ValueError: If one of the 19 classes is not among them.
+    """
+    wanted = {}
+    for name in CLASSES:
+        for alias in (name, *_WILDDASH_EXTRA.get(name, ())):
+            wanted[_plain(alias)] = name
+    labels: dict[str, list[int]] = {name: [] for name in CLASSES}
+    for category in categories:
+        target = wanted.get(_plain(category["name"]))
+        if target is not None:
+            labels[target].append(category["id"])
+    missing = [name for name, ids in labels.items() if not ids]
+    if missing:
+        raise ValueError(f"the categories of panoptic.json lack {', '.join(missing)}")
+    return label_table(labels, max(category["id"] for category in categories) + 1)
+
+
+def decode_single_channel(path: str | os.PathLike) -> np.ndarray:
+    """``(H, W)`` values of a grey or palette PNG.
+
+    Raises:
+        ValueError: If it has colour channels; names the file.
+    """
+    with Image.open(path) as image:
+        label = np.array(image)
+    if label.ndim != 2:
+        raise ValueError(
+            f"{path} has shape {label.shape}: it is painted in colours, expected one value a pixel"
+        )
+    return label
+
+
+def decode_last_channel(path: str | os.PathLike) -> np.ndarray:
+    """``(H, W)`` values of SYNTHIA's 16-bit labels: the class is in OpenCV's last channel.
+
+    Raises:
+        ValueError: If the file cannot be decoded; names it.
+    """
+    import cv2
+
+    label = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if label is None:
+        raise ValueError(f"{path} cannot be decoded as an image")
+    return label if label.ndim == 2 else label[:, :, -1]
+
+
+def decode_panoptic(path: str | os.PathLike, categories: Mapping[int, int]) -> np.ndarray:
+    """``(H, W)`` category ids of a COCO panoptic PNG (segment id = R + 256 G + 65536 B).
+
+    Args:
+        path: The PNG.
+        categories: Category id by segment id; segments that it lacks are category 0.
+
+    Raises:
+        ValueError: If the PNG has no three channels; names it.
+    """
+    with Image.open(path) as image:
+        channels = np.array(image)
+    if channels.ndim != 3 or channels.shape[2] < 3:
+        raise ValueError(f"{path} has shape {channels.shape}, expected three channels")
+    segments = channels[:, :, :3].astype(np.uint32) @ np.array([1, 256, 65536], dtype=np.uint32)
+    present, inverse = np.unique(segments, return_inverse=True)
+    ids = np.array([categories.get(int(s), 0) for s in present], dtype=np.uint8)
+    return ids[inverse].reshape(segments.shape)
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    target: Path
+    decode: Callable[[Path], np.ndarray]
+
+
+def _convert(job: _Job, table: LabelTable) -> None:
+    try:
+        label = job.decode(job.source)
+    except OSError as error:
+        raise ValueError(f"{job.source} cannot be decoded as an image: {error}") from error
+    converted = table.apply(label, job.source)
+    with atomic_write(job.target) as temporary:
+        Image.fromarray(converted).save(temporary, format="PNG")
+
+
+def _run(jobs: Sequence[_Job], table: LabelTable, workers: int, overwrite: bool) -> int:
+    if not jobs:
+        raise FileNotFoundError("there are no labels to convert; is it the right folder?")
+    todo = [job for job in jobs if overwrite or not job.target.is_file()]
+    run = partial(_convert, table=table)
+    bar = partial(tqdm, total=len(todo), unit="label", desc="converting")
+    if not workers:
+        for _ in bar(map(run, todo)):
+            pass
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            for _ in bar(pool.map(run, todo, chunksize=8)):
+                pass
+    return len(todo)
+
+
+def convert_labels(
+    pairs: Sequence[tuple[Path, Path]],
+    decode: Callable[[Path], np.ndarray],
+    table: LabelTable,
+    workers: int = 0,
+    overwrite: bool = False,
+) -> int:
+    """Convert label files.
+
+    Args:
+        pairs: Source and target of each file.
+        decode: Reads a source as ``(H, W)`` integers; picklable.
+        table: Its values' trainIds.
+        workers: Processes; 0 to convert in this one.
+        overwrite: Also convert what is there already.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        FileNotFoundError: If there are no pairs.
+        ValueError: If a file cannot be decoded or has unexpected values; names it. What was
+            converted before stays.
+    """
+    return _run([_Job(a, b, decode) for a, b in pairs], table, workers, overwrite)
+
+
+def convert_panoptic(
+    annotations: Sequence[Mapping],
+    folder: str | os.PathLike,
+    target: str | os.PathLike,
+    table: LabelTable,
+    workers: int = 0,
+    overwrite: bool = False,
+) -> int:
+    """Convert COCO panoptic PNGs.
+
+    Args:
+        annotations: Of the JSON: ``file_name`` and ``segments_info`` with ``id`` and
+            ``category_id``.
+        folder: Where the PNGs are.
+        target: Where the labels go, under the same names.
+        table: The categories' trainIds.
+        workers: As for :func:`convert_labels`.
+        overwrite: As for :func:`convert_labels`.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        FileNotFoundError: As for :func:`convert_labels`.
+        ValueError: As for :func:`convert_labels`.
+    """
+    jobs = []
+    for annotation in annotations:
+        categories = {s["id"]: s["category_id"] for s in annotation["segments_info"]}
+        name = annotation["file_name"]
+        decode = partial(decode_panoptic, categories=categories)
+        jobs.append(_Job(Path(folder) / name, Path(target) / name, decode))
+    return _run(jobs, table, workers, overwrite)
