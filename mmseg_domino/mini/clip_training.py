@@ -60,9 +60,9 @@ class ClipRecipe:
     that name the domain and nothing else.
     """
 
-    scenes: int = 700
-    iterations: int = 700
-    batch_size: int = 96
+    scenes: int = 360
+    iterations: int = 400
+    batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     warmup: int = 50

@@ -395,7 +395,7 @@ def _paint_vehicle(
     colours = _vehicle_colours(thing)
     glows = {vehicles.TAIL: (190, 22, 14), vehicles.HEAD: (255, 246, 224)}
     if thing.kind in ("bus", "tram"):
-        glows[vehicles.GLASS] = (196, 186, 150)
+        glows[vehicles.GLASS] = (128, 120, 96)
     if scene.road.parking and abs(thing.t) > scene.road.half_width - 1.6:
         glows = {}  # parked
     roles = body.roles.tolist()

@@ -141,8 +141,8 @@ def _snow(scene: StreetScene, clear: Conditions) -> Conditions:
 def _night(scene: StreetScene, clear: Conditions) -> Conditions:
     return replace(
         clear, sun=(4e-5, 5e-5, 7e-5), elevation=0.7, ambient=(0.0052, 0.0050, 0.0062),
-        zenith=(0.0012, 0.0014, 0.0024), horizon=(0.0075, 0.0060, 0.0052),
-        cloud=(0.0050, 0.0040, 0.0036), disc=0.0, beta=0.0012, airlight=(0.006, 0.005, 0.005),
+        zenith=(0.0012, 0.0014, 0.0024), horizon=(0.0048, 0.0038, 0.0034),
+        cloud=(0.0034, 0.0027, 0.0025), disc=0.0, beta=0.0012, airlight=(0.004, 0.0034, 0.0034),
         lamps=1.0, beam=1.0, exposure=7.5, noise=7.0, bloom=0.16, saturation=0.95,
     )  # fmt: skip
 

@@ -156,7 +156,7 @@ def _lamplight(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.
         cosine = (normal[..., 0] * dx + normal[..., 1] * dy + normal[..., 2] * dz) / np.sqrt(square)
         # Lamps shine downwards; a little scatters everywhere.
         down = np.clip(dy / np.sqrt(square) * 1.4, 0.04, 1)
-        power = np.float32(5.0 * lamp.power * state.lamps) * down / square
+        power = np.float32(3.0 * lamp.power * state.lamps) * down / square
         total += ((0.12 + 0.88 * np.clip(cosine, 0, 1)) * power)[..., None] * np.float32(
             lamp.colour
         )
