@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..utils.io import atomic_write
+from ..version import __version__
 from .preprocessing import preprocess_tensor
 from .prompts import PromptBank, load_prompt_bank
 from .sources import DomainText, EmbeddingSource
@@ -208,6 +209,15 @@ class DomainEncoder(nn.Module):
             "prompts": {domain.key: list(domain.prompts) for domain in self.bank.domains},
             "preprocessing": json.loads(json.dumps(self.preprocessing)),
             "precision": self.precision,
+        }
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        """The versions of the software that embeds."""
+        return {
+            "mmseg_domino": __version__,
+            "torch": torch.__version__,
+            "open_clip": open_clip.__version__,
         }
 
     def _embed_bank(self) -> DomainText:

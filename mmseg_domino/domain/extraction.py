@@ -25,7 +25,6 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
 from ..utils.io import atomic_write
-from ..version import __version__
 from .encoder import DomainEncoder
 from .images import DamagedImageError, read_image
 from .store import EmbeddingStore, check_same_maker, write_store
@@ -128,9 +127,8 @@ def extract(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     report = ExtractionReport()
-    maker = encoder.provenance()
     while True:
-        plan = _on_first(lambda: _begin(images, maker, out, batch_size, report.damaged))
+        plan = _on_first(lambda: _begin(images, encoder, out, batch_size, report.damaged))
         if plan is None:
             break
         _run(plan, images, encoder, out, workers, skip_bad, progress, report)
@@ -149,10 +147,11 @@ def _part_folder(out: Path) -> Path:
 
 
 def _begin(
-    images: Mapping, maker: dict, out: Path, batch_size: int, skipped: Mapping
+    images: Mapping, encoder: DomainEncoder, out: Path, batch_size: int, skipped: Mapping
 ) -> _Plan | None:
     """The plan that was begun, or a new one, or None if the store has all."""
     part = _part_folder(out)
+    maker = encoder.provenance()
     have: set[str] = set()
     if out.is_file():
         store = EmbeddingStore.open(out)
@@ -177,7 +176,7 @@ def _begin(
     keys = tuple(sorted(set(images) - have - set(skipped)))
     if not keys:
         return None
-    plan = _Plan(keys, batch_size, maker | {"versions": _versions(), "date": _today()})
+    plan = _Plan(keys, batch_size, maker | {"versions": encoder.versions(), "date": _today()})
     with atomic_write(part / "plan.json") as temporary:
         temporary.write_text(json.dumps(vars(plan)))
     return plan
@@ -192,16 +191,6 @@ def _check_plan(plan: _Plan, images: Mapping, maker: dict, part: Path) -> None:
             f"the unfinished extraction {part} has {len(foreign)} images that are not among those "
             f"now given, the first: {foreign[0]}. {remedy}"
         )
-
-
-def _versions() -> dict[str, str]:
-    import open_clip
-
-    return {
-        "mmseg_domino": __version__,
-        "torch": torch.__version__,
-        "open_clip": open_clip.__version__,
-    }
 
 
 def _today() -> str:
