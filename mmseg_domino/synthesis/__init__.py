@@ -1,0 +1,31 @@
+from .colours import ADE20K_OF_CLASS, LabelValuesError, class_colours, control_image
+from .generators import GENERATORS, Generated, Generator, Request
+from .quality import GateThresholds, QualityGate
+from .run import Plan, SynthesisReport, synthesise
+from .source import LabelledImages
+from .summary import write_summary
+from .tree import DiskFullError, OtherMakerError, Record, SynthesisTree
+from .weather import ClassicalWeather
+
+__all__ = [
+    "ADE20K_OF_CLASS",
+    "GENERATORS",
+    "ClassicalWeather",
+    "DiskFullError",
+    "GateThresholds",
+    "Generated",
+    "Generator",
+    "LabelValuesError",
+    "LabelledImages",
+    "OtherMakerError",
+    "Plan",
+    "QualityGate",
+    "Record",
+    "Request",
+    "SynthesisReport",
+    "SynthesisTree",
+    "class_colours",
+    "control_image",
+    "synthesise",
+    "write_summary",
+]

@@ -1,0 +1,80 @@
+"""What makes images: the interface, and the registry through which others plug in.
+
+A generator of your own is a class with the methods of :class:`Generator`, registered with
+``@GENERATORS.register_module()`` in a module that the config imports (``custom_imports``), and
+named in the config as ``synthesis = dict(generator=dict(type='MyGenerator', ...))``.
+
+Shapes: ``B`` requests, ``H W`` the label's size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from mmengine.registry import Registry
+
+__all__ = ["GENERATORS", "Generated", "Generator", "Request"]
+
+GENERATORS = Registry(
+    "image generator",
+    # Imported when a generator is first asked for, so that reading a config needs no diffusers.
+    locations=["mmseg_domino.synthesis.weather", "mmseg_domino.synthesis.diffusion"],
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One image that is asked for.
+
+    Attributes:
+        name: Of the source image: its path below the image folder, without suffix.
+        domain: Key of the domain that is asked for.
+        image: ``(H, W, 3)`` uint8 RGB, the real image.
+        label: ``(H, W)`` uint8 class numbers.
+        classes: Class names.
+        control: ``(H, W, 3)`` uint8 RGB, the label in ADE20K's colours.
+        prompt: What to show.
+        negative_prompt: What not to show.
+        seed: Of all randomness.
+        image_path: File of the real image.
+    """
+
+    name: str
+    domain: str
+    image: np.ndarray
+    label: np.ndarray
+    classes: tuple[str, ...]
+    control: np.ndarray
+    prompt: str
+    negative_prompt: str
+    seed: int
+    image_path: str = ""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a generator made of a request.
+
+    Attributes:
+        image: ``(h, w, 3)`` uint8 RGB of any size, or ``None`` if there is nothing to show.
+        problem: Why it must not be used, such as NaN or a safety checker's veto; ``None`` if it
+            may be.
+    """
+
+    image: np.ndarray | None
+    problem: str | None = None
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Makes images of requests. The same request must give the same image."""
+
+    def check_domains(self, domains: Sequence[str]) -> None:
+        """Raise ``ValueError`` if a domain cannot be made."""
+
+    def describe(self) -> dict:
+        """What the images depend on, as JSON values: resuming with anything else is refused."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Generated]:
+        """One result a request, in order."""
