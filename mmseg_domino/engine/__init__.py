@@ -1,12 +1,29 @@
 from .hooks import SeedIterationHook
 from .launch import add_common_arguments, build_runner, load_config
+from .mixin import apply_domino
+from .optimizers import DominoOptimWrapperConstructor, parameter_groups
+from .record import describe_run, record_results, write_tables
 from .runner import DominoGuardHook, DominoRunner
+from .test_options import (
+    save_predictions,
+    show_predictions,
+    use_test_time_augmentation,
+)
 
 __all__ = [
     "DominoGuardHook",
+    "DominoOptimWrapperConstructor",
     "DominoRunner",
     "SeedIterationHook",
     "add_common_arguments",
+    "apply_domino",
     "build_runner",
+    "describe_run",
     "load_config",
+    "parameter_groups",
+    "record_results",
+    "save_predictions",
+    "show_predictions",
+    "use_test_time_augmentation",
+    "write_tables",
 ]

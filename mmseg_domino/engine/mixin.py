@@ -13,6 +13,10 @@ _SEGMENTORS = {
 }
 _LOADERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadCheckedImage")
 _DOMAIN_TRANSFORMS = ("LoadDomainEmbedding", "EncodeDomain")
+#: Options that IoUMetric and DomainIoUMetric share.
+_SHARED_METRIC_OPTIONS = (
+    "ignore_index", "collect_device", "output_dir", "format_only", "prefix",
+)  # fmt: skip
 _PLUGIN = "mmseg_domino.plugin"
 
 #: What ``domino = dict(...)`` may hold, with its defaults.
@@ -85,7 +89,7 @@ def _options(given: dict) -> ConfigDict:
             f"unknown options {unknown} in `domino`; valid ones are {', '.join(DOMINO_OPTIONS)}"
         )
     options = ConfigDict(copy.deepcopy(DOMINO_OPTIONS))
-    options.merge(given)
+    options.update(given)
     if options.encode is None:
         options.encode = "store" if options.store is not None else "pipeline"
     valid = ("store", "pipeline", "none")
@@ -199,10 +203,13 @@ def _edit_datasets(node: dict, edit: Callable[[list], list]) -> None:
 def _edit_evaluator(evaluator: dict | list) -> dict | list:
     if isinstance(evaluator, list | tuple):
         return [_edit_evaluator(metric) for metric in evaluator]
-    if evaluator.get("type") == "IoUMetric":
-        kept = {k: v for k, v in evaluator.items() if k not in ("type", "iou_metrics")}
-        return ConfigDict(type="DomainIoUMetric", **kept)
-    return evaluator
+    if evaluator.get("type") != "IoUMetric" or list(evaluator.get("iou_metrics", ["mIoU"])) != [
+        "mIoU"
+    ]:
+        return evaluator
+    kept = {k: evaluator[k] for k in _SHARED_METRIC_OPTIONS if k in evaluator}
+    # The stock data sets say nothing of domains; those that do are still told apart.
+    return ConfigDict(type="DomainIoUMetric", default_group="test/all", **kept)
 
 
 def _import_plugin(cfg: Config) -> None:

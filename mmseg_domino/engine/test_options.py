@@ -63,9 +63,17 @@ def show_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: f
         cfg.visualizer["save_dir"] = show_dir
 
 
-def save_predictions(cfg: Config, folder: str) -> None:
-    """Have every metric that can write predictions write them as PNG files into ``folder``."""
+def save_predictions(cfg: Config, folder: str, only: bool = False) -> None:
+    """Have every metric write its predictions as PNG files.
+
+    Args:
+        cfg: The config.
+        folder: Where to.
+        only: Write predictions and compute no figures; the images need no labels.
+    """
     evaluators = cfg.test_evaluator
     for metric in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
         metric["output_dir"] = folder
         metric["keep_results"] = True
+        if only:
+            metric["format_only"] = True

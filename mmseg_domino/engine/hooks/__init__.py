@@ -1,3 +1,4 @@
+from .report import DominoReportHook
 from .seed_iteration import SeedIterationHook
 
-__all__ = ["SeedIterationHook"]
+__all__ = ["DominoReportHook", "SeedIterationHook"]

@@ -1,0 +1,272 @@
+"""What a report shows besides numbers: example images, and figures for the visualiser.
+
+Shapes: ``C`` logit channels, ``H W`` spatial.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.dist import barrier, broadcast_object_list, collect_results, get_dist_info
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.amp import autocast
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+from PIL import Image
+from torch import Tensor
+
+from ...reporting import (
+    EXAMPLES_FOLDER,
+    Example,
+    ExampleArrays,
+    RunResults,
+    Selection,
+    class_heat_map,
+    clear_examples,
+    domain_bars,
+    domain_score_heat_map,
+    figure_pixels,
+    load_per_image,
+    load_results,
+    select_examples,
+    write_example,
+    write_index,
+    write_report,
+)
+
+__all__ = ["DominoReportHook", "collect_examples", "draw_figures"]
+
+
+@HOOKS.register_module()
+class DominoReportHook(Hook):
+    """After a test, collect example images, draw figures and write the report.
+
+    The best, median and worst images are known only when all are tested. So nothing is kept while
+    the test runs: afterwards the few that were chosen are predicted once more and written to
+    ``WORK_DIR/examples``, each process taking its share. The choice is exact, and the same for any
+    number of processes and for a test that was resumed.
+
+    Args:
+        out_dir: Where ``report.html`` goes; ``None`` for no report.
+        examples: How many of the best, of the median and of the worst images of each domain; 0 for
+            none.
+        long_side: Pixels of an example's longer side as it is stored.
+        figures: Give the figures to the visualiser (TensorBoard, Weights & Biases, local files).
+
+    Raises:
+        ValueError: If ``examples`` or ``long_side`` is negative or zero respectively.
+        RuntimeError: After the test, if the metric wrote no results.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(
+        self,
+        out_dir: str | None = None,
+        examples: int = 1,
+        long_side: int = 1024,
+        figures: bool = True,
+    ) -> None:
+        if examples < 0 or long_side < 1:
+            raise ValueError(
+                f"examples must be at least 0 and long_side at least 1, got {examples}, {long_side}"
+            )
+        self.out_dir = None if out_dir is None else Path(out_dir)
+        self.examples, self.long_side, self.figures = examples, long_side, figures
+        self._started = 0.0
+
+    def before_test(self, runner: Runner) -> None:
+        self._started = time.time()
+
+    def after_test(self, runner: Runner) -> None:
+        folder = Path(runner.work_dir)
+        barrier()  # rank 0 writes the results
+        file = folder / "results.json"
+        # Clocks of file systems are coarse.
+        if not file.is_file() or file.stat().st_mtime < self._started - 2:
+            raise RuntimeError(
+                f"the test wrote no {file}, so there is nothing to report; the config's "
+                "test_evaluator must be DomainIoUMetric"
+            )
+        if self.examples:
+            collect_examples(runner, folder, self.examples, self.long_side)
+        if get_dist_info()[0] == 0:
+            if self.figures:
+                draw_figures(runner, load_results(folder))
+            if self.out_dir is not None:
+                page = write_report([folder], self.out_dir)
+                print_log(f"The report is {page}", logger="current")
+
+
+def draw_figures(runner: Runner, results: RunResults) -> None:
+    """Give the visualiser's backends the figures of a test."""
+    drawn = {
+        "domino_domains": domain_bars([results]),
+        "domino_classes": class_heat_map(results),
+        "domino_domain_scores": domain_score_heat_map(results),
+    }
+    for name, figure in drawn.items():
+        if figure is not None:
+            runner.visualizer.add_image(name, figure_pixels(figure), step=runner.iter)
+
+
+def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) -> None:
+    """Predict the best, median and worst images of each domain again and store them.
+
+    To be called by every process after a test.
+
+    Args:
+        runner: With its model and test data loader.
+        folder: The work folder, with ``results.json`` and ``per_image.safetensors``.
+        number: Images of each kind.
+        long_side: Pixels of the longer side as stored.
+
+    Raises:
+        RuntimeError: If there are no counts by image.
+    """
+    rank, world = get_dist_info()
+    plan: list = [None]
+    if rank == 0:
+        classes = load_results(folder).classes
+        per_image = load_per_image(folder, classes)
+        clear_examples(folder / EXAMPLES_FOLDER)
+        plan = [per_image and (classes, select_examples(per_image, number))]
+    broadcast_object_list(plan)
+    if plan[0] is None:
+        raise RuntimeError(
+            f"{folder} has no per_image.safetensors, from which example images are chosen"
+        )
+    classes, chosen = plan[0]
+    finder = _ImageFinder(runner.test_dataloader.dataset)
+    written = [
+        write_example(
+            folder / EXAMPLES_FOLDER,
+            selection,
+            _predict(runner, finder.find(selection), len(classes)).reduced(long_side),
+        )
+        for selection in chosen[rank::world]
+    ]
+    # Gathers in turn, one of each rank, which is the order in which they were dealt out.
+    everything = _gather(written, len(chosen))
+    if rank == 0:
+        write_index(folder / EXAMPLES_FOLDER, classes, everything)
+    barrier()
+
+
+def _gather(written: list[Example], total: int) -> list[Example]:
+    return collect_results(written, total, device="cpu") or []
+
+
+class _ImageFinder:
+    """Finds a tested image in the data set again, by its path and group."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+        self._by_path: dict[str, list[int]] | None = None
+
+    def find(self, selection: Selection) -> dict:
+        """The sample as the test's pipeline makes it.
+
+        Raises:
+            RuntimeError: If the data set has no such image.
+        """
+        for index in self._index().get(selection.image, []):
+            sample = self.dataset[index]
+            if _group(sample) == selection.group:
+                return sample
+        raise RuntimeError(
+            f"{selection.image} of '{selection.group}' was tested but is not in the data set any "
+            "more; results.json and the config's test_dataloader do not belong together"
+        )
+
+    def _index(self) -> dict[str, list[int]]:
+        # An image may be tested several times, as with the corruptions of Cityscapes-C.
+        if self._by_path is None:
+            self._by_path = {}
+            for index in range(len(self.dataset)):
+                path = str(self.dataset.get_data_info(index)["img_path"])
+                self._by_path.setdefault(path, []).append(index)
+        return self._by_path
+
+
+def _first_view(sample: Mapping) -> tuple[Tensor, SegDataSample]:
+    """Image and data sample; of several views (test-time augmentation) the largest not flipped."""
+    inputs, samples = sample["inputs"], sample["data_samples"]
+    if torch.is_tensor(inputs):
+        return inputs, samples
+    views = list(zip(inputs, samples, strict=True))
+    upright = [view for view in views if not view[1].get("flip", False)]
+    return max(upright or views, key=lambda view: view[0].shape[-1])
+
+
+def _group(sample: Mapping) -> str:
+    data_sample = _first_view(sample)[1]
+    return f"{data_sample.get('dataset')}/{data_sample.get('domain')}"
+
+
+def _views(value) -> Iterator:
+    """Views as the host's collate function makes them: a list of one sample for each."""
+    return [[view] for view in value] if isinstance(value, Sequence) else [value]
+
+
+@torch.no_grad()
+def _predict(runner: Runner, sample: Mapping, num_classes: int) -> ExampleArrays:
+    model = runner.model
+    if is_model_wrapper(model):
+        model = model.module
+    model.eval()
+    image, truth = _first_view(sample)
+    batch = {key: _views(sample[key]) for key in ("inputs", "data_samples")}
+    with autocast(enabled=runner.test_loop.fp16):
+        output = model.test_step(batch)[0]
+    prediction = _labels(output.pred_sem_seg.data)
+    labels = None
+    if "gt_sem_seg" in truth:
+        labels = _labels(truth.gt_sem_seg.data)
+        labels = np.where(labels < num_classes, labels, 255).astype(np.uint8)
+    return ExampleArrays(
+        image=_picture(image, truth.img_path, prediction.shape),
+        prediction=prediction,
+        truth=labels,
+        confidence=_confidence(output, prediction),
+    )
+
+
+def _labels(data: Tensor) -> np.ndarray:
+    return data.squeeze().to("cpu", torch.uint8).numpy()
+
+
+def _picture(image: Tensor, path: str, size: tuple[int, int]) -> np.ndarray:
+    """What the model was shown, RGB, at the size of the prediction."""
+    if image.dtype == torch.uint8 and image.shape[0] == 3:
+        # The host's loader gives BGR.
+        pixels = image.flip(0).permute(1, 2, 0).cpu().numpy()
+    else:  # the pipeline normalised it
+        pixels = mmcv.imread(path, channel_order="rgb")
+    resized = Image.fromarray(np.ascontiguousarray(pixels)).resize(size[::-1])
+    return np.asarray(resized)
+
+
+def _confidence(output: SegDataSample, prediction: np.ndarray) -> np.ndarray | None:
+    """Probability of the predicted class, 0 to 255; ``None`` where the logits are not its own."""
+    if "seg_logits" not in output:
+        return None
+    logits = output.seg_logits.data.float()
+    if len(logits) == 1:
+        positive = logits[0].sigmoid()
+        return _to_bytes(torch.maximum(positive, 1 - positive))
+    top, index = logits.softmax(dim=0).max(dim=0)
+    # Under test-time augmentation the sample carries the logits of one view, not of the mean.
+    if not np.array_equal(_labels(index), prediction):
+        return None
+    return _to_bytes(top)
+
+
+def _to_bytes(ratio: Tensor) -> np.ndarray:
+    return (255 * ratio).round().to("cpu", torch.uint8).numpy()

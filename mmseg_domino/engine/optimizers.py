@@ -1,0 +1,129 @@
+"""Optimiser groups that say what they are.
+
+MMEngine's ``paramwise_cfg.custom_keys`` match any part of a parameter's name, the longest first and
+then alphabetically: a key ``norm`` takes the norms of a UNet out of a group ``unet`` and trains
+them at the full rate, and names such as ``norm1`` match in diffusers where the original names did
+not. Here groups are prefixes of names, decay is decided by the module's type, and the result is
+logged.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
+
+__all__ = ["DominoOptimWrapperConstructor", "parameter_groups"]
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower()
+
+
+def _multiplier(name: str, lr_mult: Mapping[str, float]) -> tuple[str, float]:
+    """The longest prefix of whole name parts that holds a parameter, and its factor."""
+    fitting = [p for p in lr_mult if name == p or name.startswith(p + ".")]
+    prefix = max(fitting, key=len, default="")
+    return prefix, float(lr_mult[prefix]) if prefix else 1.0
+
+
+def parameter_groups(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    lr_mult: Mapping[str, float] | None = None,
+    norm_decay_mult: float = 0.0,
+) -> list[dict]:
+    """Split a model's trained parameters into groups of one rate and decay each.
+
+    Args:
+        model: The model.
+        lr: Base learning rate.
+        weight_decay: Base weight decay.
+        lr_mult: Factor of the rate by prefix of the parameter's name, in whole parts
+            (``"backbone.unet"``); the longest fitting prefix counts. 0 leaves the parameters out.
+        norm_decay_mult: Factor of the decay for parameters of normalisation layers.
+
+    Returns:
+        Groups for a torch optimiser, each with ``params``, ``lr``, ``weight_decay`` and a
+        ``name``. Frozen parameters and those of factor 0 are in none.
+
+    Raises:
+        ValueError: If a prefix fits no parameter, so that a typo is not taken for a choice.
+    """
+    lr_mult = dict(lr_mult or {})
+    groups: dict[tuple[str, bool], dict] = {}
+    seen, used = set(), set()
+    for module_name, module in model.named_modules():
+        for own_name, parameter in module.named_parameters(recurse=False):
+            name = f"{module_name}.{own_name}" if module_name else own_name
+            prefix, factor = _multiplier(name, lr_mult)
+            used.add(prefix)
+            if not parameter.requires_grad or factor == 0 or parameter in seen:
+                continue
+            seen.add(parameter)
+            norm = _is_norm(module)
+            group = groups.setdefault(
+                (prefix, norm),
+                dict(
+                    name=f"{prefix or 'rest'}{' (norms)' if norm else ''}",
+                    lr=lr * factor,
+                    weight_decay=weight_decay * (norm_decay_mult if norm else 1.0),
+                    params=[],
+                ),
+            )
+            group["params"].append(parameter)
+    unused = sorted(set(lr_mult) - used)
+    if unused:
+        raise ValueError(
+            f"lr_mult names {unused}, which begin no parameter's name; the model's parts are "
+            f"{sorted({n.rsplit('.', 1)[0].split('.', 2)[0] for n, _ in model.named_parameters()})}"
+        )
+    return [groups[key] for key in sorted(groups)]
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class DominoOptimWrapperConstructor:
+    """Builds the optimiser from :func:`parameter_groups` and logs the groups as a table.
+
+    Use it with ``optim_wrapper = dict(constructor='DominoOptimWrapperConstructor', ...)``.
+
+    Args:
+        optim_wrapper_cfg: MMEngine's, with ``optimizer`` (``lr`` at least).
+        paramwise_cfg: ``lr_mult`` and ``norm_decay_mult`` of :func:`parameter_groups`.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
+        self.paramwise_cfg = dict(paramwise_cfg or {})
+        unknown = sorted(set(self.paramwise_cfg) - {"lr_mult", "norm_decay_mult"})
+        if unknown:
+            raise ValueError(
+                f"paramwise_cfg of DominoOptimWrapperConstructor takes lr_mult and "
+                f"norm_decay_mult, got {unknown}"
+            )
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        model = getattr(model, "module", model)
+        optimizer_cfg = dict(self.optim_wrapper_cfg.pop("optimizer"))
+        groups = parameter_groups(
+            model, optimizer_cfg["lr"], optimizer_cfg.get("weight_decay", 0.0), **self.paramwise_cfg
+        )
+        print_log(describe_groups(groups), logger="current", level=logging.INFO)
+        optimizer = OPTIMIZERS.build(dict(**optimizer_cfg, params=groups))
+        wrapper_cfg = {"type": "OptimWrapper", **self.optim_wrapper_cfg}
+        return OPTIM_WRAPPERS.build(wrapper_cfg, default_args=dict(optimizer=optimizer))
+
+
+def describe_groups(groups: list[dict]) -> str:
+    """The groups as a table for the log."""
+    lines = [f"{'group':<36}{'tensors':>9}{'parameters':>14}{'lr':>12}{'decay':>10}"]
+    for g in groups:
+        count = sum(p.numel() for p in g["params"])
+        lines.append(
+            f"{g['name']:<36}{len(g['params']):>9}{count:>14,}{g['lr']:>12.3g}"
+            f"{g['weight_decay']:>10.3g}"
+        )
+    return "parameter groups of the optimiser:\n" + "\n".join(lines)

@@ -1,0 +1,93 @@
+"""What a test leaves in its work folder, and how an interrupted one goes on."""
+
+import hashlib
+import shlex
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.utils import get_git_hash
+
+from ..reporting import RunResults, Table, domain_table, load_results
+from ..utils import atomic_write
+
+__all__ = ["describe_run", "record_results", "write_tables"]
+
+_PACKAGES = (
+    "mmseg_domino", "torch", "mmsegmentation", "onedl-mmsegmentation", "mmengine",
+    "onedl-mmengine", "mmcv", "onedl-mmcv", "diffusers", "open_clip_torch", "transformers",
+)  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {"python": sys.version.split()[0], **found}
+
+
+def describe_run(cfg: Config, checkpoint: str) -> dict:
+    """Where the figures of a test come from, for ``results.json``."""
+    return {
+        "name": Path(cfg.work_dir).name,
+        "config": str(cfg.filename),
+        "checkpoint": checkpoint,
+        "command": shlex.join(sys.argv),
+        "seed": cfg.get("randomness", {}).get("seed"),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "commit": get_git_hash(digits=12),
+    }
+
+
+def _fingerprint(cfg: Config, checkpoint: str) -> str:
+    """A hash of what decides a test's figures: the weights, the model and the data."""
+    digest = hashlib.sha256()
+    with open(checkpoint, "rb") as file:
+        while block := file.read(1 << 24):
+            digest.update(block)
+    digest.update(repr(cfg.model).encode())
+    digest.update(repr(cfg.test_dataloader.dataset).encode())
+    return digest.hexdigest()
+
+
+def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
+    """Have ``DomainIoUMetric`` write its results, and keep what is done until it is complete.
+
+    Args:
+        cfg: A config that tests with ``DomainIoUMetric``; one that does not is left alone.
+        checkpoint: The checkpoint that is tested.
+        resume: Go on with the interrupted test of the same checkpoint in this work folder.
+    """
+    work_dir = Path(cfg.work_dir)
+    journal = str(work_dir / "test_journal")
+    evaluators = cfg.test_evaluator
+    for metric in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
+        if metric["type"].split(".")[-1] != "DomainIoUMetric":
+            continue
+        metric.setdefault("results_file", str(work_dir / "results.json"))
+        metric["run"] = describe_run(cfg, checkpoint)
+        metric.update(journal=journal, resume=resume, fingerprint=_fingerprint(cfg, checkpoint))
+    if resume:
+        cfg.test_dataloader["dataset"] = dict(
+            type="RemainingDataset", dataset=cfg.test_dataloader.dataset, journal=journal
+        )
+
+
+def write_tables(work_dir: str) -> tuple[RunResults, Table]:
+    """Write ``results.md`` and ``results.csv`` beside ``results.json``.
+
+    Returns:
+        The results and the table of domains.
+    """
+    results = load_results(work_dir)
+    table = domain_table(results)
+    for name, text in (("results.md", table.markdown()), ("results.csv", table.csv())):
+        with atomic_write(Path(work_dir) / name) as path:
+            path.write_text(text, encoding="utf-8")
+    return results, table
