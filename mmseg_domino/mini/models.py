@@ -16,14 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from mmseg_domino.mini.cards import FOLDERS, are_present, random_card
 from mmseg_domino.mini.tokenizer import TOKENIZER_FOLDER
 from mmseg_domino.utils.io import atomic_write
-from mmseg_domino.version import __version__
 
 __all__ = [
-    "CLIP_FOLDER",
     "CONTEXT_CHANNELS",
-    "SD_FOLDER",
     "TRAINED_FOLDER",
     "build_clip",
     "build_mini_models",
@@ -34,11 +32,9 @@ __all__ = [
 ]
 
 TRAINED_FOLDER = Path(__file__).parent / "weights"
-CLIP_FOLDER, SD_FOLDER = "mini-clip", "mini-sd"
 CONTEXT_CHANNELS = 96  # D: width of the text tower and of the UNet's cross-attention
 CONTEXT_LENGTH = 77
 IMAGE_SIZE = 128
-_FORMAT = 1  # raise it when an older folder must be rebuilt
 
 
 def load_tokenizer(folder: str | Path = TOKENIZER_FOLDER) -> CLIPTokenizer:
@@ -236,14 +232,9 @@ def build_mini_models(root: str | Path, seed: int = 0) -> dict[str, Path]:
         ``{"clip": PATH, "sd": PATH}``. Each folder holds a ``model_card.json`` whose
         ``weights`` says what the weights are.
     """
-    folders = {"clip": Path(root) / CLIP_FOLDER, "sd": Path(root) / SD_FOLDER}
-    card = {
-        "format": f"mmseg_domino.mini/{_FORMAT}",
-        "weights": "randomly initialised",
-        "seed": seed,
-        "version": __version__,
-    }
-    if all(_read_card(folder) == card for folder in folders.values()):
+    root = Path(root)
+    folders = {key: root / name for key, name in FOLDERS.items()}
+    if are_present(root, seed):
         return folders
     for folder in folders.values():  # a folder without its card is not finished
         (folder / "model_card.json").unlink(missing_ok=True)
@@ -257,10 +248,5 @@ def build_mini_models(root: str | Path, seed: int = 0) -> dict[str, Path]:
     write_sd(folders["sd"], vae, unet, text_encoder, tokenizer)
     for folder in folders.values():
         with atomic_write(folder / "model_card.json") as path:
-            path.write_text(json.dumps(card, indent=2) + "\n")
+            path.write_text(json.dumps(random_card(seed), indent=2) + "\n")
     return folders
-
-
-def _read_card(folder: Path) -> dict | None:
-    card = folder / "model_card.json"
-    return json.loads(card.read_text()) if card.is_file() else None

@@ -1,13 +1,15 @@
 """Make what the embedded default needs, once."""
 
-import json
 import os
 import time
 from pathlib import Path
 
+from mmseg_domino.mini.cards import FOLDERS, are_present, read_card
 from mmseg_domino.mini.trees import MANIFEST, write_street_world
 
 __all__ = ["prepare"]
+
+_MODEL_SEED = 0
 
 
 def prepare(
@@ -26,14 +28,20 @@ def prepare(
     Returns:
         Folders by what they hold: ``cityscapes``, ``acdc``, ``held_out``, ``clip``, ``sd``.
     """
-    from mmseg_domino.mini.models import build_mini_models  # imports diffusers and open_clip
-
     root = Path(root)
+    models = root / "models"
+    folders = {key: models / name for key, name in FOLDERS.items()}
     start = time.perf_counter()
     print(f"street world and miniature models in {root} ...", flush=True)
     write_street_world(root, train, val, size, seed, workers)
-    folders = build_mini_models(root / "models", seed=0)
-    weights = " and ".join(f"{folder.name}: {describe(folder)}" for folder in folders.values())
+    if not are_present(models, _MODEL_SEED):
+        # Imports diffusers and open_clip, which takes seconds: only when there is work for them.
+        from mmseg_domino.mini.models import build_mini_models
+
+        build_mini_models(models, _MODEL_SEED)
+    weights = " and ".join(
+        f"{folder.name}: {read_card(folder)['weights']}" for folder in folders.values()
+    )
     print(
         f"ready after {time.perf_counter() - start:.1f} s: {train} clear training scenes and "
         f"{val} validation scenes in every domain ({root / MANIFEST}); {weights}",
@@ -41,8 +49,3 @@ def prepare(
     )
     data = {name: root / name for name in ("cityscapes", "acdc", "held_out")}
     return {**data, **folders}
-
-
-def describe(folder: Path) -> str:
-    """What the model card in ``folder`` says of the weights."""
-    return json.loads((folder / "model_card.json").read_text())["weights"]

@@ -36,7 +36,7 @@ __all__ = ["Caster", "Geometry", "Lamp", "build"]
 
 Colour = tuple[int, int, int]
 _UP = (0.0, 1.0, 0.0)
-FAR = 240.0  # metres; beyond it stands the backdrop
+FAR = 140.0  # metres; beyond it stands the backdrop
 
 
 @dataclass(frozen=True)
@@ -233,17 +233,17 @@ def _markings(
 def _paint_backdrop(painter: Painter, scene: StreetScene) -> None:
     """What closes the view: far woods and roofs."""
     rng = np.random.default_rng((scene.seed, 3))
-    height, width = rng.uniform(9, 22), 520.0
+    height, width = rng.uniform(8, 16), 300.0
     texture = textures.woods(int(rng.integers(4)))
     haze = (0.95, 1.0, 1.15)
     painter.wall(
         (-width, FAR + 40), (width, FAR + 40), -3.0, height, texture, VEGETATION,
-        scale=(130.0, height + 3), offset=(rng.uniform(0, 1), 0.0), tint=haze,
+        scale=(80.0, height + 3), offset=(rng.uniform(0, 1), 0.0), tint=haze,
         normal=(0, 0.6, -0.8),
     )  # fmt: skip
     if scene.layout not in _GREEN:
-        x = -150.0
-        while x < 150:
+        x = -100.0
+        while x < 100:
             wide, tall = rng.uniform(12, 30), rng.uniform(8, 24)
             painter.wall(
                 (x, FAR), (x + wide, FAR), -1.0, tall,

@@ -83,11 +83,11 @@ def _clear(scene: StreetScene) -> Conditions:
     sky = scene.sky
     overcast = max(0.0, sky.clouds - 0.45) / 0.55
     sun = (
-        np.float64((1.06, 0.97, 0.84))
+        np.float64((1.35, 1.24, 1.08))
         * (1 - 0.93 * overcast)
         * (0.75 + 0.3 * np.sin(sky.elevation))
     )
-    ambient = np.float64((0.34, 0.37, 0.42)) * (1 + 0.75 * overcast)
+    ambient = np.float64((0.30, 0.33, 0.385)) * (1 + 0.75 * overcast)
     blue = (
         np.float64((0.20, 0.36, 0.68)) * (1 - overcast) + np.float64((0.66, 0.69, 0.72)) * overcast
     )

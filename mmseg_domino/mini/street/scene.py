@@ -133,21 +133,21 @@ class StreetScene:
 # layout: share of scenes; lanes; walk; verge; kinds of frontage with their shares; storeys
 _LAYOUTS = {
     "city street": dict(
-        share=0.38, lanes=(1, 2), walk=(2.2, 4.5), verge=(0.0, 0.0), parking=0.75,
-        fronts=dict(block=0.55, shop=0.32, gap=0.05, wall=0.03, fence=0.05), storeys=(3, 6),
+        share=0.38, lanes=(1, 2), walk=(3.5, 7.0), verge=(0.0, 0.0), parking=0.45,
+        fronts=dict(block=0.55, shop=0.32, gap=0.05, wall=0.05, fence=0.06), storeys=(4, 6),
     ),
     "avenue": dict(
-        share=0.24, lanes=(1, 3), walk=(3.0, 6.0), verge=(0.0, 2.5), parking=0.5,
+        share=0.24, lanes=(1, 3), walk=(4.0, 8.0), verge=(0.0, 2.0), parking=0.3,
         fronts=dict(block=0.45, shop=0.15, park=0.15, gap=0.08, fence=0.10, hedge=0.07),
-        storeys=(3, 7),
+        storeys=(4, 7),
     ),
     "residential street": dict(
-        share=0.24, lanes=(1, 1), walk=(1.6, 2.6), verge=(0.0, 3.0), parking=0.6,
+        share=0.24, lanes=(1, 1), walk=(2.2, 3.8), verge=(0.0, 1.8), parking=0.4,
         fronts=dict(house=0.5, block=0.1, hedge=0.14, fence=0.12, gap=0.06, wall=0.08),
         storeys=(2, 3),
     ),
     "green outskirts": dict(
-        share=0.14, lanes=(1, 2), walk=(1.4, 2.5), verge=(1.0, 5.0), parking=0.1,
+        share=0.14, lanes=(1, 2), walk=(2.0, 3.2), verge=(0.5, 2.5), parking=0.1,
         fronts=dict(park=0.38, house=0.2, block=0.12, fence=0.12, hedge=0.08, wall=0.1),
         storeys=(2, 4),
     ),
@@ -209,9 +209,9 @@ def _sample_camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
     return Camera(
         height_px=int(height),
         width_px=int(width),
-        focal=max(width, 1.6 * height) * rng.uniform(0.82, 1.12),
+        focal=max(width, 1.6 * height) * rng.uniform(0.85, 1.15),
         centre=width * rng.uniform(0.47, 0.53),
-        horizon=height * rng.uniform(0.38, 0.47),
+        horizon=height * rng.uniform(0.36, 0.45),
         height=rng.uniform(1.15, 1.65),
     )
 
@@ -223,7 +223,7 @@ def _sample_look(rng: np.random.Generator) -> Look:
         saturation=rng.uniform(0.75, 1.05),
         balance=(1 + warmth, 1 + rng.normal(0.01, 0.012), 1 - warmth),
         vignette=rng.uniform(0.05, 0.28),
-        blur=rng.uniform(0.35, 0.6),
+        blur=rng.uniform(0.3, 0.45),
         noise=rng.uniform(0.003, 0.009),
         bonnet=rng.uniform(0.04, 0.1) if rng.random() < 0.35 else 0.0,
     )
@@ -249,7 +249,7 @@ def _sample_road(rng: np.random.Generator, layout: dict) -> Road:
         yaw=float(rng.normal(0, 0.035)),
         camera_t=(own + 0.5) * lane + rng.normal(0, 0.25),
         crossing=crossing,
-        tracks=bool(lanes > 1 and rng.random() < 0.3),
+        tracks=bool(lanes > 1 and rng.random() < 0.45),
         texture=int(rng.integers(8)),
     )
 
@@ -266,7 +266,7 @@ def _sample_frontages(rng: np.random.Generator, layout: dict, road: Road) -> tup
         at = rng.uniform(-8, 4)
         row_setback = rng.uniform(0, 1.5)
         storeys = int(rng.integers(layout["storeys"][0], layout["storeys"][1] + 1))
-        while at < 190:
+        while at < 130:
             kind = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
             end = at + rng.uniform(*lengths[kind])
             tall = max(2, storeys + int(rng.integers(-1, 2)))
@@ -318,9 +318,9 @@ def _sample_traffic(rng: np.random.Generator, road: Road, layout: str) -> list[T
     """Moving vehicles lane by lane, then the parked ones."""
     lane = (road.half_width - (2.2 if road.parking else 0.3)) / road.lanes
     kinds = {
-        "car": 1.0, "van": 0.13, "truck": 0.06, "bus": 0.05, "cyclist": 0.05, "motorcyclist": 0.03,
+        "car": 1.0, "van": 0.13, "truck": 0.02, "bus": 0.035, "cyclist": 0.16, "motorcyclist": 0.07,
     }  # fmt: skip
-    density = rng.uniform(0.2, 1.0)
+    density = rng.uniform(0.1, 0.8)
     things = []
     for direction in (1, -1):
         for index in range(road.lanes):
@@ -330,7 +330,7 @@ def _sample_traffic(rng: np.random.Generator, road: Road, layout: str) -> list[T
             while at < 130:
                 if rng.random() < density:
                     kind = _vehicle(rng, kinds)
-                    if road.tracks and index == 0 and rng.random() < 0.12:
+                    if road.tracks and index == 0 and rng.random() < 0.3:
                         kind = "tram"
                     if kind in ("truck", "bus", "tram") and at < 16:
                         at += 12
@@ -354,7 +354,7 @@ def _sample_parked(rng: np.random.Generator, road: Road) -> list[Thing]:
     fullness = rng.uniform(0.25, 0.95)
     for side in (-1, 1):
         at = rng.uniform(4.5, 9)
-        while at < 110:
+        while at < 80:
             if rng.random() < fullness:
                 kind = _vehicle(
                     rng,
@@ -374,7 +374,7 @@ def _sample_parked(rng: np.random.Generator, road: Road) -> list[Thing]:
 def _sample_people(rng: np.random.Generator, road: Road, layout: str) -> list[Thing]:
     busy = {"city street": 8.0, "avenue": 7.0, "residential street": 3.0, "green outskirts": 2.0}
     things = []
-    for _ in range(rng.poisson(busy[layout] * rng.uniform(0.3, 1.7))):
+    for _ in range(rng.poisson(busy[layout] * rng.uniform(0.5, 2.4))):
         side = rng.choice((-1, 1))
         index = (int(side) + 1) // 2
         s = 5 + 60 * rng.random() ** 1.4
@@ -392,7 +392,7 @@ def _sample_people(rng: np.random.Generator, road: Road, layout: str) -> list[Th
             things.append(
                 Thing("person", s, t, 0.0, rng.uniform(0.9, 1.06), int(rng.integers(1 << 16)))
             )
-    for _ in range(rng.poisson(1.2)):
+    for _ in range(rng.poisson(3.5)):
         side, kind = (
             rng.choice((-1, 1)),
             rng.choice(("bicycle", "cyclist", "bicycle", "motorcycle")),
@@ -410,7 +410,7 @@ def _sample_furniture(
     rng: np.random.Generator, road: Road, layout: str, frontages: tuple[Frontage, ...]
 ) -> list[Thing]:
     """Trees, lamps, signs, signals, posts, bushes."""
-    rows = {"city street": 0.3, "avenue": 0.95, "residential street": 0.45, "green outskirts": 0.7}
+    rows = {"city street": 0.45, "avenue": 0.95, "residential street": 0.6, "green outskirts": 0.8}
     things = []
 
     def add(kind: str, s: float, t: float, size: float = 1.0) -> None:
@@ -420,15 +420,15 @@ def _sample_furniture(
         index = (side + 1) // 2
         if rng.random() < rows[layout]:
             pitch, at = rng.uniform(7, 14), rng.uniform(3, 14)
-            size = rng.uniform(0.7, 1.35)
-            while at < 170:
+            size = rng.uniform(0.85, 1.6)
+            while at < 110:
                 if rng.random() < 0.88:
                     t = side * (road.half_width + 0.7 + 0.4 * road.verge[index])
                     add("tree", at + rng.normal(0, 0.6), t, size * rng.uniform(0.85, 1.15))
                 at += pitch
         if rng.random() < 0.8:
             pitch, at = rng.uniform(22, 34), rng.uniform(6, 24)
-            while at < 150:
+            while at < 110:
                 add("lamp", at, side * (road.half_width + 0.45), rng.uniform(0.9, 1.15))
                 at += pitch
         for _ in range(rng.poisson(2.2)):

@@ -104,8 +104,8 @@ def car_body(shape: int) -> Body:
     nose = belt - 0.22
     b.side(BODY, w, [(-end, sill), (front[1], sill), (front[1], belt), (-end + 0.08, boot)])
     b.side(BODY, w, [(front[1], sill), (end, sill), (end - 0.05, nose), (front[1], belt)])
-    b.end(BODY, -end, (-w + 0.04, sill, w - 0.04, boot), -end + 0.08)
-    b.end(BODY, end, (-w + 0.06, sill, w - 0.06, nose), end - 0.08)
+    b.end(BODY, -end, (-w, sill, w, boot), -end + 0.08)
+    b.end(BODY, end, (-w, sill, w, nose), end - 0.08)
     b.add(
         BODY,
         (0, 1, 0),
