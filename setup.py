@@ -79,6 +79,7 @@ setup(
     package_data={
         "mmseg_domino": [
             "domain/banks/*",
+            "domain/templates/*",
             "mini/weights/**/*",
             "reporting/templates/*",
             "synthesis/templates/*",

@@ -1,3 +1,4 @@
+from .domino_backbone import DominoBackbone
 from .vpd import DominoVPD
 
-__all__ = ["DominoVPD"]
+__all__ = ["DominoBackbone", "DominoVPD"]
