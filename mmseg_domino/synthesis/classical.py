@@ -72,11 +72,11 @@ def disparity_to_depth(disparity: np.ndarray, baseline: float, focal: float) -> 
 def fill_depth(
     depth: np.ndarray, image: np.ndarray, sky: np.ndarray, far: float = 2000.0
 ) -> np.ndarray:
-    """Complete a depth map: sky is far, holes take the nearest known value, edges the image's.
+    """Complete a depth map: sky is far, holes take the nearest known value, smoothed.
 
     Args:
         depth: ``(H, W)`` metres, NaN or not positive where unknown.
-        image: ``(H, W, 3)`` uint8, whose edges the filled map follows (guided filter).
+        image: ``(H, W, 3)`` uint8, whose edges the filled holes follow (guided filter).
         sky: ``(H, W)`` bool.
         far: Metres, of the sky and at most.
 
@@ -94,11 +94,11 @@ def fill_depth(
     values = np.zeros(nearest.max() + 1, np.float32)
     values[nearest[known]] = np.minimum(depth[known], far)
     filled = values[nearest]
-    # Fog depends on 1 / depth's scale: filter there, so that far noise does not bleed near.
+    # 1 / depth is linear along a plane; and far noise does not bleed into what is near.
     guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    smooth = _guided_filter(guide, 1 / filled, max(4, image.shape[0] // 64), 1e-3)
-    result = 1 / np.clip(smooth, 1 / far, None)
-    return np.where(sky, np.float32(far), np.minimum(result, far)).astype(np.float32)
+    smooth = _guided_filter(guide, 1 / filled, max(2, image.shape[0] // 128), 1e-3)
+    result = np.where(known, filled, 1 / np.clip(smooth, 1 / far, None))
+    return np.where(sky, np.float32(far), result).astype(np.float32)
 
 
 def _guided_filter(guide: np.ndarray, value: np.ndarray, radius: int, eps: float) -> np.ndarray:

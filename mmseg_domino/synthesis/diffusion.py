@@ -82,7 +82,7 @@ class ControlNetGenerator:
             raise ValueError(
                 f"size must be (height, width), multiples of 8 from 64 on; got {tuple(size)}"
             )
-        if not 0 < strength <= 1 or int(steps * strength) < 1:
+        if mode == "image" and (not 0 < strength <= 1 or int(steps * strength) < 1):
             raise ValueError(
                 f"strength must be above 0, at most 1, and leave one of the {steps} steps at "
                 f"least; got {strength}"

@@ -105,7 +105,7 @@ class SynthesisTree:
         """
         wanted = {"format": FORMAT, "maker": json.loads(json.dumps(maker))}
         if not self.header.is_file():
-            if self.root.is_dir() and any(self.root.iterdir()):
+            if self.root.is_dir() and any(not p.name.startswith(".") for p in self.root.iterdir()):
                 raise OtherMakerError(
                     f"{self.root} is not empty and has no {self.header.name}: it was not made by "
                     "this tool. Give an empty or new folder."
@@ -113,6 +113,8 @@ class SynthesisTree:
             with atomic_write(self.header) as path:
                 path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
             return
+        for left in self.root.rglob(".*.*"):  # half-written when a process was killed
+            left.unlink()
         known = json.loads(self.header.read_text(encoding="utf-8"))
         different = list(_differences(known, wanted))
         if different:
