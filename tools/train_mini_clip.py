@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import torch
 
+from mmseg_domino.mini.cards import TRAINED_FOLDER
 from mmseg_domino.mini.clip_training import (
     TEST_SEEDS,
     TRAIN_SEEDS,
@@ -24,7 +25,7 @@ from mmseg_domino.mini.clip_training import (
     vocabulary_texts,
     write_card,
 )
-from mmseg_domino.mini.models import TRAINED_FOLDER, load_tokenizer, write_clip
+from mmseg_domino.mini.models import load_tokenizer, write_clip
 from mmseg_domino.mini.street import DOMAINS
 from mmseg_domino.mini.tokenizer import TOKENIZER_FOLDER, write_vocabulary
 
@@ -36,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=default.scenes)
     parser.add_argument("--iterations", type=int, default=default.iterations)
     parser.add_argument("--seed", type=int, default=default.seed)
-    parser.add_argument("--test-scenes", type=int, default=100)
+    parser.add_argument("--test-scenes", type=int, default=60)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--vocabulary", action="store_true", help="make the vocabulary anew first")

@@ -7,22 +7,31 @@ from pathlib import Path
 from mmseg_domino.mini.tokenizer import TOKENIZER_FOLDER
 from mmseg_domino.version import __version__
 
-__all__ = ["FOLDERS", "are_present", "random_card", "read_card"]
+__all__ = ["FOLDERS", "TRAINED_FOLDER", "are_present", "expected_cards", "read_card"]
 
 FOLDERS = {"clip": "mini-clip", "sd": "mini-sd"}
+TRAINED_FOLDER = Path(__file__).parent / "weights"
 _FORMAT = 1  # raise it when an older folder must be rebuilt
 
 
-def random_card(seed: int) -> dict:
-    """The card of models that ``build_mini_models`` writes from ``seed``."""
+def expected_cards(seed: int) -> dict[str, dict]:
+    """The cards of the models that ``build_mini_models`` writes from ``seed``, by model.
+
+    A model whose trained weights come with the package is those weights, whatever the seed.
+    """
     vocabulary = (TOKENIZER_FOLDER / "vocab.json").read_bytes()
-    return {
+    random = {
         "format": f"mmseg_domino.mini/{_FORMAT}",
         "weights": "randomly initialised",
         "seed": seed,
         "vocabulary": hashlib.sha256(vocabulary).hexdigest(),
         "version": __version__,
     }
+    clip = read_card(TRAINED_FOLDER / FOLDERS["clip"])
+    if clip is None:
+        return {"clip": random, "sd": random}
+    weights = "randomly initialised, text encoder of the trained mini-clip"
+    return {"clip": clip, "sd": {**random, "weights": weights, "clip_sha256": clip["sha256"]}}
 
 
 def read_card(folder: Path) -> dict | None:
@@ -33,5 +42,5 @@ def read_card(folder: Path) -> dict | None:
 
 def are_present(root: Path, seed: int) -> bool:
     """Whether the models of ``seed`` are complete below ``root``."""
-    card = random_card(seed)
-    return all(read_card(root / name) == card for name in FOLDERS.values())
+    cards = expected_cards(seed)
+    return all(read_card(root / name) == cards[key] for key, name in FOLDERS.items())

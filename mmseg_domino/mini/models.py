@@ -12,17 +12,22 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from open_clip.model import CLIP
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from mmseg_domino.mini.cards import FOLDERS, are_present, random_card
+from mmseg_domino.mini.cards import (
+    FOLDERS,
+    TRAINED_FOLDER,
+    are_present,
+    expected_cards,
+    read_card,
+)
 from mmseg_domino.mini.tokenizer import TOKENIZER_FOLDER
 from mmseg_domino.utils.io import atomic_write
 
 __all__ = [
     "CONTEXT_CHANNELS",
-    "TRAINED_FOLDER",
     "build_clip",
     "build_mini_models",
     "build_unet",
@@ -31,7 +36,6 @@ __all__ = [
     "text_encoder_from_clip",
 ]
 
-TRAINED_FOLDER = Path(__file__).parent / "weights"
 CONTEXT_CHANNELS = 96  # D: width of the text tower and of the UNet's cross-attention
 CONTEXT_LENGTH = 77
 IMAGE_SIZE = 128
@@ -220,17 +224,18 @@ def write_sd(
 
 
 def build_mini_models(root: str | Path, seed: int = 0) -> dict[str, Path]:
-    """Write the miniature models, randomly initialised, unless they are there already.
+    """Write the miniature models unless they are there already.
 
-    The caller's random state is left as it was; the same seed gives the same bytes.
+    Those whose trained weights come with the package are copies of these, the others are randomly
+    initialised; the ``weights`` entry of each folder's ``model_card.json`` says which. The
+    caller's random state is left as it was; the same seed gives the same bytes.
 
     Args:
         root: Folder that receives ``mini-clip`` and ``mini-sd``.
-        seed: Seed of the weights.
+        seed: Seed of random weights.
 
     Returns:
-        ``{"clip": PATH, "sd": PATH}``. Each folder holds a ``model_card.json`` whose
-        ``weights`` says what the weights are.
+        ``{"clip": PATH, "sd": PATH}``.
     """
     root = Path(root)
     folders = {key: root / name for key, name in FOLDERS.items()}
@@ -242,11 +247,14 @@ def build_mini_models(root: str | Path, seed: int = 0) -> dict[str, Path]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         clip = build_clip(len(tokenizer))
+        trained = TRAINED_FOLDER / FOLDERS["clip"]
+        if read_card(trained):
+            clip.load_state_dict(load_file(trained / "open_clip_model.safetensors"))
         vae, unet = build_vae(), build_unet()
         text_encoder = text_encoder_from_clip(clip, tokenizer)
     write_clip(folders["clip"], clip, tokenizer)
     write_sd(folders["sd"], vae, unet, text_encoder, tokenizer)
-    for folder in folders.values():
-        with atomic_write(folder / "model_card.json") as path:
-            path.write_text(json.dumps(random_card(seed), indent=2) + "\n")
+    for key, card in expected_cards(seed).items():
+        with atomic_write(folders[key] / "model_card.json") as path:
+            path.write_text(json.dumps(card, indent=1) + "\n")
     return folders

@@ -1,5 +1,6 @@
 """The miniature models load through the full-size models' loaders and mean the same things."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -7,9 +8,13 @@ import open_clip
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from mmseg_domino.domain.prompts import load_prompt_bank
+from mmseg_domino.mini.cards import FOLDERS, TRAINED_FOLDER
 from mmseg_domino.mini.models import CONTEXT_CHANNELS, build_mini_models
+from mmseg_domino.mini.street import DOMAINS, build, render, sample_scene
 from mmseg_domino.mini.tokenizer import train_vocabulary
 
 
@@ -49,10 +54,44 @@ def test_random_state_is_left_alone(tmp_path):
 
 
 def test_cards_say_what_the_weights_are(folders):
-    for folder in folders.values():
-        card = json.loads((folder / "model_card.json").read_text())
-        assert card["weights"] == "randomly initialised"
-        assert card["seed"] == 3
+    """The UNet is random and says so; the CLIP is what its card's checksum and results are of."""
+    card = json.loads((folders["sd"] / "model_card.json").read_text())
+    assert card["weights"].startswith("randomly initialised")
+    assert card["seed"] == 3
+    shipped = TRAINED_FOLDER / FOLDERS["clip"]
+    card = json.loads((folders["clip"] / "model_card.json").read_text())
+    weights = (shipped / "open_clip_model.safetensors").read_bytes()
+    assert card["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert card["results"]["zero_shot_domain_accuracy_percent"]["mean"] >= 95
+
+
+def test_trained_clip_knows_the_domains_of_unseen_scenes(clip):
+    """The shipped weights through open_clip's own tokenizer and preprocessing."""
+    model, preprocess, tokenize = clip
+    bank = load_prompt_bank("acdc")
+    pictures, truth = [], []
+    for seed in range(950_000_000, 950_000_008):
+        scene = sample_scene(seed)
+        geometry = build(scene)
+        for index, domain in enumerate(DOMAINS):
+            image = render(scene, domain, 0.8, geometry).image
+            pictures.append(preprocess(Image.fromarray(image)))
+            truth.append(index)
+    with torch.no_grad():
+        text = torch.stack(
+            [
+                model.encode_text(tokenize(list(domain.prompts)), normalize=True).mean(0)
+                for domain in bank.domains
+            ]
+        )
+        image = model.encode_image(torch.stack(pictures), normalize=True)
+    best = (image @ torch.nn.functional.normalize(text, dim=1).T).argmax(1)
+    assert (best == torch.tensor(truth)).float().mean() >= 0.9
+
+
+def test_shipped_weights_are_small():
+    size = sum(path.stat().st_size for path in TRAINED_FOLDER.rglob("*") if path.is_file())
+    assert size <= 12e6
 
 
 def test_text_encoder_is_the_clips_text_tower(folders, clip):
@@ -81,8 +120,6 @@ def test_unet_takes_the_text_encoders_context(folders):
 
 
 def test_clip_preprocesses_to_its_input_size(clip):
-    from PIL import Image
-
     model, preprocess, _ = clip
     image = preprocess(Image.fromarray(np.zeros((256, 512, 3), np.uint8)))
     assert model.encode_image(image[None]).shape == (1, 64)
