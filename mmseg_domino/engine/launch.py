@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import RUNNERS
 
-__all__ = ["add_common_arguments", "build_runner", "load_config"]
+__all__ = ["add_common_arguments", "build_runner", "leaf_datasets", "load_config"]
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="job launcher of a distributed run",
     )
+    parser.add_argument(
+        "--data-root", help="where the data are, for configs whose data sets share one root"
+    )
     # torch.distributed.launch passes it; torchrun sets LOCAL_RANK instead.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
 
@@ -52,12 +56,39 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    if args.data_root is not None:
+        _set_data_root(cfg, args.data_root)
     # Priority: command line, config, the config's file name.
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / Path(args.config).stem)
     return cfg
+
+
+def leaf_datasets(node: object) -> Iterator[dict]:
+    """Configs of the data sets that read files, in any nesting of wrappers."""
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from leaf_datasets(child)
+    elif isinstance(node, dict):
+        if "pipeline" in node:
+            yield node
+        for key in ("dataset", "datasets"):
+            yield from leaf_datasets(node.get(key))
+
+
+def _set_data_root(cfg: Config, root: str) -> None:
+    loaders = (cfg.get(f"{split}_dataloader") for split in ("train", "val", "test"))
+    datasets = [d for loader in loaders for d in leaf_datasets(loader)]
+    roots = sorted({str(d.get("data_root")) for d in datasets})
+    if len(roots) > 1:
+        raise ValueError(
+            f"--data-root moves a config whose data sets share one root, and this one has {roots}; "
+            "put links there, or set each with --cfg-options"
+        )
+    for dataset in datasets:
+        dataset["data_root"] = root
 
 
 def _replace_sync_bn(node: object) -> int:

@@ -3,6 +3,7 @@
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 from mmseg.registry import HOOKS, RUNNERS
 
 from .mixin import apply_domino
@@ -20,7 +21,10 @@ class DominoRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg):
-        return super().from_cfg(apply_domino(cfg))
+        cfg = apply_domino(cfg)
+        # What the config was read with did not yet include the plugin.
+        import_modules_from_strings(**cfg.custom_imports)
+        return super().from_cfg(cfg)
 
 
 @HOOKS.register_module()

@@ -4,21 +4,12 @@ Unlike MMSegmentation's own tool, these work on concatenated data sets and lists
 """
 
 import copy
-from collections.abc import Iterator
 
 from mmengine.config import Config
 
+from .launch import leaf_datasets
+
 __all__ = ["save_predictions", "show_predictions", "use_test_time_augmentation"]
-
-
-def _leaf_datasets(dataset: dict) -> Iterator[dict]:
-    """The data sets that have a pipeline, inside any nesting of wrappers."""
-    if "pipeline" in dataset:
-        yield dataset
-    for child in dataset.get("datasets", []):
-        yield from _leaf_datasets(child)
-    if isinstance(dataset.get("dataset"), dict):
-        yield from _leaf_datasets(dataset["dataset"])
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
@@ -36,7 +27,7 @@ def use_test_time_augmentation(cfg: Config) -> None:
                 f"--tta needs `{key}` in the config, which has none; MMSegmentation's "
                 "_base_/datasets and _base_/default_runtime.py show the usual ones"
             )
-    for dataset in _leaf_datasets(cfg.test_dataloader.dataset):
+    for dataset in leaf_datasets(cfg.test_dataloader):
         tags = [t for t in dataset["pipeline"] if t["type"].split(".")[-1] == "SetDomain"]
         dataset["pipeline"] = tags + copy.deepcopy(list(cfg.tta_pipeline))
     cfg.tta_model.module = cfg.model
