@@ -22,12 +22,11 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
-from mmseg.utils import register_all_modules
 from torch import distributed
 
-from mmseg_domino.domain import DomainEncoder, MissingWeightsError, load_prompt_bank
+import mmseg_domino.datasets  # noqa: F401  registers the data sets, MMSegmentation's too
+from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.synthesis import (
-    GENERATORS,
     DiskFullError,
     GateThresholds,
     LabelledImages,
@@ -35,10 +34,10 @@ from mmseg_domino.synthesis import (
     Plan,
     QualityGate,
     SynthesisTree,
+    build_generator,
     synthesise,
     write_summary,
 )
-from mmseg_domino.synthesis.segmentor import load_segmentor
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,26 +70,17 @@ def device_of(args: argparse.Namespace) -> str:
     return args.device or "cpu"
 
 
-def build_generator(options: dict, device: str):
-    kind = GENERATORS.get(options["type"])
-    if kind is None:
-        raise SystemExit(
-            f"unknown generator {options['type']!r}; known are "
-            f"{', '.join(sorted(GENERATORS.module_dict))}. One of your own is registered in a "
-            "module that the config's custom_imports name."
-        )
-    if options["type"] == "ControlNetGenerator":
-        options.setdefault("device", device)
-    return GENERATORS.build(options)
-
-
 def build_gate(options: dict, bank: str, num_classes: int, device: str) -> QualityGate:
     encoder, segment, name = options.pop("encoder", None), None, None
     segmentor = options.pop("segmentor", None)
     if segmentor is not None:
+        from mmseg_domino.synthesis.segmentor import load_segmentor
+
         segment = load_segmentor(**segmentor, num_classes=num_classes, device=device)
         name = Path(segmentor["checkpoint"]).name
     if encoder is not None:
+        from mmseg_domino.domain import DomainEncoder
+
         encoder = DomainEncoder(**encoder, bank=bank).to(device)
     return QualityGate(GateThresholds(**options), segment, encoder, name)
 
@@ -99,7 +89,6 @@ def run(args: argparse.Namespace, rank: int, world_size: int) -> None:
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
-    register_all_modules(init_default_scope=False)
     init_default_scope(cfg.get("default_scope", "mmseg"))
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
@@ -128,7 +117,10 @@ def run(args: argparse.Namespace, rank: int, world_size: int) -> None:
         **prompts,
     )
     gate = build_gate(settings.get("gate", {}), bank, len(source.classes), device)
-    generator = build_generator(settings.get("generator", {"type": "ControlNetGenerator"}), device)
+    options = settings.get("generator", {"type": "ControlNetGenerator"})
+    if options["type"] == "ControlNetGenerator":
+        options.setdefault("device", device)
+    generator = build_generator(options)
     tree = SynthesisTree(args.out)
     report = synthesise(
         source,
@@ -158,7 +150,7 @@ def main() -> int:
         distributed.init_process_group("gloo", timeout=timedelta(hours=6))
     try:
         run(args, rank, world_size)
-    except (DiskFullError, OtherMakerError, MissingWeightsError, ValueError) as error:
+    except (DiskFullError, OtherMakerError, FileNotFoundError, ValueError) as error:
         if rank == 0 or isinstance(error, DiskFullError):
             print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Cityscapes' labels to images in other weather: Stable Diffusion 1.5 with a segmentation ControlNet.
+"""Cityscapes' labels to other weather: Stable Diffusion 1.5 with a segmentation ControlNet.
 
     python tools/generate_synthetic.py configs/synthesis/controlnet_cityscapes.py \
         --domains fog,night,rain,snow --out data/synthetic/cityscapes

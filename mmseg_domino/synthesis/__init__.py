@@ -1,16 +1,14 @@
 from .colours import ADE20K_OF_CLASS, LabelValuesError, class_colours, control_image
-from .generators import GENERATORS, Generated, Generator, Request
+from .generators import GENERATORS, Generated, Generator, Request, build_generator
 from .quality import GateThresholds, QualityGate
 from .run import Plan, SynthesisReport, synthesise
 from .source import LabelledImages
 from .summary import write_summary
 from .tree import DiskFullError, OtherMakerError, Record, SynthesisTree
-from .weather import ClassicalWeather
 
 __all__ = [
     "ADE20K_OF_CLASS",
     "GENERATORS",
-    "ClassicalWeather",
     "DiskFullError",
     "GateThresholds",
     "Generated",
@@ -24,6 +22,7 @@ __all__ = [
     "Request",
     "SynthesisReport",
     "SynthesisTree",
+    "build_generator",
     "class_colours",
     "control_image",
     "synthesise",

@@ -7,20 +7,21 @@ named in the config as ``synthesis = dict(generator=dict(type='MyGenerator', ...
 Shapes: ``B`` requests, ``H W`` the label's size.
 """
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from mmengine.registry import Registry
 
-__all__ = ["GENERATORS", "Generated", "Generator", "Request"]
+__all__ = ["GENERATORS", "Generated", "Generator", "Request", "build_generator"]
 
-GENERATORS = Registry(
-    "image generator",
-    # Imported when a generator is first asked for, so that reading a config needs no diffusers.
-    locations=["mmseg_domino.synthesis.weather", "mmseg_domino.synthesis.diffusion"],
-)
+# Without a location MMEngine would look for a function that registers all of the package.
+GENERATORS = Registry("image generator", locations=[__name__])
+#: The module that registers each generator of the package: imported when it is asked for, so that
+#: neither a plug-in nor the classical one waits for diffusers.
+_MODULES = {"ClassicalWeather": "weather", "ControlNetGenerator": "diffusion"}
 
 
 @dataclass(frozen=True)
@@ -78,3 +79,24 @@ class Generator(Protocol):
 
     def generate(self, requests: Sequence[Request]) -> list[Generated]:
         """One result a request, in order."""
+
+
+def build_generator(options: Mapping) -> Generator:
+    """Build a generator from its config.
+
+    Args:
+        options: ``type`` and the constructor's arguments.
+
+    Raises:
+        ValueError: If no generator has that name; lists those known.
+    """
+    kind = options["type"]
+    if kind in _MODULES:
+        importlib.import_module(f"{__package__}.{_MODULES[kind]}")
+    elif kind not in GENERATORS.module_dict:
+        known = ", ".join(sorted({*GENERATORS.module_dict, *_MODULES}))
+        raise ValueError(
+            f"unknown generator {kind!r}; known are {known}. One of your own is registered in a "
+            "module that the config's custom_imports name."
+        )
+    return GENERATORS.build(dict(options))

@@ -5,13 +5,15 @@ Shapes: ``H W`` image, ``N`` classes, ``K`` domains, ``M`` images.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
 import cv2
 import imagehash
 import numpy as np
 from PIL import Image
 
-from ..domain import DomainEncoder
+if TYPE_CHECKING:  # open_clip takes seconds to import, and a gate may do without
+    from ..domain import DomainEncoder
 
 __all__ = [
     "GateThresholds",
@@ -141,7 +143,7 @@ class QualityGate:
         self,
         thresholds: GateThresholds,
         segment: Callable[[np.ndarray], np.ndarray] | None = None,
-        encoder: DomainEncoder | None = None,
+        encoder: "DomainEncoder | None" = None,
         segmentor_name: str | None = None,
     ) -> None:
         if thresholds.min_agreement is not None and segment is None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmseg_domino.domain import MissingWeightsError
-from mmseg_domino.synthesis import GENERATORS, Generator, Request
+from mmseg_domino.synthesis import Generator, Request, build_generator
 from mmseg_domino.synthesis.colours import class_colours, control_image
 from mmseg_domino.synthesis.diffusion import ControlNetGenerator
 
@@ -23,7 +23,7 @@ def request(number=0, seed=3, prompt="a street in fog"):
 @pytest.fixture(scope="module", params=["text", "image"])
 def generator(request, pipeline_folders):
     options = dict(type="ControlNetGenerator", mode=request.param, **SMALL, **pipeline_folders)
-    return GENERATORS.build(options)
+    return build_generator(options)
 
 
 def test_it_is_a_generator(generator):
