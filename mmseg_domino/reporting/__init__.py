@@ -4,6 +4,25 @@ Nothing here knows the host framework: a report can be made where only matplotli
 installed.
 """
 
+from .examples import (
+    Example,
+    ExampleArrays,
+    Selection,
+    clear_examples,
+    load_examples,
+    select_examples,
+    write_example,
+    write_index,
+)
+from .figures import (
+    class_heat_map,
+    confusion_heat_map,
+    difference_heat_map,
+    domain_bars,
+    domain_score_heat_map,
+    figure_pixels,
+)
+from .report import EXAMPLES_FOLDER, ReportRun, load_run, write_report
 from .results import (
     PerImage,
     ResultsError,
@@ -24,18 +43,36 @@ from .tables import (
 )
 
 __all__ = [
+    "EXAMPLES_FOLDER",
     "Estimate",
+    "Example",
+    "ExampleArrays",
     "Interval",
     "Missing",
     "PerImage",
+    "ReportRun",
     "ResultsError",
     "RunResults",
+    "Selection",
     "Table",
     "check_same_classes",
+    "class_heat_map",
     "class_table",
+    "clear_examples",
     "comparison_table",
+    "confusion_heat_map",
+    "difference_heat_map",
+    "domain_bars",
+    "domain_score_heat_map",
     "domain_table",
+    "figure_pixels",
+    "load_examples",
     "load_per_image",
     "load_results",
+    "load_run",
     "parse_results",
+    "select_examples",
+    "write_example",
+    "write_index",
+    "write_report",
 ]

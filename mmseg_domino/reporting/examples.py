@@ -26,6 +26,7 @@ __all__ = [
     "Example",
     "ExampleArrays",
     "Selection",
+    "clear_examples",
     "load_examples",
     "render",
     "render_pixels",
@@ -129,12 +130,13 @@ class ExampleArrays:
                 return array
             return np.asarray(Image.fromarray(array).resize(size, how))
 
+        how = Image.Resampling.BOX
         return ExampleArrays(
-            image=resize(self.image, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC),
+            image=resize(self.image, how),
             prediction=resize(self.prediction, Image.Resampling.NEAREST),
             truth=resize(self.truth, Image.Resampling.NEAREST),
-            confidence=resize(self.confidence, Image.Resampling.BOX),
-        )  # fmt: skip
+            confidence=resize(self.confidence, how),
+        )
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,19 @@ def write_index(folder: Path, classes: Sequence[str], examples: Sequence[Example
     data = {"format": EXAMPLES_FORMAT, "classes": list(classes), "examples": entries}
     with atomic_write(folder / INDEX_FILE) as temporary:
         temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def clear_examples(folder: str | Path) -> None:
+    """Remove the examples that an earlier test left; other files stay."""
+    folder = Path(folder)
+    try:
+        stored = load_examples(folder)
+    except ResultsError:
+        stored = []  # the index is overwritten in any case
+    for example in stored:
+        for name in example.files.values():
+            (folder / Path(name).name).unlink(missing_ok=True)
+    (folder / INDEX_FILE).unlink(missing_ok=True)
 
 
 def load_examples(folder: str | Path, classes: Sequence[str] | None = None) -> list[Example]:

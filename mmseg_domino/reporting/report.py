@@ -277,14 +277,13 @@ def _differences(runs: Sequence[ReportRun], suffixes: Sequence[str], page: _Page
         first, second = runs[0].results, run.results
         if not any(figures.common(key, first, second) for key in first.groups):
             continue
-        drawn.append(
-            page.draw(
-                f"difference{suffix}",
-                figures.difference_heat_map(first, second),
-                figures.difference_heat_map(first, second, narrow=True),
-                f"IoU of “{second.name}” minus IoU of “{first.name}”, in points.",
-            )  # fmt: skip
+        figure = page.draw(
+            f"difference{suffix}",
+            figures.difference_heat_map(first, second),
+            figures.difference_heat_map(first, second, narrow=True),
+            f"IoU of “{second.name}” minus IoU of “{first.name}”, in points.",
         )
+        drawn.append(figure)
     return drawn
 
 

@@ -126,7 +126,8 @@ class Table:
             return style.estimate.format(mean=mean, std=self._number(cell.std, style))
         return self._number(cell, style) if isinstance(cell, float) else str(cell)
 
-    def _is_text(self, column: int) -> bool:
+    def is_text(self, column: int) -> bool:
+        """Whether a column holds words, and so is set to the left."""
         cells = [row[column] for row in self.rows]
         return any(isinstance(cell, str) for cell in cells)
 
@@ -139,7 +140,7 @@ class Table:
         head = [_escape_markdown(c) for c in self.columns]
         body = [[_escape_markdown(self._write(c, _MARKDOWN)) for c in row] for row in self.rows]
         widths = [max(3, *(len(r[i]) for r in [head, *body])) for i in range(len(head))]
-        text = [self._is_text(i) for i in range(len(head))]
+        text = [self.is_text(i) for i in range(len(head))]
 
         def line(cells: Sequence[str]) -> str:
             padded = (
@@ -157,7 +158,7 @@ class Table:
         """Aligned plain text for a terminal."""
         head, body = list(self.columns), self.strings()
         widths = [max(len(r[i]) for r in [head, *body]) for i in range(len(head))]
-        text = [self._is_text(i) for i in range(len(head))]
+        text = [self.is_text(i) for i in range(len(head))]
 
         def line(cells: Sequence[str]) -> str:
             padded = (
@@ -176,7 +177,7 @@ class Table:
 
     def latex(self) -> str:
         """A ``tabular`` with booktabs rules, to be put into a ``table`` of the paper."""
-        alignment = "".join("l" if self._is_text(i) else "r" for i in range(len(self.columns)))
+        alignment = "".join("l" if self.is_text(i) else "r" for i in range(len(self.columns)))
         lines = [f"% {self.title}"] if self.title else []
         lines += [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
         lines += [" & ".join(map(_escape_latex, self.columns)) + r" \\", r"\midrule"]

@@ -4,13 +4,15 @@ Shapes: ``C`` logit channels, ``H W`` spatial.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 
 import mmcv
 import numpy as np
 import torch
-from mmengine.dist import barrier, broadcast_object_list, collect_results, get_dist_info
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import all_gather_object, barrier, broadcast_object_list, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -23,7 +25,6 @@ from torch import Tensor
 
 from ...reporting import (
     EXAMPLES_FOLDER,
-    Example,
     ExampleArrays,
     RunResults,
     Selection,
@@ -152,15 +153,12 @@ def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) 
         )
         for selection in chosen[rank::world]
     ]
-    # Gathers in turn, one of each rank, which is the order in which they were dealt out.
-    everything = _gather(written, len(chosen))
+    # Dealt out in turn, so gathered in turn.
+    parts = zip_longest(*all_gather_object(written))
     if rank == 0:
+        everything = [example for part in parts for example in part if example is not None]
         write_index(folder / EXAMPLES_FOLDER, classes, everything)
     barrier()
-
-
-def _gather(written: list[Example], total: int) -> list[Example]:
-    return collect_results(written, total, device="cpu") or []
 
 
 class _ImageFinder:
@@ -178,7 +176,7 @@ class _ImageFinder:
         """
         for index in self._index().get(selection.image, []):
             sample = self.dataset[index]
-            if _group(sample) == selection.group:
+            if _group(sample) in (selection.group, None):
                 return sample
         raise RuntimeError(
             f"{selection.image} of '{selection.group}' was tested but is not in the data set any "
@@ -205,14 +203,11 @@ def _first_view(sample: Mapping) -> tuple[Tensor, SegDataSample]:
     return max(upright or views, key=lambda view: view[0].shape[-1])
 
 
-def _group(sample: Mapping) -> str:
+def _group(sample: Mapping) -> str | None:
+    """``None`` for samples that do not say; they belong to the metric's ``default_group``."""
     data_sample = _first_view(sample)[1]
-    return f"{data_sample.get('dataset')}/{data_sample.get('domain')}"
-
-
-def _views(value) -> Iterator:
-    """Views as the host's collate function makes them: a list of one sample for each."""
-    return [[view] for view in value] if isinstance(value, Sequence) else [value]
+    dataset, domain = data_sample.get("dataset"), data_sample.get("domain")
+    return f"{dataset}/{domain}" if dataset and domain else None
 
 
 @torch.no_grad()
@@ -222,9 +217,8 @@ def _predict(runner: Runner, sample: Mapping, num_classes: int) -> ExampleArrays
         model = model.module
     model.eval()
     image, truth = _first_view(sample)
-    batch = {key: _views(sample[key]) for key in ("inputs", "data_samples")}
     with autocast(enabled=runner.test_loop.fp16):
-        output = model.test_step(batch)[0]
+        output = model.test_step(pseudo_collate([sample]))[0]
     prediction = _labels(output.pred_sem_seg.data)
     labels = None
     if "gt_sem_seg" in truth:
