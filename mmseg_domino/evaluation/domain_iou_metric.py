@@ -228,7 +228,9 @@ class DomainIoUMetric(BaseMetric):
         logits = sample["seg_logits"]["data"].float()
         if logits.shape[0] == 1:
             raise ValueError("calibration needs the logits of at least two classes")
-        probability, best = logits.softmax(0).max(0)
+        # exp(max - logsumexp) is the largest probability, without those of the other classes.
+        largest, best = logits.max(0)
+        probability = (largest - logits.logsumexp(0)).exp()
         if not torch.equal(best, prediction.to(best)):
             raise ValueError(
                 "the prediction is not the largest of its logits (with test-time augmentation "
