@@ -3,17 +3,23 @@
 Shapes: ``B`` batch, ``C`` channels, ``D`` embedding width, ``H W`` spatial.
 """
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers.domain_affine import DomainAffineState, is_norm, make_domain_affine
 from ..layers.domain_modulation import DomainModulation, check_domain
+from ..layers.lora import add_lora, lora_parameters, reset_lora, train_lora
 
-__all__ = ["DominoBackbone"]
+__all__ = ["TUNING", "DominoBackbone"]
+
+#: What of the wrapped backbone is trained, beside the new parameters.
+TUNING = ("full", "frozen", "lora")
 
 #: Where the new parameters live, among the names of the wrapped backbone.
 _DOMAIN = "domain"
@@ -30,8 +36,7 @@ class DominoBackbone(BaseModule):
     names, as if it stood here itself: its checkpoints, those of whole stock segmentors, and
     learning rates by name work unchanged. The new parameters are called ``domain.*``.
 
-    With gradient checkpointing inside the backbone, each forward pass must be followed by its
-    backward pass before the next one, as in ordinary training.
+    With ``injection="none"`` it is the plain backbone, trained as ``tune`` says.
 
     Args:
         backbone: Config of any registered backbone.
@@ -41,7 +46,10 @@ class DominoBackbone(BaseModule):
         norm_types: Restrict them to these class names, such as ``("BatchNorm2d",)``.
         injection: ``"subtract"``, ``"add"``, or ``"none"``: the backbone as it is.
         hidden_channels: Width of the hidden layer of ``g`` and ``h``.
-        frozen: Train only ``g`` and ``h``: the backbone's own parameters and statistics stay.
+        tune: ``"full"`` trains the backbone's own parameters too; ``"frozen"`` keeps them and its
+            statistics; ``"lora"`` keeps them and trains low-rank adapters beside its layers. ``g``
+            and ``h`` are trained in each case.
+        lora: For ``tune="lora"``; see :data:`~mmseg_domino.models.layers.lora.LORA_OPTIONS`.
         pretrained: Handed to the wrapped backbone, as segmentors do with theirs.
         init_cfg: MMEngine's initialisation config, of the wrapper.
 
@@ -50,8 +58,8 @@ class DominoBackbone(BaseModule):
         - Output: what the wrapped backbone gives.
 
     Raises:
-        ValueError: If no layer is chosen, the embeddings have another shape, or a layer sees a
-            batch of another size than the images.
+        ValueError: If the backbone needs more than the images, no layer is chosen, the embeddings
+            have another shape, or a layer sees a batch of another size than the images.
     """
 
     accepts_domain = True
@@ -64,19 +72,30 @@ class DominoBackbone(BaseModule):
         norm_types: Sequence[str] | None = None,
         injection: str = "subtract",
         hidden_channels: int = 64,
-        frozen: bool = False,
+        tune: str = "full",
+        lora: Mapping | None = None,
         pretrained: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if tune not in TUNING:
+            raise ValueError(f"unknown tune {tune!r}; valid ones are {', '.join(TUNING)}")
+        if lora is not None and tune != "lora":
+            raise ValueError(f"`lora` goes with tune='lora', got tune={tune!r}")
         if pretrained is not None:
             backbone = {**backbone, "pretrained": pretrained}
         wrapped = MODELS.build(backbone)
+        _check_wrappable(wrapped)
         names = [] if injection == "none" else _choose_norms(wrapped, norms, norm_types)
         self.domain_channels = domain_channels
-        self.frozen = frozen
-        if frozen:
+        self.tune = tune
+        if tune == "lora":
+            add_lora(wrapped, dict(lora or {}))
+        if tune != "full":
             wrapped.requires_grad_(False)
+        if tune == "lora":
+            for parameter in lora_parameters(wrapped):
+                parameter.requires_grad_(True)
         # Sharing the tables, not the entries: whatever replaces or moves a part of this module
         # (SyncBN conversion, .to()) does so for the wrapped one too. The list hides it from
         # torch, for which the parts belong to this module.
@@ -112,28 +131,62 @@ class DominoBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise the wrapped backbone by its own rules; ``g`` and ``h`` stay as they are."""
-        domain = self._modules.pop(_DOMAIN)
+        wrapped, domain = self.wrapped, self._modules.pop(_DOMAIN)
+        # MMEngine's record of the initialisation, which a segmentor gives to all of its parts.
+        record = self.__dict__.get("_params_init_info")
+        if record is not None:
+            wrapped._params_init_info = record
         try:
-            if hasattr(self.wrapped, "init_weights"):
-                self.wrapped.init_weights()
+            if hasattr(wrapped, "init_weights"):
+                wrapped.init_weights()
+            if self.tune == "lora":
+                reset_lora(wrapped)
         finally:
             self._modules[_DOMAIN] = domain
+            if record is not None:
+                del wrapped._params_init_info
         self._is_init = True
 
     def train(self, mode: bool = True):
         """As the wrapped backbone does it; frozen ones stay in evaluation mode."""
         self.training = mode
-        self.wrapped.train(mode and not self.frozen)
+        self.wrapped.train(mode and self.tune == "full")
+        if self.tune == "lora":
+            train_lora(self.wrapped, mode)
         self._modules[_DOMAIN].train(mode)
         return self
 
     def forward(self, x: Tensor, domain: Tensor | None = None) -> Sequence[Tensor]:
-        if self._keys:
-            domain = check_domain(domain, self.domain_channels, len(x), type(self).__name__)
-            self._adapt()
-            modulations = self._modules[_DOMAIN]
-            self._state.values = {key: modulations[key](domain) for key in self._keys.values()}
-        return self.wrapped(x)
+        if not self._keys:
+            return self.wrapped(x)
+        domain = check_domain(domain, self.domain_channels, len(x), type(self).__name__)
+        self._adapt()
+        modulations = self._modules[_DOMAIN]
+        values = {key: modulations[key](domain) for key in self._keys.values()}
+        with self._state.holding(values):
+            outputs = self.wrapped(x)
+            # A compiled graph holds the values that its own recomputation needs.
+            if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+                self._state.remember(outputs)
+        return outputs
+
+
+def _check_wrappable(backbone: nn.Module) -> None:
+    name = type(backbone).__name__
+    if isinstance(backbone, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        raise ValueError(f"{name} runs whatever parts it has and so cannot be given new ones")
+    if hasattr(backbone, _DOMAIN):
+        raise ValueError(f"{name} has a part called {_DOMAIN!r} already, which DominoBackbone adds")
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [
+        p.name
+        for p in inspect.signature(backbone.forward).parameters.values()
+        if p.kind in kinds and p.default is inspect.Parameter.empty
+    ]
+    if len(needed) != 1:
+        raise ValueError(
+            f"DominoBackbone calls backbone(images); {name}.forward needs {needed or 'no input'}"
+        )
 
 
 def _choose_norms(backbone: nn.Module, pattern: str, types: Sequence[str] | None) -> list[str]:

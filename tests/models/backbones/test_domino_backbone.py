@@ -187,7 +187,7 @@ def test_a_copy_is_independent():
 
 
 def test_frozen_trains_only_the_new_parameters():
-    backbone = build(RESNET, frozen=True).train()
+    backbone = build(RESNET, tune="frozen").train()
     trained = [n for n, p in backbone.named_parameters() if p.requires_grad]
     assert trained
     assert all(n.startswith("domain.") for n in trained)
@@ -222,3 +222,214 @@ def test_bad_input_is_explained():
         build(RESNET).eval().wrapped(images())
     with pytest.raises(ValueError, match="unknown injection"):
         build(RESNET, injection="minus")
+
+
+def test_a_whole_segmentor_initialises_with_a_wrapped_backbone():
+    head = dict(type="FCNHead", in_channels=64, in_index=3, channels=8, num_classes=4)
+    backbone = dict(type="DominoBackbone", backbone=RESNET, domain_channels=D)
+    model = MODELS.build(dict(type="EncoderDecoder", backbone=backbone, decode_head=head))
+    before = model.backbone.layer1[0].conv1.weight.clone()
+    model.init_weights()
+    assert not torch.equal(before, model.backbone.layer1[0].conv1.weight)
+    assert not any(m.out.weight.any() for m in model.backbone.domain.values())
+    assert not any(hasattr(m, "_params_init_info") for m in model.modules())
+
+
+@MODELS.register_module()
+class _Toy(nn.Module):
+    """Norms of other libraries, and blocks under either kind of gradient checkpointing."""
+
+    def __init__(self, norm, checkpoint=None, act=None):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm, self.act, self.checkpoint = norm, act, checkpoint
+
+    def block(self, x):
+        x = self.norm(self.conv(x)).tanh()
+        return x if self.act is None else self.act(x)
+
+    def forward(self, x):
+        if self.checkpoint is None:
+            return self.block(x)
+        reentrant = self.checkpoint == "reentrant"
+        return torch.utils.checkpoint.checkpoint(self.block, x, use_reentrant=reentrant)
+
+
+def toy(norm, **kwargs):
+    config = dict(type="_Toy", norm=norm, **kwargs)
+    torch.manual_seed(0)
+    return stir(MODELS.build(dict(type="DominoBackbone", backbone=config, domain_channels=D)))
+
+
+def other_norms():
+    from timm.layers import BatchNormAct2d, LayerNorm2d, LayerNormAct2d, RmsNorm2d
+    from transformers.models.convnext.modeling_convnext import ConvNextLayerNorm
+
+    return [
+        BatchNormAct2d(4), LayerNorm2d(4), LayerNormAct2d(4), RmsNorm2d(4),
+        ConvNextLayerNorm(4, data_format="channels_first"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", other_norms(), ids=lambda n: type(n).__name__)
+def test_norms_of_other_libraries_follow_the_equation(norm):
+    # With g and h set by hand the layer must be its own plain self with other parameters.
+    plain = copy.deepcopy(norm)
+    backbone = toy(norm).eval()
+    g, h = backbone.domain["norm"](domains(1))
+    nn.init.normal_(norm.weight)
+    with torch.no_grad():
+        plain.weight.copy_(norm.weight - g[0])
+        if getattr(plain, "bias", None) is not None:
+            plain.bias.copy_(norm.bias - h[0])
+            shift = 0
+        else:
+            shift = -h.view(1, 4, 1, 1)
+    plain.eval()
+    expected = (plain(backbone.conv(images(1))) + shift).tanh()
+    torch.testing.assert_close(backbone(images(1), domains(1)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["reentrant", "other"])
+def test_recomputation_sees_the_domain_of_its_own_forward_pass(kind):
+    gradients = []
+    for checkpoint in (None, kind):
+        backbone = toy(nn.GroupNorm(2, 4), checkpoint=checkpoint).train()
+        x = images().requires_grad_()  # reentrant checkpointing needs an input with a gradient
+        # All forward passes come before any backward pass.
+        losses = [
+            (backbone(x, domains() * scale + shift) * weight).sum()
+            for scale, shift, weight in ((1, 0, 1), (-3, 1, 2), (0.5, -2, 3))
+        ]
+        sum(losses).backward()
+        with torch.no_grad():
+            backbone(images(3), domains(3))
+        gradients.append([p.grad for p in backbone.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed)
+
+
+def test_the_inputs_own_gradient_flows_to_a_trained_domain():
+    backbone = stir(build(RESNET)).train()
+    domain = domains().requires_grad_()
+    sum(level.square().mean() for level in backbone(images(), domain)).backward()
+    assert domain.grad.abs().sum(dim=1).min() > 0
+
+
+def test_a_compiled_backbone_follows_the_domain():
+    backbone = stir(
+        build({**RESNET, "num_stages": 1, "strides": (1,), "dilations": (1,), "out_indices": (0,)})
+    ).eval()
+    compiled = torch.compile(backbone, backend="aot_eager", fullgraph=True)
+    for domain in (domains(), domains().flip(0)):
+        for level, other in zip(
+            compiled(images(), domain), backbone(images(), domain), strict=True
+        ):
+            torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-5)
+    torch._dynamo.reset()
+
+
+def test_a_compiled_backbone_trains_with_the_same_gradients():
+    gradients = []
+    for compiled in (False, True):
+        backbone = toy(nn.GroupNorm(2, 4), checkpoint="other").train()
+        run = torch.compile(backbone, backend="aot_eager") if compiled else backbone
+        run(images(), domains()).square().mean().backward()
+        gradients.append([p.grad for p in backbone.parameters()])
+    torch._dynamo.reset()
+    for eager, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(eager, other)
+
+
+def _ddp_worker(rank, port, folder):
+    import os
+
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    backbone = toy(nn.GroupNorm(2, 4), checkpoint="other").train()
+    model = nn.parallel.DistributedDataParallel(backbone)
+    model(images()[rank : rank + 1], domains()[rank : rank + 1]).square().mean().backward()
+    if rank == 0:
+        torch.save({n: p.grad for n, p in backbone.named_parameters()}, f"{folder}/gradients.pth")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_give_the_gradients_of_one(tmp_path):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Forked, so that the processes need not import everything again.
+    torch.multiprocessing.start_processes(
+        _ddp_worker, (port, str(tmp_path)), nprocs=2, start_method="fork"
+    )
+    distributed = torch.load(tmp_path / "gradients.pth")
+    backbone = toy(nn.GroupNorm(2, 4)).train()
+    backbone(images(), domains()).square().mean().backward()
+    for name, parameter in backbone.named_parameters():
+        torch.testing.assert_close(distributed[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_lora_keeps_names_starts_as_the_backbone_and_trains_little(tmp_path):
+    lora = dict(rank=2, targets=r"attn")
+    backbone = build(SWIN, tune="lora", lora=lora)
+    plain = build(SWIN, tune="frozen")
+    published = stir(build(SWIN, injection="none")).state_dict()
+    torch.save(published, tmp_path / "swin.pth")
+    backbone.init_weights()
+    for model in (backbone, plain):
+        load_checkpoint(model, str(tmp_path / "swin.pth"), map_location="cpu")
+        assert all(torch.equal(model.state_dict()[k], v) for k, v in published.items())
+    new = set(backbone.state_dict()) - set(plain.state_dict())
+    assert new
+    assert all(".lora_" in key for key in new)
+    trained = {n for n, p in backbone.named_parameters() if p.requires_grad}
+    assert trained
+    assert all(".lora_" in n or n.startswith("domain.") for n in trained)
+    for ours, theirs in zip(
+        backbone.eval()(images(), domains()), plain.eval()(images(), domains()), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    backbone.train()
+    sum(level.square().mean() for level in backbone(images(), domains())).backward()
+    assert all(p.grad is not None for n, p in backbone.named_parameters() if n in trained)
+    again = build(SWIN, tune="lora", lora=lora)
+    again.load_state_dict(backbone.state_dict())
+
+
+def test_lora_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match=r"unknown options \['r'\] in `lora`; valid: rank"):
+        build(SWIN, tune="lora", lora=dict(r=2))
+    with pytest.raises(ValueError, match="fit none of the"):
+        build(RESNET, tune="lora")
+    with pytest.raises(ValueError, match="goes with tune='lora'"):
+        build(SWIN, lora=dict(rank=2))
+    with pytest.raises(ValueError, match="unknown tune 'half'; valid ones are full, frozen, lora"):
+        build(SWIN, tune="half")
+
+
+@MODELS.register_module()
+class _TwoInputs(nn.Module):
+    def forward(self, x, context):
+        return x
+
+
+def test_a_backbone_that_needs_more_than_images_is_refused():
+    with pytest.raises(ValueError, match=r"_TwoInputs\.forward needs \['x', 'context'\]"):
+        build(dict(type="_TwoInputs"))
+
+
+@MODELS.register_module()
+class _Folded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(3)
+
+    def forward(self, x):
+        return self.norm(x.permute(0, 2, 3, 1).reshape(-1, 2, 3))
+
+
+def test_a_layer_with_positions_in_its_batch_is_refused():
+    with pytest.raises(ValueError, match="norm sees a batch of 4096 for 2 images"):
+        build(dict(type="_Folded"))(images(), domains())

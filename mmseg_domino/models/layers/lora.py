@@ -1,0 +1,103 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685) from the peft library, without a change of names."""
+
+import re
+
+from torch import Tensor, nn
+
+__all__ = ["LORA_OPTIONS", "add_lora", "lora_parameters", "reset_lora", "train_lora"]
+
+#: What ``lora = dict(...)`` may hold, with its defaults. ``targets`` is a regular expression,
+#: searched for in the names of linear, convolution and multi-head attention layers.
+LORA_OPTIONS = {"rank": 16, "alpha": 16, "dropout": 0.0, "targets": r"attn|attention"}
+
+_INSTALL = "pip install peft"
+_BASE = "base_layer."
+
+
+def _layers(module: nn.Module) -> list[nn.Module]:
+    from peft.tuners.lora import LoraLayer
+
+    return [m for m in module.modules() if isinstance(m, LoraLayer)]
+
+
+def add_lora(module: nn.Module, options: dict) -> list[str]:
+    """Put adapters beside linear and convolution layers, in place.
+
+    The state dict keeps the layers' own names (``qkv.weight``, not ``qkv.base_layer.weight``), so
+    that checkpoints of the module without adapters load.
+
+    Args:
+        module: The network.
+        options: Any of :data:`LORA_OPTIONS`.
+
+    Returns:
+        Names of the layers that got an adapter.
+
+    Raises:
+        ValueError: For an unknown option, or if ``targets`` fits no layer.
+        ImportError: If peft is not installed.
+    """
+    unknown = sorted(set(options) - set(LORA_OPTIONS))
+    if unknown:
+        raise ValueError(f"unknown options {unknown} in `lora`; valid: {', '.join(LORA_OPTIONS)}")
+    options = {**LORA_OPTIONS, **options}
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError(f"LoRA comes from the peft library: {_INSTALL}") from error
+    kinds = (nn.Linear, nn.Conv2d)
+    possible = {n: m for n, m in module.named_modules() if n and isinstance(m, kinds)}
+    # An attention layer's own parameters never pass through the forward of its projections.
+    inside = [n for n, m in module.named_modules() if isinstance(m, nn.MultiheadAttention)]
+    targets = [
+        name
+        for name, layer in possible.items()
+        if re.search(options["targets"], name)
+        and getattr(layer, "groups", 1) == 1
+        and not any(name.startswith(f"{parent}.") for parent in inside)
+    ] + [name for name in inside if re.search(options["targets"], name)]
+    if not targets:
+        raise ValueError(
+            f"lora targets {options['targets']!r} fit none of the {len(possible)} linear and "
+            f"convolution layers of {type(module).__name__}; the first are {list(possible)[:5]}"
+        )
+    config = LoraConfig(
+        r=options["rank"],
+        lora_alpha=options["alpha"],
+        lora_dropout=options["dropout"],
+        target_modules=targets,
+    )
+    inject_adapter_in_model(config, module)
+    for layer in _layers(module):
+        layer._register_state_dict_hook(_to_own_names)
+        layer._register_load_state_dict_pre_hook(_from_own_names, with_module=True)
+    return targets
+
+
+def _to_own_names(layer: nn.Module, state: dict, prefix: str, _metadata: dict) -> None:
+    for key in [k for k in state if k.startswith(prefix + _BASE)]:
+        state[prefix + key[len(prefix + _BASE) :]] = state.pop(key)
+
+
+def _from_own_names(layer: nn.Module, state: dict, prefix: str, *_: object) -> None:
+    for name in layer.base_layer.state_dict():
+        if prefix + name in state:
+            state[prefix + _BASE + name] = state.pop(prefix + name)
+
+
+def lora_parameters(module: nn.Module) -> list[Tensor]:
+    """The parameters that :func:`add_lora` added."""
+    return [p for n, p in module.named_parameters() if ".lora_" in n]
+
+
+def reset_lora(module: nn.Module) -> None:
+    """Make the adapters' product zero again, after an initialisation by layer type."""
+    for layer in _layers(module):
+        for adapter in layer.active_adapters:
+            layer.reset_lora_parameters(adapter, init_lora_weights=True)
+
+
+def train_lora(module: nn.Module, mode: bool) -> None:
+    """Set only the adapters' dropout to training or evaluation."""
+    for layer in _layers(module):
+        layer.lora_dropout.train(mode)
