@@ -22,7 +22,10 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from ...datasets import RemainingDataset
+from ...datasets.remaining import group_keys
 from ...reporting import (
     EXAMPLES_FOLDER,
     ExampleArrays,
@@ -164,9 +167,10 @@ def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) 
 class _ImageFinder:
     """Finds a tested image in the data set again, by its path and group."""
 
-    def __init__(self, dataset) -> None:
-        self.dataset = dataset
-        self._by_path: dict[str, list[int]] | None = None
+    def __init__(self, dataset: Dataset) -> None:
+        # A resumed test has the rest of the data set only; the best image may be in the other part.
+        self.dataset = dataset.dataset if isinstance(dataset, RemainingDataset) else dataset
+        self._index: dict[tuple[str, str], int] | None = None
 
     def find(self, selection: Selection) -> dict:
         """The sample as the test's pipeline makes it.
@@ -174,23 +178,17 @@ class _ImageFinder:
         Raises:
             RuntimeError: If the data set has no such image.
         """
-        for index in self._index().get(selection.image, []):
-            sample = self.dataset[index]
-            if _group(sample) in (selection.group, None):
-                return sample
+        if self._index is None:
+            self._index = {key: index for index, key in enumerate(group_keys(self.dataset))}
+        # Samples that do not say where they are from belong to the metric's default group.
+        for group in (selection.group, "None/None"):
+            index = self._index.get((group, selection.image))
+            if index is not None:
+                return self.dataset[index]
         raise RuntimeError(
-            f"{selection.image} of '{selection.group}' was tested but is not in the data set any "
-            "more; results.json and the config's test_dataloader do not belong together"
+            f"{selection.image} of '{selection.group}' was tested but is not in the data set; "
+            "results.json and the config's test_dataloader do not belong together"
         )
-
-    def _index(self) -> dict[str, list[int]]:
-        # An image may be tested several times, as with the corruptions of Cityscapes-C.
-        if self._by_path is None:
-            self._by_path = {}
-            for index in range(len(self.dataset)):
-                path = str(self.dataset.get_data_info(index)["img_path"])
-                self._by_path.setdefault(path, []).append(index)
-        return self._by_path
 
 
 def _first_view(sample: Mapping) -> tuple[Tensor, SegDataSample]:
@@ -201,13 +199,6 @@ def _first_view(sample: Mapping) -> tuple[Tensor, SegDataSample]:
     views = list(zip(inputs, samples, strict=True))
     upright = [view for view in views if not view[1].get("flip", False)]
     return max(upright or views, key=lambda view: view[0].shape[-1])
-
-
-def _group(sample: Mapping) -> str | None:
-    """``None`` for samples that do not say; they belong to the metric's ``default_group``."""
-    data_sample = _first_view(sample)[1]
-    dataset, domain = data_sample.get("dataset"), data_sample.get("domain")
-    return f"{dataset}/{domain}" if dataset and domain else None
 
 
 @torch.no_grad()
