@@ -212,6 +212,7 @@ class _Worker:
         self.source, self.generator, self.gate = source, generator, gate
         self.tree, self.plan, self.colours = tree, plan, colours
         self.kind = type(generator).__name__
+        self.model = generator.describe().get("model")
 
     def work(self, tasks: Sequence[_Task], writer: RecordWriter) -> None:
         asked: list[tuple[_Task, Request]] = []
@@ -274,6 +275,7 @@ class _Worker:
             status="kept" if reason is None else "rejected",
             reason=reason,
             generator=self.kind,
+            model=self.model,
             scores=scores or {},
         )
 

@@ -54,7 +54,8 @@ class Record:
         status: ``'kept'`` or ``'rejected'``.
         reason: Why it was rejected.
         scores: What the gate measured.
-        generator: Type of the generator; the whole is in ``synthesis.json``.
+        generator: Type of the generator; its settings are in ``synthesis.json``.
+        model: Name of its model, if it has one.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Record:
     status: str
     reason: str | None
     generator: str
+    model: str | None = None
     scores: dict = field(default_factory=dict)
 
     @property

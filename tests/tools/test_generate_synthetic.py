@@ -115,7 +115,6 @@ def test_two_processes_make_what_one_makes(config, tmp_path):
 
 
 def test_the_miniature_controlnet_with_clip_in_the_gate(config, tmp_path):
-
     folders = write_pipeline(tmp_path / "models")
     options = dict(type="ControlNetGenerator", size=(64, 64), steps=1, precision="fp32", **folders)
     clip = str(Path(folders["model"]).parent / "mini-clip")
@@ -133,6 +132,7 @@ def test_the_miniature_controlnet_with_clip_in_the_gate(config, tmp_path):
     lines = [json.loads(x) for x in (tmp_path / "out/images.jsonl").read_text().splitlines()]
     assert len(lines) == 4
     for line in lines:
+        assert line["model"].endswith("mini-sd")
         if line["status"] == "kept":
             assert 0 <= line["scores"]["domain_score"] <= 1
             assert -1 <= line["scores"]["similarity"] <= 1
