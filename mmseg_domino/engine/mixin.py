@@ -1,7 +1,8 @@
 """Turning a stock MMSegmentation config into a Domino one."""
 
 import copy
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 from mmengine.config import Config, ConfigDict
 
@@ -11,7 +12,8 @@ _SEGMENTORS = {
     "EncoderDecoder": "DominoEncoderDecoder",
     "CascadeEncoderDecoder": "DominoCascadeEncoderDecoder",
 }
-_LOADERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadCheckedImage")
+#: Transforms that load one image: LoadImageFromFile, LoadImageFromNDArray, LoadCheckedImage, ...
+_LOADER = re.compile(r"^(Load(?!Multiple)\w*Image\w*|InferencerLoader)$")
 _DOMAIN_TRANSFORMS = ("LoadDomainEmbedding", "EncodeDomain")
 #: Options that IoUMetric and DomainIoUMetric share.
 _SHARED_METRIC_OPTIONS = (
@@ -30,8 +32,14 @@ DOMINO_OPTIONS = {
     "store": None,
     # CLIP, for encode='pipeline', and for raw images at deployment.
     "encoder": dict(model="ViT-L-14", pretrained="openai", bank="acdc"),
+    # What the embedding is made of; see LoadDomainEmbedding. The last three matter to some sources.
     "source": "soft",
     "space": "context",
+    "temperature": None,
+    "assign": None,
+    "prototypes": None,
+    # Arguments of LearnedDomainTable, for source='learned'.
+    "domain_table": None,
     # Further arguments of LoadDomainEmbedding or EncodeDomain, in training only.
     "train": dict(),
     # Arguments of DominoBackbone; None leaves the backbone alone.
@@ -58,12 +66,18 @@ def apply_domino(cfg: Config) -> Config:
         A config that can be applied again without effect.
 
     Raises:
-        ValueError: For an unknown option or value, or a segmentor that Domino cannot serve.
+        ValueError: For an unknown option or value; a segmentor that Domino cannot serve; a data set
+            whose samples would reach the model without an embedding; or options that were changed
+            after they had been applied.
     """
-    if "domino" not in cfg or cfg.domino.get("applied", False):
+    if "domino" not in cfg:
+        return cfg
+    given = {k: v for k, v in cfg.domino.items() if k != "applied"}
+    if "applied" in cfg.domino:
+        _check_unchanged(given, cfg.domino["applied"])
         return cfg
     cfg = copy.deepcopy(cfg)
-    options = _options(cfg.domino)
+    options = _options(given)
     _apply_to_model(cfg, options)
     for key in [k for k in cfg if k.endswith("pipeline")]:
         # mmseg.apis.inference_model runs `test_pipeline` on images that are in no data set.
@@ -73,17 +87,34 @@ def apply_domino(cfg: Config) -> Config:
         if cfg.get(key) is not None:
             attach = _attach(options, key.startswith("train"))
             _edit_datasets(cfg[key], lambda pipeline, a=attach: _edit_pipeline(pipeline, a))
+            _check_transforms(cfg[key], key, attach)
     if options.metric:
         for key in ("val_evaluator", "test_evaluator"):
             if cfg.get(key) is not None:
                 cfg[key] = _edit_evaluator(cfg[key])
     _import_plugin(cfg)
-    cfg.domino["applied"] = True
+    cfg.domino["applied"] = copy.deepcopy(given)
     return cfg
 
 
+def _check_unchanged(given: dict, applied: dict) -> None:
+    changed = sorted(k for k in {*given, *applied} if given.get(k) != applied.get(k))
+    if changed:
+        raise ValueError(
+            f"domino.{', domino.'.join(changed)} changed in a config that is complete already (one "
+            "that training wrote into its work folder?), where it would have no effect. Change "
+            "it in the original config, or edit the model and the pipelines themselves."
+        )
+
+
+def _name(node: dict) -> str:
+    """The class that a config names, without scope or module."""
+    kind = node.get("type")
+    return kind.rsplit(".", 1)[-1] if isinstance(kind, str) else getattr(kind, "__name__", "")
+
+
 def _options(given: dict) -> ConfigDict:
-    unknown = sorted(set(given) - set(DOMINO_OPTIONS) - {"applied"})
+    unknown = sorted(set(given) - set(DOMINO_OPTIONS))
     if unknown:
         raise ValueError(
             f"unknown options {unknown} in `domino`; valid ones are {', '.join(DOMINO_OPTIONS)}"
@@ -100,61 +131,103 @@ def _options(given: dict) -> ConfigDict:
             "domino.encode='store' needs domino.store, the file that "
             "tools/extract_domain_embeddings.py writes"
         )
+    if options.encode == "pipeline" and options.encoder is None:
+        raise ValueError(
+            "domino.encode='pipeline' needs domino.encoder, the arguments of DomainEncoder; or "
+            "give domino.store"
+        )
+    if (options.source == "learned") != (options.domain_table is not None):
+        raise ValueError(
+            "domino.source='learned' goes with domino.domain_table, the arguments of "
+            f"LearnedDomainTable; got source={options.source!r}, "
+            f"domain_table={options.domain_table}"
+        )
     return options
 
 
-def _segmentor(cfg: Config) -> ConfigDict:
+def _source(options: ConfigDict) -> dict:
+    """The arguments that pipelines and data preprocessor share."""
+    names = ("source", "space", "temperature", "assign", "prototypes")
+    return {n: options[n] for n in names if options[n] is not None}
+
+
+def _segmentors(cfg: Config) -> Iterator[ConfigDict]:
     """The segmentor's config, also where test-time augmentation wraps it."""
-    model = cfg.model
-    while "backbone" not in model and isinstance(model.get("module"), dict):
-        model = model.module
-    return model
+    for key in ("model", "tta_model"):
+        model = cfg.get(key)
+        while model is not None and "backbone" not in model and model.get("module") is not None:
+            model = model.module
+        if model is not None and (key == "model" or "backbone" in model):
+            yield model
 
 
 def _apply_to_model(cfg: Config, options: ConfigDict) -> None:
-    model = _segmentor(cfg)
-    name = str(model.get("type")).removeprefix("mmseg.")
-    if name not in (*_SEGMENTORS, *_SEGMENTORS.values()):
-        raise ValueError(
-            f"Domino serves the segmentors {' and '.join(_SEGMENTORS)}, this config has "
-            f"{model.get('type')}, which passes no embedding on to its backbone"
-        )
-    model.type = _SEGMENTORS.get(name, name)
-    if options.backbone is not None and model.backbone.type != "DominoBackbone":
-        # The wrapped backbone initialises itself from it.
-        pretrained = model.pop("pretrained", None)
-        if pretrained is not None:
-            model.backbone.pretrained = pretrained
-        model.backbone = ConfigDict(
-            type="DominoBackbone",
-            backbone=model.backbone,
-            domain_channels=options.domain_channels,
-            **options.backbone,
-        )
-    if options.neck is not None:
-        model.neck = ConfigDict(
-            type="DominoNorm",
-            domain_channels=options.domain_channels,
-            neck=model.get("neck"),
-            **options.neck,
-        )
-    if options.encode != "none" and options.encoder is not None:
-        for owner in (cfg, cfg.model, model):
-            preprocessor = owner.get("data_preprocessor")
-            if preprocessor is not None and preprocessor.type == "SegDataPreProcessor":
-                preprocessor.update(
-                    type="DominoDataPreProcessor",
-                    domain_encoder=options.encoder,
-                    source=options.source,
-                    space=options.space,
-                )
+    for model in _segmentors(cfg):
+        name = _name(model)
+        if name not in (*_SEGMENTORS, *_SEGMENTORS.values()) or "backbone" not in model:
+            raise ValueError(
+                f"Domino serves the segmentors {' and '.join(_SEGMENTORS)} with a backbone; this "
+                f"config has {model.get('type')}, which passes no embedding on to one"
+            )
+        model.type = _SEGMENTORS.get(name, name)
+        # Domino's own backbones take the embedding as they are.
+        if options.backbone is not None and not _name(model.backbone).startswith("Domino"):
+            _wrap_backbone(model, options)
+        if options.neck is not None and _name(model.get("neck") or {}) != "DominoNorm":
+            model.neck = ConfigDict(
+                type="DominoNorm",
+                domain_channels=options.domain_channels,
+                neck=model.get("neck"),
+                **options.neck,
+            )
+        _edit_preprocessor(model, options)
+    for owner in (cfg, cfg.model):
+        _edit_preprocessor(owner, options)
+
+
+def _wrap_backbone(model: ConfigDict, options: ConfigDict) -> None:
+    # The wrapped backbone initialises itself from it.
+    pretrained = model.pop("pretrained", None)
+    if pretrained is not None:
+        if model.backbone.get("pretrained") is not None:
+            raise ValueError(
+                f"both model.pretrained ({pretrained}) and model.backbone.pretrained "
+                f"({model.backbone.pretrained}) are set; keep one"
+            )
+        model.backbone.pretrained = pretrained
+    model.backbone = ConfigDict(
+        type="DominoBackbone",
+        backbone=model.backbone,
+        domain_channels=options.domain_channels,
+        **options.backbone,
+    )
+
+
+def _edit_preprocessor(owner: Config | ConfigDict, options: ConfigDict) -> None:
+    preprocessor = owner.get("data_preprocessor")
+    # At deployment, images come without the pipelines that training and testing have.
+    encodes = options.encode != "none" and options.encoder is not None
+    learned = options.domain_table is not None
+    if preprocessor is None or _name(preprocessor) != "SegDataPreProcessor":
+        if preprocessor is not None and learned and _name(preprocessor) != "DominoDataPreProcessor":
+            raise ValueError(
+                "domino.source='learned' keeps its table in DominoDataPreProcessor, and this "
+                f"config has the data preprocessor {preprocessor.get('type')}"
+            )
+        return
+    if encodes or learned:
+        preprocessor.update(type="DominoDataPreProcessor", **_source(options))
+        if encodes:
+            preprocessor.domain_encoder = options.encoder
+        if learned:
+            preprocessor.domain_table = options.domain_table
 
 
 def _attach(options: ConfigDict, training: bool, deployed: bool = False) -> dict | None:
     """The transform that attaches the embedding, if the pipelines are to have one."""
     if options.encode == "none":
         return None
-    common = dict(source=options.source, space=options.space)
+    common = _source(options)
     if training:
         common.update(options.train)
     if options.encode == "pipeline":
@@ -166,11 +239,11 @@ def _attach(options: ConfigDict, training: bool, deployed: bool = False) -> dict
 
 def _edit_pipeline(pipeline: list, attach: dict | None) -> list:
     """The pipeline with the embedding attached after loading, and packed."""
-    present = any(t.get("type") in _DOMAIN_TRANSFORMS for t in pipeline)
+    present = any(_name(t) in _DOMAIN_TRANSFORMS for t in pipeline)
     edited = []
     for transform in _repack(copy.deepcopy(list(pipeline))):
         edited.append(transform)
-        if transform.get("type") in _LOADERS and attach is not None and not present:
+        if attach is not None and not present and _LOADER.match(_name(transform)):
             edited.append(ConfigDict(copy.deepcopy(attach)))
     return edited
 
@@ -181,10 +254,38 @@ def _repack(transforms: list) -> list:
         if isinstance(item, list | tuple):
             _repack(item)
             continue
-        if item.get("type") == "PackSegInputs":
+        if _name(item) == "PackSegInputs":
             item["type"] = "PackDominoInputs"
         _repack(item.get("transforms", []))
     return transforms
+
+
+def _types(node: object) -> Iterator[str]:
+    """Names of all classes in a config."""
+    if isinstance(node, dict):
+        if "type" in node:
+            yield _name(node)
+        for child in node.values():
+            yield from _types(child)
+    elif isinstance(node, list | tuple):
+        for child in node:
+            yield from _types(child)
+
+
+def _check_transforms(loader: dict, where: str, attach: dict | None) -> None:
+    """Refuse data whose samples would reach the model without their embedding."""
+    found = list(_types(loader.get("dataset")))
+    if attach is not None and not set(_DOMAIN_TRANSFORMS) & set(found):
+        raise ValueError(
+            f"nothing in the pipelines of {where} loads an image in a way known here, so nothing "
+            f"says where {attach['type']} belongs: put it right after what loads the image. Found: "
+            f"{', '.join(found)}"
+        )
+    if "PackDominoInputs" not in found:
+        raise ValueError(
+            f"the pipelines of {where} do not end in PackSegInputs, so no embedding would be "
+            f"packed; end them in PackDominoInputs. Found: {', '.join(found)}"
+        )
 
 
 def _edit_datasets(node: dict, edit: Callable[[list], list]) -> None:
@@ -203,9 +304,8 @@ def _edit_datasets(node: dict, edit: Callable[[list], list]) -> None:
 def _edit_evaluator(evaluator: dict | list) -> dict | list:
     if isinstance(evaluator, list | tuple):
         return [_edit_evaluator(metric) for metric in evaluator]
-    if evaluator.get("type") != "IoUMetric" or list(evaluator.get("iou_metrics", ["mIoU"])) != [
-        "mIoU"
-    ]:
+    metrics = list(evaluator.get("iou_metrics", ["mIoU"]))
+    if _name(evaluator) != "IoUMetric" or metrics != ["mIoU"]:
         return evaluator
     kept = {k: evaluator[k] for k in _SHARED_METRIC_OPTIONS if k in evaluator}
     # The stock data sets say nothing of domains; those that do are still told apart.

@@ -165,3 +165,66 @@ def test_bad_options_are_explained(tmp_path):
     cfg.model.type = "DepthEstimator"
     with pytest.raises(ValueError, match=r"this config has DepthEstimator"):
         apply_domino(cfg)
+
+
+def test_options_changed_after_the_fact_are_refused(tmp_path):
+    complete = apply_domino(mixed(tmp_path, "segformer"))
+    complete.merge_from_dict({"domino.source": "argmax"})
+    with pytest.raises(ValueError, match=r"domino\.source changed in a config that is complete"):
+        apply_domino(complete)
+
+
+def test_the_complete_config_survives_being_written_and_read(tmp_path):
+    complete = apply_domino(mixed(tmp_path, "segformer"))
+    complete.dump(tmp_path / "complete.py")
+    again = Config.fromfile(tmp_path / "complete.py")
+    assert apply_domino(again).model == complete.model
+
+
+def test_nested_data_sets_and_scoped_names_are_reached(tmp_path):
+    cfg = mixed(tmp_path, "segformer")
+    leaf = cfg.train_dataloader.dataset
+    for transform in leaf.pipeline:
+        transform.type = f"mmseg.{transform.type}"
+    outer = [dict(type="RandomMosaic", prob=1), leaf.pipeline.pop()]
+    mix = dict(type="MultiImageMixDataset", dataset=leaf, pipeline=outer)
+    repeat = dict(type="RepeatDataset", times=2, dataset=copy.deepcopy(cfg.val_dataloader.dataset))
+    cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[mix, repeat])
+    mix, repeat = apply_domino(cfg).train_dataloader.dataset.datasets
+    assert types(mix.dataset.pipeline)[:2] == ["mmseg.LoadImageFromFile", "EncodeDomain"]
+    assert types(mix.pipeline) == ["RandomMosaic", "PackDominoInputs"]
+    assert types(repeat.dataset.pipeline)[1] == "EncodeDomain"
+    assert types(repeat.dataset.pipeline)[-1] == "PackDominoInputs"
+
+
+def test_data_that_would_arrive_without_an_embedding_are_refused(tmp_path):
+    cfg = mixed(tmp_path, "segformer")
+    cfg.train_dataloader.dataset.pipeline[0].type = "ReadTiles"
+    with pytest.raises(ValueError, match=r"train_dataloader loads an image in a way known here"):
+        apply_domino(cfg)
+    cfg = mixed(tmp_path, "segformer")
+    cfg.test_dataloader.dataset.pipeline[-1].type = "PackMine"
+    with pytest.raises(ValueError, match=r"test_dataloader do not end in PackSegInputs"):
+        apply_domino(cfg)
+
+
+def test_a_learned_table_lives_in_the_preprocessor(tmp_path):
+    table = f"source='learned', assign='oracle', domain_table=dict(num_domains=5, channels={D})"
+    cfg = apply_domino(mixed(tmp_path, "segformer", f"store='s.safetensors', {table}"))
+    assert cfg.model.data_preprocessor.domain_table.num_domains == 5
+    assert cfg.train_dataloader.dataset.pipeline[1].assign == "oracle"
+    with pytest.raises(ValueError, match=r"goes with domino\.domain_table"):
+        apply_domino(mixed(tmp_path, "segformer", "source='learned'"))
+
+
+def test_two_names_of_weights_are_refused(tmp_path):
+    cfg = mixed(tmp_path, "deeplabv3plus")
+    cfg.model.backbone.pretrained = "mine.pth"
+    with pytest.raises(ValueError, match=r"resnet18_v1c\) and .* \(mine\.pth\) are set; keep one"):
+        apply_domino(cfg)
+
+
+def test_backbones_that_take_the_embedding_are_left_alone(tmp_path):
+    cfg = mixed(tmp_path, "segformer")
+    cfg.model.backbone.type = "DominoVPD"
+    assert apply_domino(cfg).model.backbone == cfg.model.backbone
