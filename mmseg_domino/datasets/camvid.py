@@ -16,7 +16,8 @@ class CamVidDataset(BaseSegDataset):
     """CamVid with 11 classes, each recording's light recorded as its domain.
 
     The tree is ``img/CONDITION/SPLIT/NAME.jpg`` and ``label/CONDITION/SPLIT/NAME.png``. Labels are
-    0 to 10; 11 is void and becomes ``ignore_index``. Every sample carries ``dataset`` and ``domain``.
+    0 to 10; 11 is void and becomes ``ignore_index``. Every sample carries ``dataset`` and
+    ``domain``.
 
     Args:
         conditions: Folders to read, or one of them; each is a domain.

@@ -16,7 +16,12 @@ from .trees import write_acdc, write_cityscapes, write_pair
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SETTINGS = sorted(p.stem for p in (CONFIGS / "settings").glob("*.py"))
-DATA = sorted(p.stem for p in (CONFIGS / "_base_" / "datasets").glob("*.py"))
+#: The building blocks; a file with data loaders is tested by who wrote it.
+DATA = sorted(
+    path.stem
+    for path in (CONFIGS / "_base_" / "datasets").glob("*.py")
+    if "train_dataloader" not in path.read_text()
+)
 SIZE = (40, 64)
 
 
