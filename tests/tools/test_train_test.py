@@ -1,0 +1,196 @@
+"""The tools as a user runs them: in processes of their own, on a small street world."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import mmseg
+import pytest
+import torch
+
+from mmseg_domino.mini import prepare
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "configs" / "domino_vpd_mini.py"
+STEPS = 4
+SHORT = [
+    f"train_cfg.max_iters={STEPS}", "train_cfg.val_interval=100", "test_evaluator.resamples=20",
+    "default_hooks.checkpoint.interval=2", "default_hooks.checkpoint.max_keep_ckpts=10",
+    "default_hooks.logger.interval=1", "train_dataloader.num_workers=1",
+    "val_dataloader=None", "val_cfg=None", "val_evaluator=None",
+]  # fmt: skip
+
+
+def environment():
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    env["PYTHONPATH"] = str(ROOT)
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    return env
+
+
+def run(command, cwd, check=True):
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, env=environment(), capture_output=True, text=True,
+        timeout=600,
+    )  # fmt: skip
+    if check:
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+def train(cwd, work_dir, *arguments):
+    tool = [sys.executable, ROOT / "tools" / "train.py", CONFIG, "--work-dir", work_dir]
+    return [*tool, *arguments, "--cfg-options", *SHORT]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder to work in, with data/mini, its embedding store and a trained model."""
+    folder = tmp_path_factory.mktemp("project")
+    prepare(folder / "data" / "mini", train=6, val=2, size=(128, 256), workers=1)
+    extract = [sys.executable, ROOT / "tools" / "extract_domain_embeddings.py", CONFIG]
+    run(
+        [*extract, "--bank", "acdc", "--model", "local-dir:data/mini/models/mini-clip",
+         "--out", "data/mini/domains.safetensors", "--workers", "0"],
+        folder,
+    )  # fmt: skip
+    run(train(folder, "whole"), folder)
+    return folder
+
+
+def weights(checkpoint):
+    return torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def tested(world):
+    command = [
+        sys.executable, ROOT / "tools" / "test.py", CONFIG, f"whole/iter_{STEPS}.pth",
+        "--work-dir", "alone", "--cfg-options", *SHORT[2:3],
+    ]  # fmt: skip
+    return run(command, world)
+
+
+def test_the_table_names_the_five_domains_and_both_averages(world, tested):
+    results = json.loads((world / "alone" / "results.json").read_text())
+    assert list(results["groups"]) == [
+        "cityscapes/clear_day", "acdc/fog", "acdc/night", "acdc/rain", "acdc/snow",
+    ]  # fmt: skip
+    assert all(group["num_images"] == 2 for group in results["groups"].values())
+    summary = results["summary"]["acdc"]
+    source = results["groups"]["cityscapes/clear_day"]["mIoU"]
+    assert summary["relative_pooled"] == pytest.approx(100 * summary["pooled"] / source)
+    markdown = (world / "alone" / "results.md").read_text()
+    for row in ("acdc/fog", "acdc, mean of domains", "acdc, pooled"):
+        assert row in markdown
+        assert row in tested.stdout
+    assert (world / "alone" / "results.csv").read_text().count("\n") == 8
+    assert results["run"]["checkpoint"] == f"whole/iter_{STEPS}.pth"
+
+
+def test_two_processes_give_the_figures_of_one(world, tested):
+    run(
+        ["bash", ROOT / "tools" / "dist_test.sh", CONFIG, f"whole/iter_{STEPS}.pth", 2,
+         "--work-dir", "together", "--cfg-options", *SHORT[2:3]],
+        world,
+    )  # fmt: skip
+    one, two = (
+        json.loads((world / name / "results.json").read_text()) for name in ("alone", "together")
+    )
+    assert one["groups"] == two["groups"]
+    assert one["summary"] == two["summary"]
+
+
+def test_two_processes_train(world):
+    done = run(
+        ["bash", ROOT / "tools" / "dist_train.sh", CONFIG, 2, "--work-dir", "both",
+         "--cfg-options", *SHORT[1:], "train_cfg.max_iters=2"],
+        world,
+    )  # fmt: skip
+    assert "SyncBN has no CPU implementation" in done.stdout + done.stderr
+    before, after = weights(world / "whole" / "iter_2.pth"), weights(world / "both" / "iter_2.pth")
+    assert before.keys() == after.keys()
+    assert all(torch.isfinite(value).all() for value in after.values())
+
+
+def test_a_killed_and_resumed_training_ends_with_the_same_weights(world):
+    process = subprocess.Popen(
+        [str(c) for c in train(world, "killed")], cwd=world, env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.time() + 300
+    while not (world / "killed" / "last_checkpoint").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (world / "killed" / "iter_2.pth").exists()
+    assert not (world / "killed" / f"iter_{STEPS}.pth").exists(), "it was too fast to be killed"
+    run(train(world, "killed", "--resume"), world)
+    whole, resumed = (weights(world / d / f"iter_{STEPS}.pth") for d in ("whole", "killed"))
+    start = weights(world / "whole" / "iter_2.pth")
+    assert any(not torch.equal(whole[k], start[k]) for k in whole)
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+def test_predictions_are_written_and_augmented(world):
+    (world / "augmented.py").write_text(
+        f"_base_ = [{str(CONFIG)!r}]\n"
+        "tta_pipeline = [dict(type='LoadCheckedImage'), dict(type='TestTimeAug', transforms=[\n"
+        "    [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],\n"
+        "    [dict(type='LoadCheckedAnnotations')], [dict(type='PackDominoInputs')]])]\n"
+        "test_evaluator = dict(resamples=0)\n"
+    )
+    tool = [sys.executable, ROOT / "tools" / "test.py", "augmented.py", f"whole/iter_{STEPS}.pth"]
+    run([*tool, "--tta", "--out", "predictions", "--work-dir", "augmented"], world)
+    images = sorted((world / "predictions").rglob("*.png"))
+    assert len(images) == 10
+    assert max(cv2.imread(str(i), cv2.IMREAD_UNCHANGED).max() for i in images) < 19
+    results = json.loads((world / "augmented" / "results.json").read_text())
+    assert len(results["groups"]) == 5
+
+
+def test_a_stock_train_tool_runs_the_mix_in_and_a_stock_test_tool_is_stopped(world):
+    """A project of one's own: MMSegmentation's tools, a config anywhere, literal bases."""
+    project = world / "own"
+    project.mkdir()
+    tools = Path(mmseg.__file__).parent / ".mim" / "tools"
+    for name in ("train.py", "test.py"):
+        shutil.copy(tools / name, project / name)
+    (project / "config.py").write_text(
+        "_base_ = ['mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',\n"
+        "          'mmseg_domino::_base_/domino.py']\n"
+        "custom_imports = dict(imports=['mmseg_domino.plugin'], allow_failed_imports=False)\n"
+        "domino = dict(store='../data/mini/domains.safetensors', domain_channels=96)\n"
+        "model = dict(data_preprocessor=dict(size=(64, 64)), backbone=dict(init_cfg=None),\n"
+        "             decode_head=dict(norm_cfg=dict(type='BN')),\n"
+        "             test_cfg=dict(mode='whole', _delete_=True))\n"
+        "train_pipeline = _base_.train_pipeline\n"
+        "train_pipeline[3]['crop_size'] = (64, 64)\n"
+        "train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False,\n"
+        "    dataset=dict(data_root='../data/mini/cityscapes', pipeline=train_pipeline))\n"
+        "val_dataloader = None\nval_cfg = None\nval_evaluator = None\n"
+        "test_dataloader = dict(num_workers=0, persistent_workers=False,\n"
+        "    dataset=dict(data_root='../data/mini/cityscapes', pipeline=[\n"
+        "        dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),\n"
+        "        dict(type='PackSegInputs')]))\n"
+        "train_cfg = dict(max_iters=2, val_interval=100)\n"
+        "default_hooks = dict(checkpoint=dict(interval=2))\n"
+    )
+    run([sys.executable, "-c", "import mmseg_domino; import runpy, sys; "
+         "sys.argv = ['train.py', 'config.py', '--work-dir', 'w']; "
+         "runpy.run_path('train.py', run_name='__main__')"], project)  # fmt: skip
+    state = weights(project / "w" / "iter_2.pth")
+    assert any(k.startswith("backbone.domain.") for k in state)
+
+    refused = run([sys.executable, "test.py", "config.py", "w/iter_2.pth"], project, check=False)
+    assert refused.returncode != 0
+    assert "this program did not build the runner named by `runner_type`" in refused.stderr
+    # ... while the complete config that training wrote works under any program.
+    done = run([sys.executable, "test.py", "w/config.py", "w/iter_2.pth"], project)
+    assert "mIoU" in done.stdout + done.stderr
