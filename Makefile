@@ -38,9 +38,11 @@ train: $(STAMP)
 	@echo "==> Training Domino on the embedded street world, then testing on five domains"
 	@start=$$(date +%s); set -e; \
 	$(PY) -m mmseg_domino.mini --root data/mini; \
-	test -f data/mini/domains.safetensors || $(PY) tools/extract_domain_embeddings.py \
-		configs/domino_vpd_mini.py --bank acdc --model local-dir:data/mini/models/mini-clip \
-		--out data/mini/domains.safetensors; \
+	if ! test data/mini/domains.safetensors -nt data/mini/street_world.json; then \
+		rm -f data/mini/domains.safetensors; \
+		$(PY) tools/extract_domain_embeddings.py configs/domino_vpd_mini.py --bank acdc \
+			--model local-dir:data/mini/models/mini-clip --out data/mini/domains.safetensors; \
+	fi; \
 	$(PY) tools/train.py configs/domino_vpd_mini.py --work-dir work_dirs/domino_vpd_mini; \
 	$(PY) tools/test.py configs/domino_vpd_mini.py "$$(cat work_dirs/domino_vpd_mini/last_checkpoint)" \
 		--work-dir work_dirs/domino_vpd_mini; \
