@@ -1,157 +1,321 @@
-"""Finding and building the parts of a latent diffusion model.
+"""Finding and building the parts of a latent diffusion model, wherever its weights are.
 
-Weights come from a diffusers folder, from a model of the Hugging Face hub (its cache when
-offline), or from nowhere if random ones are asked for.
+A source has ``unet()`` and ``vae()``, both without the parts that VPD never runs, and ``name``.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from huggingface_hub import constants as hub
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from torch import Tensor
+from torch import nn
 
-__all__ = ["ARCHITECTURES", "build_unet", "build_vae", "encode_classes"]
-
-_SD15_UNET = dict(
-    sample_size=64,
-    in_channels=4,
-    out_channels=4,
-    down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-    up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-    block_out_channels=(320, 640, 1280, 1280),
-    layers_per_block=2,
-    cross_attention_dim=768,
-    attention_head_dim=8,
+from .sd_architecture import (
+    architecture_of_shapes,
+    check_unet_config,
+    resolve_architecture,
 )
-_SD_VAE = dict(
-    sample_size=512,
-    down_block_types=("DownEncoderBlock2D",) * 4,
-    up_block_types=("UpDecoderBlock2D",) * 4,
-    block_out_channels=(128, 256, 512, 512),
-    layers_per_block=2,
-    latent_channels=4,
-    scaling_factor=0.18215,
+from .sd_files import check_safetensors, load_parameters, read_state_dict
+from .sd_original import (
+    UNET_PREFIX,
+    VAE_PREFIX,
+    convert_taesd,
+    convert_unet,
+    convert_vae,
+    original_problems,
 )
-#: Named architectures for random weights: arguments of diffusers' UNet and autoencoder.
-ARCHITECTURES = {"sd15": dict(unet=_SD15_UNET, vae=_SD_VAE)}
 
-#: CLIP's context in VPD's class embeddings; longer class names are cut.
-_MAX_LENGTH = 20
+__all__ = [
+    "FolderWeights",
+    "OriginalWeights",
+    "RandomWeights",
+    "WeightSource",
+    "expand_path",
+    "hub_folder",
+    "open_vae",
+    "open_weights",
+]
 
-
-def _missing(weights: str, part: str, cause: Exception) -> FileNotFoundError:
-    path = Path(weights)
-    if path.is_dir():
-        found = sorted(p.name for p in path.iterdir())
-        return FileNotFoundError(
-            f"the folder {weights} has no usable `{part}`: a diffusers model has the subfolders "
-            f"unet, vae, text_encoder and tokenizer; found {found} ({cause})"
-        )
-    return FileNotFoundError(
-        f"the {part} of {weights!r} is neither a local folder nor in the Hugging Face cache, and "
-        f"could not be fetched ({type(cause).__name__}). On a machine with a network run\n"
-        f"    huggingface-cli download {weights} --include 'unet/*' 'vae/*' 'text_encoder/*' "
-        "'tokenizer/*'\n"
-        "then copy the cache (HF_HOME, by default ~/.cache/huggingface) and set HF_HUB_OFFLINE=1; "
-        "or give the path of a diffusers folder."
-    )
+_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+#: What VPD never runs: the UNet's output layers and the autoencoder's decoder.
+_UNET_TAIL = ("conv_norm_out", "conv_act", "conv_out")
+_VAE_TAIL = ("decoder", "post_quant_conv")
 
 
-def _load(model_class, weights: str, part: str, **kwargs):
-    try:
-        return model_class.from_pretrained(str(weights), subfolder=part, **kwargs)
-    except (OSError, ValueError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise _missing(str(weights), part, error) from error
+class WeightSource(Protocol):
+    """Where the parts of a latent diffusion model come from."""
 
+    name: str
 
-def _architecture(architecture: str | Mapping | None, part: str) -> dict:
-    if isinstance(architecture, str):
-        if architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"unknown architecture {architecture!r}; valid ones are "
-                f"{', '.join(ARCHITECTURES)}, or a dict with the arguments of `unet` and `vae`"
-            )
-        architecture = ARCHITECTURES[architecture]
-    if architecture is None or part not in architecture:
-        raise ValueError(
-            f"weights='random' needs `architecture`: one of {', '.join(ARCHITECTURES)}, or a dict "
-            f"with the arguments of diffusers' `unet` and `vae`; got {architecture!r}"
-        )
-    return dict(architecture[part])
+    def unet(self) -> UNet2DConditionModel:
+        """The UNet without its output layers."""
 
-
-def build_unet(weights: str, architecture: str | Mapping | None = None) -> UNet2DConditionModel:
-    """The UNet of a latent diffusion model.
-
-    Args:
-        weights: A diffusers folder, a hub name, or ``"random"``.
-        architecture: For random weights; see :data:`ARCHITECTURES`.
-
-    Raises:
-        FileNotFoundError: If the weights are not to be had; says how to get them.
-        ValueError: If the UNet is not of the kind that VPD reads: four levels, latents of four
-            channels, no added conditions.
-    """
-    if weights == "random":
-        unet = UNet2DConditionModel(**_architecture(architecture, "unet"))
-    else:
-        unet = _load(UNet2DConditionModel, weights, "unet")
-    config = unet.config
-    problems = []
-    if config.in_channels != 4:
-        problems.append(f"it takes {config.in_channels} channels, not 4 (an inpainting model?)")
-    if len(config.block_out_channels) != 4:
-        problems.append(f"it has {len(config.block_out_channels)} levels, not 4 (SDXL?)")
-    if config.addition_embed_type is not None:
-        problems.append(f"it wants added conditions ({config.addition_embed_type}; SDXL?)")
-    if problems:
-        raise ValueError(
-            f"the UNet of {weights!r} does not fit: {'; '.join(problems)}. Use a Stable Diffusion "
-            "1.x or 2.x text-to-image model."
-        )
-    return unet
-
-
-def build_vae(weights: str, architecture: str | Mapping | None = None) -> AutoencoderKL:
-    """The autoencoder of a latent diffusion model; see :func:`build_unet`."""
-    if weights == "random":
-        return AutoencoderKL(**_architecture(architecture, "vae"))
-    return _load(AutoencoderKL, weights, "vae")
-
-
-@torch.no_grad()
-def encode_classes(weights: str, classes: Sequence[str]) -> Tensor:
-    """Class embeddings as VPD makes them: the text tower's state, averaged over templates.
-
-    The state is the last hidden one at the end-of-text token, after the final norm and before any
-    projection, unnormalised, over CLIP's 80 ImageNet templates.
-
-    Args:
-        weights: A diffusers folder or hub name with ``text_encoder`` and ``tokenizer``.
-        classes: ``N`` class names.
-
-    Returns:
-        ``(N, D)`` float32.
-    """
-    from open_clip import OPENAI_IMAGENET_TEMPLATES
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    tokenizer = _load(CLIPTokenizer, weights, "tokenizer")
-    tower = _load(CLIPTextModel, weights, "text_encoder").eval()
-    length = min(_MAX_LENGTH, tokenizer.model_max_length)
-    embeddings = []
-    for name in classes:
-        prompts = [template(name) for template in OPENAI_IMAGENET_TEMPLATES]
-        tokens = tokenizer(
-            prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
-        embeddings.append(tower(input_ids=tokens.input_ids).pooler_output.float().mean(dim=0))
-    return torch.stack(embeddings)
+    def vae(self) -> AutoencoderKL | AutoencoderTiny:
+        """The autoencoder without its decoder."""
 
 
 def expand_path(weights: str) -> str:
     """``~`` and variables of the environment in a path replaced; hub names stay as they are."""
     return os.path.expandvars(os.path.expanduser(weights))
+
+
+def _strip(module: nn.Module, tail: tuple[str, ...]) -> nn.Module:
+    for name in tail:
+        if hasattr(module, name):
+            setattr(module, name, None)
+    return module
+
+
+def _without(state: Mapping, tail: tuple[str, ...]) -> dict:
+    return {k: v for k, v in state.items() if k.split(".")[0] not in tail}
+
+
+class RandomWeights:
+    """Random weights, for those who ask for them.
+
+    Args:
+        architecture: See :func:`~.sd_architecture.resolve_architecture`.
+    """
+
+    name = "random"
+
+    def __init__(self, architecture: str | Mapping | None) -> None:
+        self.architecture = resolve_architecture(architecture)
+        check_unet_config(self.architecture["unet"], "the architecture")
+
+    def unet(self) -> UNet2DConditionModel:
+        return _strip(UNet2DConditionModel(**self.architecture["unet"]), _UNET_TAIL)
+
+    def vae(self) -> AutoencoderKL:
+        return _strip(AutoencoderKL(**self.architecture["vae"]), _VAE_TAIL)
+
+
+class OriginalWeights:
+    """A single file in the original layout: ``.safetensors``, or ``.ckpt`` and its like.
+
+    Args:
+        path: The file.
+        architecture: Needed for other sizes than Stable Diffusion's own.
+    """
+
+    def __init__(self, path: str | Path, architecture: str | Mapping | None) -> None:
+        self.name = str(path)
+        prefixes = (UNET_PREFIX, VAE_PREFIX, "conditioner.embedders.")
+        self._state = read_state_dict(path, lambda key: key.startswith(prefixes))
+        shapes = {key: value.shape for key, value in self._state.items()}
+        problems = original_problems(shapes)
+        if problems:
+            raise ValueError(
+                f"{path} does not fit: {'; '.join(problems)}. Use a Stable Diffusion 1.x or 2.x "
+                "text-to-image checkpoint in the original layout, or a diffusers folder."
+            )
+        if architecture is None:
+            architecture = architecture_of_shapes(
+                {k.removeprefix(UNET_PREFIX): shape for k, shape in shapes.items()}
+            )
+        if architecture is None:
+            raise ValueError(
+                f"{path} is not of a size that is known here (the number of attention heads "
+                "cannot be read off the weights): give `architecture`, for instance the "
+                "`unet_config` and `ddconfig` of its original configuration as `unet` and `vae`"
+            )
+        self.architecture = resolve_architecture(architecture)
+        check_unet_config(self.architecture["unet"], self.name)
+
+    def unet(self) -> UNet2DConditionModel:
+        state, unused = convert_unet(self._state, self.architecture["unet"])
+        with torch.device("meta"):
+            unet = UNet2DConditionModel(**self.architecture["unet"])
+        state |= {key: self._state[key] for key in unused}
+        load_parameters(
+            _strip(unet, _UNET_TAIL), _without(state, _UNET_TAIL), f"{self.name} (UNet)"
+        )
+        return unet
+
+    def vae(self) -> AutoencoderKL:
+        config = self.architecture["vae"]
+        state, unused = convert_vae(self._state, len(config["down_block_types"]))
+        if not state:
+            raise ValueError(
+                f"{self.name} has no autoencoder: expected keys that begin with {VAE_PREFIX}. "
+                "Name one with `vae`."
+            )
+        # Of the autoencoder's training, not of the autoencoder.
+        unused = [key for key in unused if not key.startswith(f"{VAE_PREFIX}loss.")]
+        with torch.device("meta"):
+            vae = AutoencoderKL(**config)
+        state |= {key: self._state[key] for key in unused if ".decoder." not in key}
+        load_parameters(_strip(vae, _VAE_TAIL), _without(state, _VAE_TAIL), f"{self.name} (VAE)")
+        return vae
+
+
+class FolderWeights:
+    """A diffusers folder, or the one in the hub's cache that a hub name stands for.
+
+    Args:
+        name: Path of the folder, or hub name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = Path(name) if Path(name).is_dir() else hub_folder(name)
+
+    def part(self, name: str) -> Path:
+        """The subfolder of a part.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        folder = self.folder / name
+        if not folder.is_dir():
+            found = sorted(p.name for p in self.folder.iterdir())
+            raise FileNotFoundError(
+                f"the folder {self.folder} has no `{name}`: expected the subfolders of a diffusers "
+                f"model (unet, vae, text_encoder, tokenizer), found {found}"
+            )
+        return folder
+
+    def unet(self) -> UNet2DConditionModel:
+        folder = self.part("unet")
+        check_unet_config(_read_config(UNet2DConditionModel, folder), str(folder))
+        return _strip(_from_folder(UNet2DConditionModel, folder), _UNET_TAIL)
+
+    def vae(self) -> AutoencoderKL | AutoencoderTiny:
+        return open_vae(self.part("vae"))
+
+
+def hub_folder(name: str, parts: tuple[str, ...] = ("unet", "vae")) -> Path:
+    """The folder of a hub model in the hub's cache, fetched first if need be and allowed.
+
+    Args:
+        name: ``ORG/MODEL``.
+        parts: Subfolders that are wanted.
+
+    Raises:
+        FileNotFoundError: If it is not there and cannot be fetched; the message has the command
+            that fetches it, and the variable that says to work offline.
+    """
+    patterns = [f"{part}/*{ending}" for part in parts for ending in (".json", ".txt")]
+    patterns += [f"{part}/*model.safetensors" for part in parts]
+    include = " ".join(f"'{pattern}'" for pattern in patterns)
+    offline = (
+        "HF_HUB_OFFLINE is set, so nothing was fetched"
+        if hub.HF_HUB_OFFLINE
+        else "and it could not be fetched"
+    )
+    message = (
+        f"{name!r} is no file or folder here and not in the Hugging Face cache ({hub.HF_HUB_CACHE})"
+        f"; {offline}. Fetch it once, with network access:\n"
+        f"    HF_HUB_OFFLINE=0 hf download {name} --include {include}\n"
+        "and then work offline with HF_HUB_OFFLINE=1 (the cache is in HF_HOME). Random weights, "
+        "for trials only, are asked for with weights='random' and architecture='sd15'."
+    )
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (OSError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
+        raise FileNotFoundError(message) from error
+
+
+def _read_config(model_class, folder: Path) -> dict:
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} has no config.json, so it holds no diffusers model")
+    return model_class.load_config(folder)
+
+
+def _from_folder(model_class, folder: Path):
+    """Load a diffusers model, and refuse what diffusers would only warn of."""
+    files = sorted(folder.glob("*.safetensors"))
+    for path in files:
+        check_safetensors(path)
+    if not files and not list(folder.glob("*.bin")):
+        raise FileNotFoundError(
+            f"{folder} has no weights: expected diffusion_pytorch_model.safetensors, found "
+            f"{sorted(p.name for p in folder.iterdir())}"
+        )
+    plain = any(
+        (folder / f"diffusion_pytorch_model{e}").is_file() for e in (".safetensors", ".bin")
+    )
+    half = not plain and any(".fp16." in path.name for path in folder.iterdir())
+    try:
+        model, info = model_class.from_pretrained(
+            folder,
+            variant="fp16" if half else None,
+            torch_dtype=torch.float32,
+            output_loading_info=True,
+            low_cpu_mem_usage=False,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"the weights in {folder} do not fit: {error}") from error
+    wrong = {
+        kind: keys
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if (keys := sorted(map(str, info.get(kind, ()))))
+    }
+    if wrong:
+        found = "; ".join(
+            f"{len(keys)} {kind.replace('_', ' ')}, the first {keys[:4]}"
+            for kind, keys in wrong.items()
+        )
+        raise ValueError(f"the weights in {folder} are not those of its config.json: {found}")
+    return model
+
+
+def open_vae(path: str | Path) -> AutoencoderKL | AutoencoderTiny:
+    """An encoder on its own: a diffusers folder, or TAESD's original file.
+
+    Args:
+        path: Folder with ``config.json`` of an ``AutoencoderKL`` or ``AutoencoderTiny``, the path
+            of ``taesd_encoder.safetensors`` or ``.pth``, or a hub name of such a folder.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If it is another model, or not whole.
+    """
+    path = Path(expand_path(str(path)))
+    if path.suffix in _FILES:
+        state = read_state_dict(path)
+        if "0.weight" not in state:
+            raise ValueError(
+                f"{path} is no TAESD encoder: expected the keys 0.weight, 1.conv.0.weight, ...; "
+                f"found {sorted(state)[:4]}. An AutoencoderKL is given as a diffusers folder."
+            )
+        with torch.device("meta"):
+            vae = _strip(AutoencoderTiny(), _VAE_TAIL)
+        load_parameters(vae, convert_taesd(state, "encoder"), str(path))
+        return vae
+    folder = path if path.is_dir() else hub_folder(str(path), (".",))
+    config = _read_config(AutoencoderKL, folder)
+    classes = {c.__name__: c for c in (AutoencoderKL, AutoencoderTiny)}
+    kind = config.get("_class_name", "AutoencoderKL")
+    if kind not in classes:
+        raise ValueError(f"{folder} holds a {kind}, expected one of {', '.join(classes)}")
+    vae = _strip(_from_folder(classes[kind], folder), _VAE_TAIL)
+    channels = config.get("latent_channels", 4)
+    if channels != 4:
+        raise ValueError(f"the autoencoder in {folder} has {channels} latent channels, expected 4")
+    return vae
+
+
+def open_weights(weights: str | None, architecture: str | Mapping | None = None) -> WeightSource:
+    """Find out which form weights have.
+
+    Args:
+        weights: A diffusers folder; a single file in the original layout; a hub name; ``"random"``
+            or None for random ones, with ``architecture``.
+        architecture: For random weights, or for a single file of unusual size.
+
+    Raises:
+        FileNotFoundError: If there are none; says how to get them.
+        ValueError: If they are of another model, or not whole.
+    """
+    if weights is None or weights == "random":
+        return RandomWeights(architecture)
+    weights = expand_path(str(weights))
+    if Path(weights).suffix in _FILES:
+        return OriginalWeights(weights, architecture)
+    return FolderWeights(weights)

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..layers.attention_maps import AttentionMapProcessor, AttentionMaps
 from ..layers.class_context import ClassContext
-from .sd_weights import build_unet, build_vae, encode_classes, expand_path
+from .sd_weights import build_models, encode_classes, expand_path
 
 __all__ = ["DominoVPD"]
 
@@ -43,7 +43,8 @@ class DominoVPD(BaseModule):
     features cut back to ``ceil(H / stride)``.
 
     Args:
-        weights: A diffusers folder, a hub name, or ``"random"``, which needs ``architecture``.
+        weights: A diffusers folder, a hub name, an original single file (``.safetensors`` or
+            ``.ckpt``), or ``"random"``, which needs ``architecture``.
         classes: ``N`` class names, embedded by the text tower of ``weights``.
         class_embeddings: A safetensors file with ``class_embeddings`` ``(N, D)``, in place of
             ``classes``. With random weights and neither, ``num_classes`` random ones.
@@ -60,8 +61,9 @@ class DominoVPD(BaseModule):
         finetune: ``"full"`` trains the UNet, ``"frozen"`` only the text adapter. The VAE is always
             frozen.
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
-        architecture: For random weights: ``"sd15"``, or a dict with the arguments of diffusers'
-            ``unet`` and ``vae``.
+        architecture: For random weights, and single files of an unpublished size: ``"sd15"``,
+            ``"sd21"``, or a dict or JSON file with diffusers' or LDM's arguments of ``unet`` and
+            ``vae``.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -101,8 +103,7 @@ class DominoVPD(BaseModule):
         if finetune not in _FINETUNE:
             raise ValueError(f"finetune must be one of {', '.join(_FINETUNE)}; got {finetune!r}")
         weights = expand_path(str(weights))
-        self.unet = build_unet(weights, architecture)
-        self.vae = build_vae(weights, architecture)
+        self.unet, self.vae = build_models(weights, architecture)
         tokens = self._class_embeddings(weights, classes, class_embeddings, num_classes)
         width = self.unet.config.cross_attention_dim
         if tokens.shape[1] != width:
@@ -152,9 +153,7 @@ class DominoVPD(BaseModule):
         return F.normalize(torch.randn(count, width), dim=1) * _CONTEXT_NORM
 
     def _prepare(self) -> None:
-        """Drop what is never run, freeze what is not trained, place the attention processors."""
-        self.unet.conv_norm_out = self.unet.conv_act = self.unet.conv_out = None
-        self.vae.decoder = self.vae.post_quant_conv = None
+        """Freeze what is not trained, place the attention processors."""
         self.vae.requires_grad_(False)
         if self.finetune == "frozen":
             self.unet.requires_grad_(False)
