@@ -327,7 +327,7 @@ def load_results(path: str | Path) -> RunResults:
         ResultsError: If it is damaged, of another format, or inconsistent.
     """
     path = Path(path)
-    file = path / RESULTS_FILE if path.is_dir() else path
+    file = path if path.suffix == ".json" else path / RESULTS_FILE
     if not file.is_file():
         raise FileNotFoundError(
             f"{file} does not exist; `python tools/test.py CONFIG CHECKPOINT --work-dir "
@@ -351,7 +351,7 @@ def load_per_image(path: str | Path, classes: Sequence[str] | None = None) -> Pe
         ResultsError: If it is damaged or of another class set.
     """
     path = Path(path)
-    file = path / PER_IMAGE_FILE if path.is_dir() else path
+    file = path if path.suffix == ".safetensors" else path / PER_IMAGE_FILE
     if not file.is_file():
         return None
     try:
