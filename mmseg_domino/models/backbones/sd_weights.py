@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer")
 #: What VPD never runs: the UNet's output layers and the autoencoder's decoder.
 _UNET_TAIL = ("conv_norm_out", "conv_act", "conv_out")
 _VAE_TAIL = ("decoder", "post_quant_conv")
@@ -150,7 +151,8 @@ class OriginalWeights:
         with torch.device("meta"):
             vae = AutoencoderKL(**config)
         state |= {key: self._state[key] for key in unused if ".decoder." not in key}
-        load_parameters(_strip(vae, _VAE_TAIL), _without(state, _VAE_TAIL), f"{self.name} (VAE)")
+        vae = _strip(vae, _VAE_TAIL)
+        load_parameters(vae, _without(state, _VAE_TAIL), f"{self.name} (VAE)")
         return vae
 
 
@@ -163,7 +165,8 @@ class FolderWeights:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.folder = Path(name) if Path(name).is_dir() else hub_folder(name)
+        self._from_hub = not Path(name).is_dir()
+        self.folder = hub_folder(name) if self._from_hub else Path(name)
 
     def part(self, name: str) -> Path:
         """The subfolder of a part.
@@ -174,9 +177,10 @@ class FolderWeights:
         folder = self.folder / name
         if not folder.is_dir():
             found = sorted(p.name for p in self.folder.iterdir())
+            fetch = f" {_how_to_fetch(self.name, _PARTS)}" if self._from_hub else ""
             raise FileNotFoundError(
                 f"the folder {self.folder} has no `{name}`: expected the subfolders of a diffusers "
-                f"model (unet, vae, text_encoder, tokenizer), found {found}"
+                f"model ({', '.join(_PARTS)}), found {found}.{fetch}"
             )
         return folder
 
@@ -189,36 +193,44 @@ class FolderWeights:
         return open_vae(self.part("vae"))
 
 
-def hub_folder(name: str, parts: tuple[str, ...] = ("unet", "vae")) -> Path:
+def _patterns(parts: tuple[str, ...]) -> list[str]:
+    prefixes = [f"{part}/" for part in parts] or [""]
+    return [f"{p}{end}" for p in prefixes for end in ("*.json", "*.txt", "*model.safetensors")]
+
+
+def _how_to_fetch(name: str, parts: tuple[str, ...]) -> str:
+    include = " ".join(f"'{pattern}'" for pattern in _patterns(parts))
+    return (
+        "Fetch it once, with network access:\n"
+        f"    HF_HUB_OFFLINE=0 hf download {name} --include {include}\n"
+        "and then work offline with HF_HUB_OFFLINE=1 (the cache is in HF_HOME). Random weights, "
+        "for trials only, are asked for with weights='random' and architecture='sd15'."
+    )
+
+
+def hub_folder(name: str, parts: tuple[str, ...] = _PARTS) -> Path:
     """The folder of a hub model in the hub's cache, fetched first if need be and allowed.
 
     Args:
         name: ``ORG/MODEL``.
-        parts: Subfolders that are wanted.
+        parts: Subfolders that are wanted; none for the files at the top.
 
     Raises:
         FileNotFoundError: If it is not there and cannot be fetched; the message has the command
             that fetches it, and the variable that says to work offline.
     """
-    patterns = [f"{part}/*{ending}" for part in parts for ending in (".json", ".txt")]
-    patterns += [f"{part}/*model.safetensors" for part in parts]
-    include = " ".join(f"'{pattern}'" for pattern in patterns)
-    offline = (
-        "HF_HUB_OFFLINE is set, so nothing was fetched"
-        if hub.HF_HUB_OFFLINE
-        else "and it could not be fetched"
-    )
-    message = (
-        f"{name!r} is no file or folder here and not in the Hugging Face cache ({hub.HF_HUB_CACHE})"
-        f"; {offline}. Fetch it once, with network access:\n"
-        f"    HF_HUB_OFFLINE=0 hf download {name} --include {include}\n"
-        "and then work offline with HF_HUB_OFFLINE=1 (the cache is in HF_HOME). Random weights, "
-        "for trials only, are asked for with weights='random' and architecture='sd15'."
-    )
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, allow_patterns=_patterns(parts)))
     except (OSError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
-        raise FileNotFoundError(message) from error
+        offline = (
+            "HF_HUB_OFFLINE is set, so nothing was fetched"
+            if hub.HF_HUB_OFFLINE
+            else "it could not be fetched now (see the error above)"
+        )
+        raise FileNotFoundError(
+            f"{name!r} is no file or folder here, nor in the Hugging Face cache "
+            f"({hub.HF_HUB_CACHE}); {offline}. {_how_to_fetch(name, parts)}"
+        ) from error
 
 
 def _read_config(model_class, folder: Path) -> dict:
@@ -288,7 +300,7 @@ def open_vae(path: str | Path) -> AutoencoderKL | AutoencoderTiny:
             vae = _strip(AutoencoderTiny(), _VAE_TAIL)
         load_parameters(vae, convert_taesd(state, "encoder"), str(path))
         return vae
-    folder = path if path.is_dir() else hub_folder(str(path), (".",))
+    folder = path if path.is_dir() else hub_folder(str(path), ())
     config = _read_config(AutoencoderKL, folder)
     classes = {c.__name__: c for c in (AutoencoderKL, AutoencoderTiny)}
     kind = config.get("_class_name", "AutoencoderKL")

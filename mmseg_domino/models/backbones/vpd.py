@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..layers.attention_maps import AttentionMapProcessor, AttentionMaps
 from ..layers.class_context import ClassContext
-from .sd_weights import build_models, encode_classes, expand_path
+from .sd_models import build_models, encode_classes, expand_path
 
 __all__ = ["DominoVPD"]
 
