@@ -1,0 +1,223 @@
+"""The mix-in on every stock config of MMSegmentation that trains on Cityscapes."""
+
+import copy
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import mmseg
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch.overrides import TorchFunctionMode
+
+import mmseg_domino.plugin  # noqa: F401  registers the parts
+from mmseg_domino.engine import apply_domino
+
+CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
+MIXIN = Path(__file__).parents[1] / "configs" / "_base_" / "domino.py"
+DOC = Path(__file__).parents[1] / "docs" / "backbones.md"
+D, SIZE = 12, 64
+
+
+def _has_ops():
+    return importlib.util.find_spec("mmcv._ext") is not None
+
+
+def _has_mmdet():
+    return importlib.util.find_spec("mmdet") is not None
+
+
+#: Folders of configs that need more than the tested stack has: when, and what the host says then.
+NEEDS = {
+    "ccnet": (_has_ops, "CrissCrossAttention"),
+    "psanet": (_has_ops, "PSAMask"),
+    "point_rend": (_has_ops, "point_sample"),
+    "mask2former": (lambda: _has_ops() and _has_mmdet(), "mmdet"),
+}
+
+
+def paths():
+    return sorted(
+        path.relative_to(CONFIGS).as_posix()
+        for path in CONFIGS.rglob("*cityscapes*.py")
+        if "_base_" not in path.parts
+    )
+
+
+@cache
+def read(path):
+    return Config.fromfile(CONFIGS / path)
+
+
+def mixed(path, **options):
+    cfg = copy.deepcopy(read(path))
+    # What MMEngine makes of the mix-in as a further base, without reading the stock file twice.
+    for key, value in Config.fromfile(MIXIN).items():
+        assert key not in cfg or key == "custom_hooks", f"{path} defines {key} too"
+        cfg[key] = value
+    cfg.domino = {**cfg.domino, "domain_channels": D, **options}
+    return apply_domino(cfg)
+
+
+class Empty(TorchFunctionMode):
+    """Parameters and buffers without storage; schedules, which are read back, are computed."""
+
+    CREATORS = (
+        torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye,
+    )  # fmt: skip
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if function in self.CREATORS:
+            kwargs.setdefault("device", "meta")
+        return function(*args, **kwargs)
+
+
+def test_there_are_over_two_hundred():
+    segmentors = {read(path).model.type for path in paths()}
+    assert segmentors == {"EncoderDecoder", "CascadeEncoderDecoder"}
+    assert len([p for p in paths() if p.split("/")[0] not in NEEDS]) > 200
+
+
+@pytest.mark.parametrize("path", paths())
+def test_every_stock_config_becomes_a_domino_one(path):
+    cfg, stock = mixed(path), read(path)
+    possible, reason = NEEDS.get(path.split("/")[0], (lambda: True, ""))
+    if not possible():
+        with (
+            pytest.raises((RuntimeError, ImportError), match=rf"(?i)install.*({reason}|mmdet)"),
+            Empty(),
+        ):
+            MODELS.build(cfg.model)
+        return
+    with Empty():
+        model = MODELS.build(cfg.model)
+    assert type(model).__name__ == f"Domino{stock.model.type}"
+    backbone = model.backbone
+    assert backbone.accepts_domain
+    assert len(backbone.domain) == len(backbone.adapted_norms) > 0
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        for pipeline in pipelines(loader.dataset):
+            names = [transform["type"] for transform in pipeline]
+            assert names[names.index("LoadImageFromFile") + 1] == "EncodeDomain"
+            assert names[-1] == "PackDominoInputs"
+
+
+def pipelines(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "pipeline":
+                yield value
+            else:
+                yield from pipelines(value)
+    elif isinstance(node, list | tuple):
+        for child in node:
+            yield from pipelines(child)
+
+
+#: One config of each family, and what makes it small enough to run.
+RUN = {
+    "ann/ann_r50-d8_4xb2-40k_cityscapes-512x1024.py": {},
+    "apcnet/apcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py": {},
+    "bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024.py": {},
+    "bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024.py": {},
+    "cgnet/cgnet_fcn_4xb4-60k_cityscapes-680x680.py": {},
+    "danet/danet_r50-d8_4xb2-40k_cityscapes-512x1024.py": {},
+    "ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024.py": {},
+    "deeplabv3plus/deeplabv3plus_r18-d8_4xb2-80k_cityscapes-512x1024.py": {},
+    "encnet/encnet_r50-d8_4xb2-40k_cityscapes-512x1024.py": {},
+    "erfnet/erfnet_fcn_4xb4-160k_cityscapes-512x1024.py": {},
+    "fastfcn/fastfcn_r50-d32_jpu_psp_4xb2-80k_cityscapes-512x1024.py": {},
+    "fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024.py": {},
+    "hrnet/fcn_hr18s_4xb2-40k_cityscapes-512x1024.py": {},
+    "icnet/icnet_r18-d8_4xb2-80k_cityscapes-832x832.py": {},
+    "mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024.py": {},
+    "ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py": {},
+    "pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py": {},
+    "resnest/resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024.py": {"depth": 50},
+    "segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py": {},
+    "sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py": {},
+    "setr/setr_vit-l_mla_8xb1-80k_cityscapes-768x768.py": {
+        "num_layers": 4, "out_indices": (0, 1, 2, 3), "img_size": (SIZE, SIZE),
+    },
+    "stdc/stdc1_4xb12-80k_cityscapes-512x1024.py": {},
+    "unet/unet-s5-d16_fcn_4xb4-160k_cityscapes-512x1024.py": {},
+}  # fmt: skip
+
+
+def shrink(cfg, changes):
+    """The same parts without weights to fetch, without SyncBN and at a small size."""
+    cfg.model.backbone.backbone.update(changes)
+    for node in walk(cfg.model):
+        node.pop("pretrained", None)
+        if (node.get("init_cfg") or {}) and "checkpoint" in str(node["init_cfg"]):
+            node["init_cfg"] = None
+        if node.get("type") == "SyncBN":
+            node["type"] = "BN"
+    cfg.model.test_cfg = dict(mode="whole")
+    cfg.model.data_preprocessor.size = None
+    return cfg
+
+
+def walk(node):
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from walk(child)
+
+
+def samples(embeddings):
+    label = torch.randint(0, 19, (1, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    meta = dict(ori_shape=(SIZE, SIZE), img_shape=(SIZE, SIZE), pad_shape=(SIZE, SIZE),
+                padding_size=[0] * 4, flip=False)  # fmt: skip
+    batch = []
+    for embedding in embeddings:
+        sample = SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=meta)
+        sample.gt_edge_map = PixelData(data=(label > 9).long())  # PIDNet and STDC learn edges too
+        sample.domain_embedding = embedding
+        batch.append(sample)
+    return batch
+
+
+@pytest.mark.parametrize("path", RUN)
+def test_one_of_each_family_learns_and_predicts(path):
+    torch.manual_seed(0)
+    cfg = shrink(mixed(path), RUN[path])
+    model = MODELS.build(cfg.model)
+    with Empty():
+        stock = MODELS.build({**cfg.model, "type": cfg.model.type.removeprefix("Domino"),
+                              "backbone": cfg.model.backbone.backbone})  # fmt: skip
+    new = set(model.state_dict()) - set(stock.state_dict())
+    assert set(stock.state_dict()) < set(model.state_dict())
+    assert all(name.startswith("backbone.domain.") for name in new)
+    x = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    domain = torch.randn(2, D, generator=torch.Generator().manual_seed(2))
+    losses = model.train()(x, samples(domain), mode="loss")
+    loss = sum(value for name, value in losses.items() if "loss" in name)
+    loss.backward()
+    assert loss.isfinite()
+    gradients = [m.out.weight.grad for m in model.backbone.domain.values()]
+    assert any(g is not None and g.abs().sum() > 0 for g in gradients)
+    with torch.no_grad():
+        for modulation in model.backbone.domain.values():
+            modulation.out.weight.normal_(std=0.5)
+        model.eval()
+        one, other = (
+            [s.seg_logits.data for s in model(x, samples(d), mode="predict")]
+            for d in (domain, domain.flip(0))
+        )
+    assert one[0].shape == (19, SIZE, SIZE)
+    assert all((a - b).abs().max() > 0 for a, b in zip(one, other, strict=True))
+
+
+def test_the_documentation_names_what_cannot_be_built():
+    text = DOC.read_text()
+    for path in paths():
+        if path.split("/")[0] in NEEDS:
+            assert Path(path).stem in text, path
