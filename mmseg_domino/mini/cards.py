@@ -11,7 +11,7 @@ __all__ = ["FOLDERS", "TRAINED_FOLDER", "are_present", "expected_cards", "read_c
 
 FOLDERS = {"clip": "mini-clip", "sd": "mini-sd"}
 TRAINED_FOLDER = Path(__file__).parent / "weights"
-_FORMAT = 1  # raise it when an older folder must be rebuilt
+_FORMAT = 2  # raise it when an older folder must be rebuilt
 
 
 def expected_cards(seed: int) -> dict[str, dict]:
