@@ -1,6 +1,7 @@
 # make setup   the tested stack in .venv            (about 5 minutes the first time)
 # make train   train and test on the embedded world (under 10 minutes on 2 cores)
 # make test    the test suite                       (under 12 minutes on 2 cores)
+# make lint, make docs: what they say
 # Each does what it needs by itself and is quick the second time.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || echo python3)
@@ -9,10 +10,10 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 CONSTRAINTS := requirements/constraints.txt
 
-.PHONY: setup train test lint bench clean help
+.PHONY: setup train test lint docs clean help
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 setup: $(STAMP)
 
@@ -20,17 +21,17 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@echo "==> Installing the tested stack into $(VENV) with $(PYTHON) (about 5 GB, about 5 minutes)"
 	@start=$$(date +%s); set -e; \
 	test -x $(PY) || $(PYTHON) -m venv $(VENV); \
-	$(PY) -m pip install --quiet --upgrade pip; \
-	$(PY) -m pip install --quiet -c $(CONSTRAINTS) "setuptools<81" wheel; \
+	$(PY) -m pip install -qq --upgrade pip; \
+	$(PY) -m pip install -qq -c $(CONSTRAINTS) "setuptools<81" wheel; \
 	echo "    the runtime (PyTorch first: the largest download)"; \
-	$(PY) -m pip install --quiet -c $(CONSTRAINTS) -r requirements/runtime.txt; \
+	$(PY) -m pip install -qq -c $(CONSTRAINTS) -r requirements/runtime.txt; \
 	echo "    MMSegmentation and its foundations, without compiled operators"; \
-	MMCV_WITH_OPS=0 $(PY) -m pip install --quiet -c $(CONSTRAINTS) -r requirements/onedl.txt; \
+	MMCV_WITH_OPS=0 $(PY) -m pip install -qq -c $(CONSTRAINTS) -r requirements/onedl.txt; \
 	echo "    test tools and this package in development mode"; \
-	$(PY) -m pip install --quiet -c $(CONSTRAINTS) -r requirements/tests.txt -r requirements/corruptions.txt; \
+	$(PY) -m pip install -qq -c $(CONSTRAINTS) -r requirements/tests.txt -r requirements/corruptions.txt; \
 	: "an oracle of the metric, without its outdated dependencies"; \
-	$(PY) -m pip install --quiet -c $(CONSTRAINTS) --no-deps cityscapesScripts pyquaternion appdirs; \
-	$(PY) -m pip install --quiet --no-build-isolation --no-deps --editable .; \
+	$(PY) -m pip install -qq -c $(CONSTRAINTS) --no-deps cityscapesScripts pyquaternion appdirs; \
+	$(PY) -m pip install -qq --no-build-isolation --no-deps --editable .; \
 	$(PY) -c "import mmseg, mmpretrain, diffusers, open_clip, mmseg_domino.plugin" 2>/dev/null; \
 	touch $@; echo "==> Installed in $$(( $$(date +%s) - start )) s"
 
@@ -55,5 +56,10 @@ test: $(STAMP)
 lint: $(STAMP)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
+docs: $(STAMP)
+	@$(PY) -m pip install -qq -c $(CONSTRAINTS) -r requirements/docs.txt
+	@$(PY) -W ignore -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "==> docs/_build/index.html"
+
 clean:
-	rm -rf work_dirs data/mini build dist *.egg-info
+	rm -rf work_dirs data/mini build dist docs/_build *.egg-info

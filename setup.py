@@ -92,6 +92,7 @@ setup(
         "tests": read_requirements("tests"),
         "corruptions": corruptions,
         "web": web,
+        "docs": read_requirements("docs"),
         "all": [*onedl, *corruptions, *web],
     },
     cmdclass={"build_py": BuildWithConfigs},
