@@ -56,9 +56,6 @@ def measure(crop: int, test_size: tuple[int, int]) -> dict:
     cfg = Config.fromfile(CONFIG)
     cfg.model.backbone.update(weights="random", architecture="sd15")
     cfg.model.data_preprocessor.update(size=(crop, crop))
-    # At 256 x 256 the finest level is small enough for attention maps, and the head was built
-    # without them.
-    cfg.model.backbone.max_map_tokens = 32 * 32 - 1 if crop < 512 else 32 * 32
     results = {"device": "cpu", "threads": torch.get_num_threads(), "crop": crop}
 
     start = time.perf_counter()
@@ -87,7 +84,6 @@ def measure(crop: int, test_size: tuple[int, int]) -> dict:
         parameter.grad = None
     image, data = sample(*test_size)
     model.data_preprocessor.size = None
-    model.backbone.max_map_tokens = 32 * 32
     start = time.perf_counter()
     with torch.no_grad():
         prediction = model.test_step(dict(inputs=[image], data_samples=[data]))[0]

@@ -11,11 +11,12 @@ domino = dict(
     encoder=dict(_delete_=True, model=f'local-dir:{models}/mini-clip', bank='acdc'))
 
 crop_size = (256, 256)
-# Channels of the miniature UNet; at 256 x 256 all of the first three levels get maps.
+joint_channels = 64
+# Channels of the miniature UNet; at 256 x 256 stride 8 is small enough for maps, too.
 feature_channels = [32 + 19, 48 + 19, 64 + 19, 64]
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    backbone=dict(weights=f'{models}/mini-sd'),
+    backbone=dict(weights=f'{models}/mini-sd', attention_maps=(8, 16, 32)),
     neck=dict(
         in_channels=feature_channels,
         domain_channels=96,

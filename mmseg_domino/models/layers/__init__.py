@@ -2,6 +2,7 @@ from .attention_maps import AttentionMapProcessor, AttentionMaps
 from .class_context import ClassContext
 from .domain_adaptive_norm import DomainAdaptiveNorm
 from .domain_modulation import DomainModulation
+from .frozen_state import keep_out_frozen
 
 __all__ = [
     "AttentionMapProcessor",
@@ -9,4 +10,5 @@ __all__ = [
     "ClassContext",
     "DomainAdaptiveNorm",
     "DomainModulation",
+    "keep_out_frozen",
 ]

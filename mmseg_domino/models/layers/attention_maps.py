@@ -1,6 +1,7 @@
-"""Cross-attention that gives away where each class token is attended to.
+"""Attention that gives away where each class token is attended to.
 
-Shapes: ``B`` batch, ``N`` classes, ``L`` positions (``h * w``) of a level, ``D`` context width.
+Shapes: ``B`` batch, ``M`` rows of the context, ``N`` classes, ``L`` positions (``h * w``) of a
+level, ``D`` context width.
 """
 
 import torch
@@ -13,79 +14,89 @@ __all__ = ["AttentionMapProcessor", "AttentionMaps"]
 class AttentionMaps:
     """Running means of cross-attention maps, one a resolution level.
 
-    Only sums are kept, never the layers' maps. Between forward passes it is closed: what gradient
-    checkpointing recomputes in the backward pass is dropped.
+    Made anew for each forward pass. Only sums are kept, never the layers' maps.
     """
 
     def __init__(self) -> None:
         self._sums: dict[int, Tensor] = {}
         self._counts: dict[int, int] = {}
-        self._open = False
-
-    def open(self) -> None:
-        """Start a forward pass."""
-        self._sums, self._counts, self._open = {}, {}, True
 
     def add(self, level: int, probabilities: Tensor) -> None:
         """Add a layer's map.
 
         Args:
             level: Resolution level, 0 the finest.
-            probabilities: ``(B, L, N)``, the mean over heads.
+            probabilities: ``(B, L, N)``, the mean over heads; the first of a level is written to.
         """
-        if not self._open:
-            return
-        before = self._sums.get(level)
-        self._sums[level] = probabilities if before is None else before + probabilities
-        self._counts[level] = self._counts.get(level, 0) + 1
+        if level in self._sums:
+            self._sums[level] += probabilities
+            self._counts[level] += 1
+        else:
+            self._sums[level] = probabilities
+            self._counts[level] = 1
 
-    def close(self) -> dict[int, Tensor]:
-        """End the pass and return the mean map ``(B, L, N)`` of each level that has one."""
-        means = {level: total / self._counts[level] for level, total in self._sums.items()}
-        self._sums, self._counts, self._open = {}, {}, False
-        return means
+    def mean(self, level: int) -> Tensor | None:
+        """The mean map ``(B, L, N)`` of a level; None if it has none."""
+        if level not in self._sums:
+            return None
+        return self._sums[level] / self._counts[level]
 
 
-class AttentionMapProcessor(nn.Module):
-    """A diffusers attention processor for cross-attention over few tokens.
+class AttentionMapProcessor:
+    """A diffusers attention processor that can tell its map of the class tokens.
 
-    With ``maps`` it computes the probabilities explicitly, since they are wanted, and a context of
-    some tens of tokens makes that as cheap as a fused kernel. Without, it uses PyTorch's
-    scaled-dot-product attention. The context may have batch size 1: its keys and values are then
-    computed once for the whole batch.
+    Asked for its map, it computes the probabilities explicitly, since they are wanted, and a
+    context of some tens of tokens makes that as cheap as a fused kernel; scores and probabilities
+    are float32 whatever the autocast. Otherwise it uses PyTorch's scaled-dot-product attention.
+
+    The context has ``M`` rows and ``B`` is a multiple of it: row ``m`` serves the images ``m``,
+    ``m + M``, ... Its keys and values are computed once for all of them.
+
+    Call with ``maps``, a list, to have the map ``(B, L, N)``, the mean over heads, appended to it.
+    Self-attention (no ``encoder_hidden_states``) has none and leaves the list as it is.
 
     Args:
-        level: Resolution level of the layer, 0 the finest.
         num_classes: ``N``; further tokens get no map.
-        maps: Where to add the map; ``None`` if this layer's is not used.
     """
 
-    def __init__(self, level: int, num_classes: int, maps: AttentionMaps | None) -> None:
-        super().__init__()
-        self.level, self.num_classes, self.maps = level, num_classes, maps
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
 
-    def forward(
+    # No nn.Module: diffusers reads the names of the arguments off __call__.
+    def __call__(
         self,
         attn: nn.Module,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
+        maps: list[Tensor] | None = None,
     ) -> Tensor:
-        batch = len(hidden_states)
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        batch, rows = len(hidden_states), len(context)
 
         def split(x: Tensor) -> Tensor:
             return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
 
+        def serve(x: Tensor) -> Tensor:
+            if rows == batch:
+                return x
+            return x.repeat(batch // rows, 1, 1, 1) if rows > 1 else x.expand(batch, -1, -1, -1)
+
         query = split(attn.to_q(hidden_states))
-        key = split(attn.to_k(encoder_hidden_states)).expand(batch, -1, -1, -1)
-        value = split(attn.to_v(encoder_hidden_states)).expand(batch, -1, -1, -1)
-        if self.maps is None:
-            out = F.scaled_dot_product_attention(query, key, value)
+        key, value = (serve(split(project(context))) for project in (attn.to_k, attn.to_v))
+        if encoder_hidden_states is None or maps is None:
+            out = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
         else:
-            scores = torch.matmul(query, key.transpose(-1, -2)) * attn.scale
-            probabilities = scores.float().softmax(dim=-1)
-            self.maps.add(self.level, probabilities[..., : self.num_classes].mean(dim=1))
+            probabilities = self._probabilities(query, key, attn.scale)
+            maps.append(probabilities[..., : self.num_classes].mean(dim=1))
             out = torch.matmul(probabilities.to(value.dtype), value)
         out = out.transpose(1, 2).flatten(2).to(hidden_states.dtype)
         return attn.to_out[1](attn.to_out[0](out))
+
+    @staticmethod
+    def _probabilities(query: Tensor, key: Tensor, scale: float) -> Tensor:
+        # In half precision a score of 10 is only known to 0.04, and the maps are features.
+        with torch.autocast(query.device.type, enabled=False):
+            scores = torch.matmul(query.float() * scale, key.float().transpose(-1, -2))
+            return scores.softmax(dim=-1)

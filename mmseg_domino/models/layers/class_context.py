@@ -76,6 +76,11 @@ class ClassContext(nn.Module):
             domain: Embeddings ``(B, D)`` in ``context`` space.
             batch: ``B``, to check the embeddings against; ``None`` takes theirs.
         """
+        # Float32 whatever the autocast: the adapter adds 1e-4 of its output to states of norm 28.
+        with torch.autocast(self.gamma.device.type, enabled=False):
+            return self._build(domain, batch)
+
+    def _build(self, domain: Tensor | None, batch: int | None) -> Tensor:
         tokens = self.class_embeddings
         tokens = (tokens + self.gamma * self.text_adapter(tokens))[None]
         if self.injection == "none":

@@ -1,0 +1,350 @@
+"""Class embeddings from class names, as VPD makes them, kept in a file with their provenance.
+
+A class's embedding is the state of CLIP's text tower at the end-of-text token, after the final
+norm and before any projection, unnormalised, averaged over CLIP's 80 ImageNet templates.
+
+Shapes: ``N`` classes, ``P`` prompts, ``D`` width of the text tower (the context space).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...utils.io import atomic_write
+from ...version import __version__
+from .sd_files import check_safetensors, read_state_dict
+from .sd_original import TEXT_PREFIX, convert_text
+from .sd_weights import (
+    FolderWeights,
+    OriginalWeights,
+    RandomWeights,
+    WeightSource,
+    expand_path,
+)
+
+__all__ = [
+    "CLASS_CACHE",
+    "MAX_LENGTH",
+    "TextTower",
+    "embed_classes",
+    "find_class_embeddings",
+    "open_text_tower",
+    "read_class_embeddings",
+]
+
+#: Tokens of a prompt, start and end included. VPD: 20. Further words of a long name are cut off.
+MAX_LENGTH = 20
+#: Folder of embeddings that were computed before.
+CLASS_CACHE = "~/.cache/mmseg_domino/class_embeddings"
+#: The mean norm of CLIP ViT-L/14's class embeddings, which random ones imitate.
+_RANDOM_NORM = 28.5
+_FORMAT = "mmseg_domino.class_embeddings/1"
+_OPEN_CLIP = "open_clip:"
+#: CLIP ViT-L/14's text tower, which every original Stable Diffusion 1.x checkpoint carries.
+_CLIP_L = dict(
+    vocab_size=49408,
+    hidden_size=768,
+    intermediate_size=3072,
+    num_hidden_layers=12,
+    num_attention_heads=12,
+    max_position_embeddings=77,
+    hidden_act="quick_gelu",
+    projection_dim=768,
+    bos_token_id=49406,
+    eos_token_id=49407,
+    pad_token_id=49407,
+)
+
+
+class TextTower(Protocol):
+    """Something that turns prompts into states of the context space."""
+
+    name: str
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        """States ``(P, D)`` of ``P`` prompts, float32."""
+
+    def sha256(self) -> str:
+        """Hash of the tower's weights."""
+
+
+def _hash(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _TransformersTower:
+    """A ``CLIPTextModel`` of transformers with a function that makes token numbers."""
+
+    def __init__(self, name: str, tower: nn.Module, tokenize) -> None:
+        self.name, self._tower, self._tokenize = name, tower.eval(), tokenize
+
+    @torch.no_grad()
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        return self._tower(input_ids=self._tokenize(prompts)).pooler_output.float()
+
+    def sha256(self) -> str:
+        return _hash(self._tower)
+
+
+class _OpenClipTower:
+    """The text tower of an open_clip model."""
+
+    def __init__(self, model: str, pretrained: str | None) -> None:
+        from ...domain.encoder import DomainEncoder
+
+        self.name = f"{_OPEN_CLIP}{model}{f':{pretrained}' if pretrained else ''}"
+        given = {"pretrained": pretrained} if pretrained else {}
+        self._encoder = DomainEncoder(model, **given)
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        return self._encoder.encode_text(prompts)[1]
+
+    def sha256(self) -> str:
+        return self._encoder.weights_sha256
+
+
+def _folder_tower(source: FolderWeights) -> TextTower:
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    folder = source.part("text_encoder")
+    for path in folder.glob("*.safetensors"):
+        check_safetensors(path)
+    tokenizer = CLIPTokenizer.from_pretrained(source.part("tokenizer"), local_files_only=True)
+    tower = CLIPTextModel.from_pretrained(folder, local_files_only=True)
+
+    def tokenize(prompts: Sequence[str]) -> Tensor:
+        length = min(MAX_LENGTH, tokenizer.model_max_length)
+        return tokenizer(
+            list(prompts),
+            padding="max_length",
+            truncation=True,
+            max_length=length,
+            return_tensors="pt",
+        ).input_ids
+
+    return _TransformersTower(f"{source.name}/text_encoder", tower, tokenize)
+
+
+def _original_tower(path: str) -> TextTower:
+    """The text tower inside a Stable Diffusion 1.x file; its tokeniser comes with open_clip."""
+    from open_clip import SimpleTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    state = convert_text(read_state_dict(path, lambda key: key.startswith(TEXT_PREFIX)))
+    state = {k: v for k, v in state.items() if not k.endswith("position_ids")}
+    width = next((v.shape[0] for k, v in state.items() if k.endswith("final_layer_norm.bias")), 0)
+    if width != _CLIP_L["hidden_size"]:
+        raise ValueError(
+            f"{path} holds no text tower of Stable Diffusion 1.x (keys that begin with "
+            f"{TEXT_PREFIX}, 768 wide), so class names cannot be embedded with it. Give "
+            "`text_encoder` (a diffusers folder, or open_clip:ViT-L-14:openai) or "
+            "`class_embeddings`."
+        )
+    tower = CLIPTextModel(CLIPTextConfig(**_CLIP_L))
+    # transformers 5 dropped the prefix that original files have.
+    own = {k for k in tower.state_dict() if not k.endswith("position_ids")}
+    if not any(key.startswith("text_model.") for key in own):
+        state = {k.removeprefix("text_model."): v for k, v in state.items()}
+    if set(state) != own:
+        raise ValueError(
+            f"the text tower in {path} does not fit: missing {sorted(own - set(state))[:4]}, "
+            f"unexpected {sorted(set(state) - own)[:4]}"
+        )
+    tower.load_state_dict(state, strict=False)
+    tokenizer = SimpleTokenizer(context_length=MAX_LENGTH)
+
+    def tokenize(prompts: Sequence[str]) -> Tensor:
+        tokens = tokenizer(list(prompts))
+        # open_clip fills with 0, which is a word; transformers looks for the first end token.
+        after_end = (tokens == _CLIP_L["eos_token_id"]).cumsum(dim=1) > 0
+        return tokens.masked_fill(after_end, _CLIP_L["eos_token_id"])
+
+    return _TransformersTower(path, tower, tokenize)
+
+
+def open_text_tower(text_encoder: str | None, source: WeightSource) -> TextTower:
+    """The text tower that embeds class names.
+
+    Args:
+        text_encoder: A diffusers folder or hub name with ``text_encoder`` and ``tokenizer``,
+            ``"open_clip:MODEL:PRETRAINED"`` (or ``"open_clip:FOLDER"``), or None for that of the
+            diffusion weights.
+        source: The diffusion weights.
+
+    Raises:
+        ValueError: If there is none.
+        FileNotFoundError: If it is missing; says how to get it.
+    """
+    if text_encoder is None:
+        if isinstance(source, FolderWeights):
+            return _folder_tower(source)
+        if isinstance(source, OriginalWeights):
+            return _original_tower(source.name)
+        raise ValueError(f"{source.name} weights have no text tower; give `text_encoder`")
+    if text_encoder.startswith(_OPEN_CLIP):
+        model, _, pretrained = text_encoder.removeprefix(_OPEN_CLIP).partition(":")
+        return _OpenClipTower(expand_path(model), pretrained or None)
+    return _folder_tower(FolderWeights(expand_path(text_encoder)))
+
+
+def _provenance(tower: TextTower, classes: Sequence[str], prompts: list[list[str]]) -> dict:
+    text = json.dumps(prompts)
+    return {
+        "format": _FORMAT,
+        "classes": list(classes),
+        "text_tower": tower.name,
+        "weights_sha256": tower.sha256(),
+        "prompts_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "templates": len(prompts[0]),
+        "max_length": MAX_LENGTH,
+        "state": "last hidden state at the end-of-text token, after the final norm, unprojected",
+    }
+
+
+def embed_classes(
+    tower: TextTower, classes: Sequence[str], cache: str | Path | None = None
+) -> Tensor:
+    """Embed class names with CLIP's 80 ImageNet templates.
+
+    Args:
+        tower: Embeds the prompts.
+        classes: ``N`` names.
+        cache: Folder that keeps the result as safetensors, named by what it was made from; None
+            to keep nothing.
+
+    Returns:
+        ``(N, D)`` float32.
+
+    Raises:
+        ValueError: If there are no names, or one is empty or occurs twice.
+    """
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    names = [name.strip() for name in classes]
+    if not names or not all(names) or len(set(names)) != len(names):
+        raise ValueError(f"class names must be given, not empty and distinct; got {classes}")
+    prompts = [[template(name) for template in OPENAI_IMAGENET_TEMPLATES] for name in names]
+    provenance = _provenance(tower, names, prompts)
+    path = None
+    if cache is not None:
+        # Not by the tower's name: the same weights may lie elsewhere.
+        keys = ("weights_sha256", "prompts_sha256", "max_length")
+        tag = hashlib.sha256(json.dumps([provenance[k] for k in keys]).encode()).hexdigest()
+        path = Path(expand_path(str(cache))) / f"{tag[:32]}.safetensors"
+        if path.is_file():
+            return read_class_embeddings(path)
+    embeddings = torch.stack([tower(some).mean(dim=0) for some in prompts]).cpu().contiguous()
+    if path is not None:
+        provenance["versions"] = {"mmseg_domino": __version__, "torch": torch.__version__}
+        provenance["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        with atomic_write(path) as temporary:
+            save_file(
+                {"class_embeddings": embeddings},
+                temporary,
+                metadata={"mmseg_domino": json.dumps(provenance)},
+            )
+    return embeddings
+
+
+def read_class_embeddings(path: str | Path, classes: Sequence[str] | None = None) -> Tensor:
+    """Read class embeddings from a file.
+
+    Args:
+        path: A safetensors file with ``class_embeddings`` ``(N, D)``.
+        classes: Names to compare with those in the file's provenance, if it has one.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no such tensor, or was made for other classes.
+    """
+    path = Path(expand_path(str(path)))
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file of class embeddings at {path}")
+    check_safetensors(path)
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+        if "class_embeddings" not in names:
+            raise ValueError(f"{path} has no tensor `class_embeddings`; it holds {names}")
+        embeddings = file.get_tensor("class_embeddings").float()
+        provenance = json.loads((file.metadata() or {}).get("mmseg_domino", "{}"))
+    if embeddings.ndim != 2:
+        raise ValueError(
+            f"the class embeddings in {path} must be (N, D), got {tuple(embeddings.shape)}"
+        )
+    made_for = provenance.get("classes")
+    if classes is not None and made_for is not None and list(classes) != made_for:
+        raise ValueError(
+            f"the class embeddings in {path} were made for the classes {made_for}, and `classes` "
+            f"are {list(classes)}; order counts"
+        )
+    if classes is not None and len(classes) != len(embeddings):
+        raise ValueError(
+            f"{path} holds {len(embeddings)} class embeddings and `classes` names {len(classes)}"
+        )
+    return embeddings
+
+
+def find_class_embeddings(
+    source: WeightSource,
+    width: int,
+    classes: Sequence[str] | None = None,
+    path: str | Path | None = None,
+    num_classes: int | None = None,
+    text_encoder: str | None = None,
+    cache: str | Path | None = None,
+) -> Tensor:
+    """The class embeddings that a UNet is to read, from wherever they are given.
+
+    Args:
+        source: The diffusion weights. Random ones without ``path`` and ``text_encoder`` get random
+            embeddings.
+        width: ``D`` of the UNet's cross-attention.
+        classes: ``N`` names.
+        path: A file of embeddings.
+        num_classes: ``N``.
+        text_encoder: See :func:`open_text_tower`.
+        cache: See :func:`embed_classes`.
+
+    Returns:
+        ``(N, D)`` float32.
+
+    Raises:
+        ValueError: If nothing says what the classes are, or counts or widths disagree.
+        FileNotFoundError: If a file is missing.
+    """
+    if path is not None:
+        tokens = read_class_embeddings(path, classes)
+    elif isinstance(source, RandomWeights) and text_encoder is None:
+        count = len(classes) if classes is not None else num_classes
+        if count is None:
+            raise ValueError("with weights='random' give `classes` or `num_classes`")
+        tokens = F.normalize(torch.randn(count, width), dim=1) * _RANDOM_NORM
+    elif classes is None:
+        raise ValueError("DominoVPD needs class names (`classes`) or a file (`class_embeddings`)")
+    else:
+        tokens = embed_classes(open_text_tower(text_encoder, source), classes, cache)
+    if tokens.shape[1] != width:
+        raise ValueError(
+            f"the class embeddings{f' in {path}' if path else ''} are {tokens.shape[1]} wide, and "
+            f"the cross-attention of {source.name} takes {width} (Stable Diffusion 1.x: 768, 2.x: "
+            "1024). Embed the names with the text tower of the same model."
+        )
+    if num_classes is not None and len(tokens) != num_classes:
+        raise ValueError(
+            f"there are {len(tokens)} class embeddings and num_classes is {num_classes}; the "
+            "class names, the embeddings and the head's num_classes must agree"
+        )
+    return tokens

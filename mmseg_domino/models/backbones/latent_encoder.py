@@ -1,0 +1,94 @@
+"""From images to the latents that a diffusion UNet reads, by an encoder that is never trained.
+
+Shapes: ``B`` batch, ``H W`` the image's size.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from torch import Tensor, nn
+
+__all__ = ["LATENT_MODES", "SD_SCALE", "VAE_DTYPES", "LatentEncoder"]
+
+LATENT_MODES = ("mode", "sample")
+#: Stable Diffusion's factor from the autoencoder's latents to those that the diffusion runs on.
+SD_SCALE = 0.18215
+VAE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class LatentEncoder(nn.Module):
+    """The encoder of an autoencoder: frozen, in evaluation mode and without a graph, always.
+
+    Args:
+        vae: ``AutoencoderKL``, or ``AutoencoderTiny`` (TAESD) in its place. TAESD's latents are
+            those of the diffusion, so they are divided by 0.18215 to be like the other's.
+        mode: ``"mode"`` of the posterior, or a ``"sample"`` of it. TAESD has no posterior.
+        scale: Factor of the latent.
+        batch: Images at a time; None for all at once. Only memory depends on it.
+        dtype: A key of :data:`VAE_DTYPES` to compute in; None follows the surrounding autocast.
+
+    Shape:
+        - Input: ``(B, 3, H, W)`` in [-1, 1], sides multiples of 8.
+        - Output: ``(B, 4, H / 8, W / 8)``, float32.
+
+    Raises:
+        ValueError: For an unknown mode or dtype, a batch below 1, or a sample of TAESD.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL | AutoencoderTiny,
+        mode: str = "mode",
+        scale: float = 1.0,
+        batch: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.is_tiny = isinstance(vae, AutoencoderTiny)
+        if mode not in LATENT_MODES:
+            raise ValueError(f"latent_mode must be 'mode' or 'sample', got {mode!r}")
+        if mode == "sample" and self.is_tiny:
+            raise ValueError(
+                "latent_mode='sample' needs an AutoencoderKL: AutoencoderTiny (TAESD) has no "
+                "posterior to sample from; use latent_mode='mode'"
+            )
+        if batch is not None and batch < 1:
+            raise ValueError(f"vae_batch must be at least 1, or None for all; got {batch}")
+        if dtype is not None and dtype not in VAE_DTYPES:
+            raise ValueError(
+                f"vae_dtype must be one of {', '.join(VAE_DTYPES)} or None, got {dtype!r}"
+            )
+        self.mode, self.batch, self.dtype = mode, batch, dtype
+        self.factor = scale / SD_SCALE if self.is_tiny else scale
+        self.encoder = vae.encoder
+        self.quant_conv = None if self.is_tiny else vae.quant_conv
+        self.train()
+
+    def train(self, mode: bool = True):
+        """Stay frozen and in evaluation mode whatever is asked for."""
+        super().train(False)
+        return self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        with self._precision(x.device):
+            parts = [self._encode(part) for part in x.split(self.batch or len(x))]
+        return torch.cat(parts) * self.factor
+
+    def _encode(self, x: Tensor) -> Tensor:
+        if self.is_tiny:
+            return self.encoder(x).float()
+        moments = self.encoder(x)
+        if self.quant_conv is not None:
+            moments = self.quant_conv(moments)
+        posterior = DiagonalGaussianDistribution(moments.float())
+        return posterior.mode() if self.mode == "mode" else posterior.sample()
+
+    def _precision(self, device: torch.device) -> AbstractContextManager:
+        if self.dtype is None:
+            return nullcontext()
+        dtype = VAE_DTYPES[self.dtype]
+        enabled = dtype != torch.float32
+        return torch.autocast(device.type, dtype=dtype if enabled else None, enabled=enabled)

@@ -1,0 +1,129 @@
+"""The original layout of latent diffusion checkpoints and of TAESD, brought into diffusers'.
+
+The renaming is diffusers' own; here is what it leaves to its caller: which keys there are, which
+were used, and whether the model is one that VPD can read.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_clip_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+)
+from torch import Tensor
+
+__all__ = [
+    "TEXT_PREFIX",
+    "UNET_PREFIX",
+    "VAE_PREFIX",
+    "convert_taesd",
+    "convert_text",
+    "convert_unet",
+    "convert_vae",
+    "original_problems",
+]
+
+UNET_PREFIX = "model.diffusion_model."
+VAE_PREFIX = "first_stage_model."
+TEXT_PREFIX = "cond_stage_model.transformer."
+_SDXL = "conditioner.embedders."
+
+
+def _unused(state: Mapping[str, Tensor], converted: Mapping[str, Tensor]) -> list[str]:
+    """Keys whose tensors are in no converted one, also not as a view."""
+    used = {value.untyped_storage().data_ptr() for value in converted.values()}
+    return sorted(k for k, v in state.items() if v.untyped_storage().data_ptr() not in used)
+
+
+def _own_storage(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors below a prefix, each with a storage of its own, by which it can be told."""
+    part = {k: v for k, v in state.items() if k.startswith(prefix)}
+    storages = [v.untyped_storage().data_ptr() for v in part.values()]
+    if len(set(storages)) == len(storages):
+        return part
+    return {k: v.clone() for k, v in part.items()}
+
+
+def layers_per_block(state: Mapping[str, Tensor], levels: int = 4) -> int:
+    """Residual layers of a resolution level, counted from the input blocks' names."""
+    blocks = {k.split("input_blocks.")[1].split(".")[0] for k in state if "input_blocks." in k}
+    return (len(blocks) - levels) // levels
+
+
+def convert_unet(
+    state: Mapping[str, Tensor], config: Mapping | None = None
+) -> tuple[dict[str, Tensor], list[str]]:
+    """A UNet's weights under diffusers' names.
+
+    Args:
+        state: Tensors; those of the UNet begin with :data:`UNET_PREFIX`.
+        config: Arguments of diffusers' UNet; counted from the names if None.
+
+    Returns:
+        The weights, and the keys below the prefix that were not used.
+    """
+    part = _own_storage(state, UNET_PREFIX)
+    if config is None:
+        config = {"layers_per_block": layers_per_block(part)}
+    config = {"class_embed_type": None, "addition_embed_type": None, **config}
+    converted = convert_ldm_unet_checkpoint(part, config)
+    return converted, _unused(part, converted)
+
+
+def convert_vae(
+    state: Mapping[str, Tensor], levels: int = 4
+) -> tuple[dict[str, Tensor], list[str]]:
+    """An autoencoder's encoder (and decoder, if there) under diffusers' names.
+
+    Returns:
+        The weights, and the keys below :data:`VAE_PREFIX` that were not used.
+    """
+    part = _own_storage(state, VAE_PREFIX)
+    blocks = [None] * levels  # only their number is read
+    config = {"down_block_types": blocks, "up_block_types": blocks}
+    converted = convert_ldm_vae_checkpoint(part, config)
+    return converted, _unused(part, converted)
+
+
+def convert_text(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The CLIP text tower of a Stable Diffusion 1.x checkpoint under transformers' names."""
+    return convert_ldm_clip_checkpoint(dict(state))
+
+
+def convert_taesd(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """TAESD's original layers, numbered from 0, under the names of ``AutoencoderTiny``.
+
+    Args:
+        state: Tensors of ``taesd_encoder`` or ``taesd_decoder``.
+        part: ``"encoder"`` or ``"decoder"``.
+    """
+    # The original decoder's layer 0 clamps and has no weights; diffusers' does it outside.
+    shift = {"encoder": 0, "decoder": 1}[part]
+    converted = {}
+    for key, value in state.items():
+        number, rest = key.split(".", 1)
+        converted[f"{part}.layers.{int(number) - shift}.{rest}"] = value
+    return converted
+
+
+def original_problems(shapes: Mapping[str, torch.Size]) -> list[str]:
+    """Why a file in the original layout cannot serve VPD, in words; empty if it can.
+
+    Args:
+        shapes: The shape of every tensor in the file by its name.
+    """
+    if any(k.startswith(_SDXL) or f"{UNET_PREFIX}label_emb." in k for k in shapes):
+        return [
+            "it is SDXL or another model with added conditions (label_emb or conditioner.embedders)"
+        ]
+    first = shapes.get(f"{UNET_PREFIX}input_blocks.0.0.weight")
+    if first is None:
+        return [
+            f"it has no UNet: expected keys that begin with {UNET_PREFIX}, found such as "
+            f"{sorted(shapes)[:4]}"
+        ]
+    if first[1] != 4:
+        return [f"its UNet takes {first[1]} input channels, expected 4 (9: an inpainting model)"]
+    return []
