@@ -32,7 +32,7 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	: "an oracle of the metric, without its outdated dependencies"; \
 	$(PY) -m pip install -qq -c $(CONSTRAINTS) --no-deps cityscapesScripts pyquaternion appdirs; \
 	$(PY) -m pip install -qq --no-build-isolation --no-deps --editable .; \
-	$(PY) -c "import mmseg, mmpretrain, diffusers, open_clip, mmseg_domino.plugin" 2>/dev/null; \
+	$(PY) -c "import mmseg, mmpretrain, diffusers, open_clip, mmseg_domino.plugin" >/dev/null 2>&1; \
 	touch $@; echo "==> Installed in $$(( $$(date +%s) - start )) s"
 
 train: $(STAMP)
