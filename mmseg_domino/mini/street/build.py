@@ -3,7 +3,9 @@
 Shapes: ``H W`` image. Units: metres, radians; see ``raster`` and ``scene`` for the frames.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -29,12 +31,15 @@ from mmseg_domino.mini.street.classes import (
     VEGETATION,
     WALL,
 )  # fmt: skip
-from mmseg_domino.mini.street.raster import GBuffer, Painter, Texture, clip_near
+from mmseg_domino.mini.street.ground import fill_hulls, fill_lines
+from mmseg_domino.mini.street.planes import fraction, row_of, sample, threefold
+from mmseg_domino.mini.street.raster import GBuffer, Painter, Texture
 from mmseg_domino.mini.street.scene import Frontage, StreetScene, Thing
 
 __all__ = ["Caster", "Geometry", "Lamp", "build"]
 
 Colour = tuple[int, int, int]
+Outline = Sequence[tuple[float, float]]
 _UP = (0.0, 1.0, 0.0)
 FAR = 140.0  # metres; beyond it stands the backdrop
 
@@ -131,36 +136,30 @@ def _paint_ground(painter: Painter, scene: StreetScene, s: np.ndarray, t: np.nda
         painter.add_face(np.zeros(3), np.array(_UP), label) for label in (ROAD, SIDEWALK, TERRAIN)
     ]
     painter.face[top:] = np.where(is_road, faces[0], np.where(is_terrain, faces[2], faces[1]))
-    footprint = _footprint(scene, top, s)
+    footprint = _footprint(scene, top)
     ground = _textured(textures.asphalt(road.texture % 4), s, t, 6.0, footprint)
     if not is_road.all():
         paved = _textured(textures.paving(road.texture), s, t, 4.0, footprint)
-        ground = np.where(is_road[..., None], ground, paved)
+        cv2.copyTo(paved, (~is_road).view(np.uint8), ground)
     if is_terrain.any():
         green = _textured(textures.grass(road.texture % 3), s, t, 5.0, footprint)
-        ground = np.where(is_terrain[..., None], green, ground)
-    ground = ground.astype(np.float32)
+        cv2.copyTo(green, is_terrain.view(np.uint8), ground)
     if road.parking:
-        ground *= 1 - 0.14 * ((distance > -2.2) & (distance < 0) & ~side_street)[..., None]
+        parked = (distance > -2.2) & (distance < 0) & ~side_street
+        ground *= threefold(1 - np.float32(0.14) * parked)
     kerb = _stripe(distance - 0.08, 0.08, footprint) * ~side_street
     gutter = _stripe(distance + 0.15, 0.15, footprint) * ~side_street
-    ground += (kerb * 32 - gutter * 22)[..., None]
+    ground += threefold(kerb * 32 - gutter * 22)
     marks = _markings(scene, s, t, footprint) * ~((distance > -0.05) & ~side_street)
-    worn = (
-        0.55
-        + 0.4
-        * textures.noise(60 + road.texture, 256)[
-            (s * 20).astype(np.int32) & 255, (t * 20).astype(np.int32) & 255
-        ]
-    )
-    ground += (np.float32((214, 214, 208)) - ground) * (marks * worn)[..., None]
-    painter.albedo[top:] = np.clip(ground, 0, 255).astype(np.uint8)
+    marks *= 0.55 + 0.4 * sample(textures.noise(60 + road.texture, 256), s * 20, t * 20)
+    ground += (row_of((214, 214, 208), camera.width_px) - ground) * threefold(marks)
+    painter.albedo[top:] = np.clip(ground, 0, 255)
 
 
 _GREEN = ("residential street", "green outskirts")
 
 
-def _footprint(scene: StreetScene, top: int, s: np.ndarray) -> np.ndarray:
+def _footprint(scene: StreetScene, top: int) -> np.ndarray:
     """Metres of ground across (not along) that one pixel covers, (rows, 1)."""
     rows = np.arange(top, scene.camera.height_px, dtype=np.float32) + 0.5
     depth = scene.camera.height / np.maximum(rows - scene.camera.horizon, 0.25)
@@ -174,20 +173,22 @@ def _textured(
     scale = np.float32(texture.shape[0] / period)
     mapped = cv2.remap(
         texture,
-        _wrapped(t * scale, texture.shape[1]),
-        _wrapped(s * scale, texture.shape[0]),
+        fraction(t * scale, texture.shape[1]),
+        fraction(s * scale, texture.shape[0]),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_WRAP,
     )
     # Along the road a pixel covers far more than across: fade early.
     keep = np.clip(1.2 - footprint * scale * 0.45, 0.0, 1.0)[..., None]
-    mean = np.float32(cv2.mean(texture)[:3])
-    return mean + (mapped - mean) * keep
+    mean = row_of(_mean_colour(texture), s.shape[1])
+    result = mapped - mean
+    result *= keep
+    result += mean
+    return result
 
 
-def _wrapped(value: np.ndarray, period: int) -> np.ndarray:
-    """``value`` modulo ``period``; NumPy's own remainder takes ten times longer."""
-    return value - np.floor(value * np.float32(1 / period)) * np.float32(period)
+def _mean_colour(texture: np.ndarray) -> tuple[float, ...]:
+    return cv2.mean(texture)[:3]
 
 
 def _stripe(offset: np.ndarray, half: float, footprint: np.ndarray) -> np.ndarray:
@@ -204,7 +205,7 @@ def _markings(
     lane = (road.half_width - (2.2 if road.parking else 0.3)) / road.lanes
     style = rng.random()
     marks = np.zeros_like(s)
-    dash = ((s + np.float32(rng.uniform(0, 9))) % 9.0) < 3.5
+    dash = fraction(s + np.float32(rng.uniform(0, 9)), 9.0) < 3.5
     near_crossing = np.zeros(s.shape, bool)
     if road.crossing:
         near_crossing = (s > road.crossing[0] - 9) & (s < road.crossing[1] + 9)
@@ -225,7 +226,7 @@ def _markings(
         marks = np.maximum(marks, stop)
         if rng.random() < 0.7:
             zebra = ((s > start - 4.2) & (s < start - 1.2)) | ((s > end + 1.2) & (s < end + 4.2))
-            stripes = _stripe((t % 1.0) - 0.5, 0.25, footprint)
+            stripes = _stripe(fraction(t, 1.0) - 0.5, 0.25, footprint)
             marks = np.maximum(marks, zebra * stripes * (np.abs(t) < road.half_width - 0.2))
     return marks
 
@@ -559,10 +560,7 @@ def _post(
     half = width / 2
     for left, right, factor in ((-half, half, 0.8), (-half, -0.1 * half, 1.15)):
         shade = tuple(int(min(255, value * factor)) for value in colour)
-        strip = np.array(
-            ((x + left, bottom, z), (x + right, bottom, z), (x + right, top, z), (x + left, top, z))
-        )
-        painter.polygon(strip, shade, label, glow)
+        painter.facing(_board(x + left, bottom, x + right, top), z, shade, label, glow)
 
 
 def _paint_lamp(
@@ -576,30 +574,24 @@ def _paint_lamp(
     _post(painter, (x, z), 0.14, 0.0, tall, grey)
     reach = -np.sign(thing.t) * 1.5
     tip = x + reach
-    arm = np.array(
-        ((x, tall - 0.08, z), (tip, tall + 0.12, z), (tip, tall + 0.2, z), (x, tall + 0.04, z))
-    )
-    painter.polygon(arm, grey, POLE)
-    head = np.array(
-        (
-            (tip - 0.35, tall + 0.06, z),
-            (tip + 0.35, tall + 0.06, z),
-            (tip + 0.28, tall + 0.22, z),
-            (tip - 0.28, tall + 0.22, z),
-        )
-    )
+    arm = ((x, tall - 0.08), (tip, tall + 0.12), (tip, tall + 0.2), (x, tall + 0.04))
+    painter.facing(arm, z, grey, POLE)
+    low, high = tall + 0.06, tall + 0.22
+    head = ((tip - 0.35, low), (tip + 0.35, low), (tip + 0.28, high), (tip - 0.28, high))
     warm = ((255, 206, 140), (255, 236, 206), (255, 184, 104))[scene.seed % 3]
-    painter.polygon(head, (196, 196, 190), POLE, warm)
+    painter.facing(head, z, (196, 196, 190), POLE, warm)
     lamps.append(Lamp((float(tip), float(tall), float(z)), tuple(v / 255 for v in warm), 1.0))
     _thin_shadow(scene, thing, casters, 0.16, tall)
 
 
-def _disc(
-    at: tuple[float, float], y: float, radius: float, corners: int = 12, turn: float = 0.0
-) -> np.ndarray:
+@lru_cache(maxsize=16)
+def _circle(corners: int, turn: float) -> tuple[tuple[float, float], ...]:
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + turn
-    x = at[0] + radius * np.cos(angles)
-    return np.stack((x, y + radius * np.sin(angles), np.full(corners, at[1])), 1)
+    return tuple(zip(np.cos(angles).tolist(), np.sin(angles).tolist(), strict=True))
+
+
+def _disc(x: float, y: float, radius: float, corners: int = 12, turn: float = 0.0) -> Outline:
+    return [(x + radius * cos, y + radius * sin) for cos, sin in _circle(corners, turn)]
 
 
 def _paint_sign(
@@ -610,7 +602,7 @@ def _paint_sign(
         return
     y = 2.35 * thing.size
     _post(painter, (x, z), 0.075, 0.0, y + 0.3, (132, 134, 136))
-    at, style, radius = (x, z - 0.02), thing.variant % 6, 0.34 * thing.size
+    style, radius = thing.variant % 6, 0.34 * thing.size
     red, white, blue, yellow = (186, 30, 34), (226, 226, 222), (34, 78, 158), (226, 178, 40)
     if style == 0:
         parts = ((12, 0.0, radius, red), (12, 0.0, 0.72 * radius, white))
@@ -623,35 +615,28 @@ def _paint_sign(
     elif style == 4:
         parts = ((4, 0.0, 1.15 * radius, white), (4, 0.0, 0.85 * radius, yellow))
     else:
-        _direction_sign(painter, at, y, (yellow, white, blue)[thing.variant % 3])
+        _direction_sign(painter, (x, z - 0.02), y, (yellow, white, blue)[thing.variant % 3])
         return
     for corners, turn, size, colour in parts:
-        painter.polygon(_disc(at, y, size, corners, turn), colour, TRAFFIC_SIGN)
+        painter.facing(_disc(x, y, size, corners, turn), z - 0.02, colour, TRAFFIC_SIGN)
     _thin_shadow(scene, thing, casters, 0.2, y)
 
 
-def _board(x0: float, y0: float, x1: float, y1: float, z: float) -> np.ndarray:
-    """An upright rectangle that faces the camera."""
-    return np.array(((x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)))
+def _board(x0: float, y0: float, x1: float, y1: float) -> Outline:
+    """The corners of an upright rectangle."""
+    return ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
 
 
 def _direction_sign(painter: Painter, at: tuple[float, float], y: float, colour: Colour) -> None:
     x, z = at
     for row, wide in enumerate((0.8, 0.65)):
         low = y + 0.36 * row - 0.2
-        board = np.array(
-            (
-                (x - wide, low, z),
-                (x + wide, low, z),
-                (x + wide, low + 0.3, z),
-                (x - wide, low + 0.3, z),
-            )
-        )
-        painter.polygon(board, colour, TRAFFIC_SIGN)
+        painter.facing(_board(x - wide, low, x + wide, low + 0.3), z, colour, TRAFFIC_SIGN)
         ink = (30, 30, 30) if sum(colour) > 400 else (230, 230, 230)
         for start in (-0.8, -0.2):
-            box = (x + start * wide, low + 0.1, x + (start + 0.45) * wide, low + 0.2)
-            painter.polygon(_board(*box, z), ink, TRAFFIC_SIGN)
+            left = x + start * wide
+            line = _board(left, low + 0.1, left + 0.45 * wide, low + 0.2)
+            painter.facing(line, z, ink, TRAFFIC_SIGN)
 
 
 def _paint_signal(
@@ -667,17 +652,16 @@ def _paint_signal(
     heads = [(x, 2.75)]
     if overhead:
         tip = x - 3.4
-        arm = np.array(((tip, 5.45, z), (x, 5.35, z), (x, 5.5, z), (tip, 5.55, z)))
-        painter.polygon(arm, grey, POLE)
+        painter.facing(((tip, 5.45), (x, 5.35), (x, 5.5), (tip, 5.55)), z, grey, POLE)
         heads.append((tip, 5.3))
     for hx, hy in heads:
-        box = _board(hx - 0.19, hy - 0.5, hx + 0.19, hy + 0.5, z - 0.1)
-        painter.polygon(box, (28, 30, 30), TRAFFIC_LIGHT)
+        box = _board(hx - 0.19, hy - 0.5, hx + 0.19, hy + 0.5)
+        painter.facing(box, z - 0.1, (28, 30, 30), TRAFFIC_LIGHT)
         for index, colour in enumerate(((255, 44, 30), (255, 176, 40), (60, 255, 150))):
             lit = index == state
             dim = colour if lit else tuple(int(value * 0.16) for value in colour)
-            lens = _disc((hx, z - 0.12), hy + 0.31 - 0.31 * index, 0.115, 10)
-            painter.polygon(lens, dim, TRAFFIC_LIGHT, colour if lit else None)
+            lens = _disc(hx, hy + 0.31 - 0.31 * index, 0.115, 10)
+            painter.facing(lens, z - 0.12, dim, TRAFFIC_LIGHT, colour if lit else None)
     _thin_shadow(scene, thing, casters, 0.2, 3.0)
 
 
@@ -702,30 +686,12 @@ def _contact(scene: StreetScene, casters: list[Caster]) -> np.ndarray:
     """Where low things keep the sky's light from the ground: soft dark patches beneath them."""
     camera = scene.camera
     mask = np.zeros((camera.height_px, camera.width_px), np.uint8)
-    for caster in casters:
-        if caster.is_building or caster.bottom > 0:
-            continue
-        fill_ground(mask, scene, caster.outline, 220)
+    low = [caster.outline for caster in casters if not caster.is_building and caster.bottom == 0]
+    fill_lines(mask, camera, [outline for outline in low if len(outline) == 2], 220)
+    solid = [outline for outline in low if len(outline) == 4]
+    if solid:
+        fill_hulls(mask, camera, np.stack(solid), 220)
     return cv2.GaussianBlur(mask, (0, 0), 1.2 * camera.height_px / 256).astype(np.float32) / 255
-
-
-def fill_ground(mask: np.ndarray, scene: StreetScene, outline: np.ndarray, value: int) -> None:
-    """Fill a convex outline on the ground, (V, 2) metres (x, z), into an image-sized mask."""
-    camera = scene.camera
-    low, high = float(outline[:, 1].min()), float(outline[:, 1].max())
-    if high < 0.6 or low > 150:
-        return
-    points = np.zeros((len(outline), 3))
-    points[:, 0], points[:, 2] = outline[:, 0], outline[:, 1]
-    if low < 0.6:
-        points = clip_near(points)
-        if len(points) < 3:
-            return
-    pixels = np.clip(camera.project(points), -8000, 8000) - 0.5
-    if len(pixels) == 2:
-        cv2.line(mask, *(tuple(int(v) for v in p) for p in pixels), value, 1)
-        return
-    cv2.fillConvexPoly(mask, np.round(pixels * 16).astype(np.int32), value, cv2.LINE_AA, 4)
 
 
 def _paint_bonnet(painter: Painter, scene: StreetScene) -> None:

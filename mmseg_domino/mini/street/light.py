@@ -7,17 +7,26 @@ import cv2
 import numpy as np
 
 from mmseg_domino.mini.street import textures
-from mmseg_domino.mini.street.build import Geometry, fill_ground
+from mmseg_domino.mini.street.build import Caster, Geometry
 from mmseg_domino.mini.street.classes import (
     BUILDING,
     CAR,
     ROAD,
     SIDEWALK,
+    SKY,
     TERRAIN,
     TRAIN,
     VEGETATION,
 )  # fmt: skip
 from mmseg_domino.mini.street.conditions import Conditions
+from mmseg_domino.mini.street.ground import fill_hulls
+from mmseg_domino.mini.street.planes import (
+    fraction,
+    look_up,
+    sample,
+    spread,
+    threefold,
+)  # fmt: skip
 from mmseg_domino.mini.street.raster import GBuffer
 from mmseg_domino.mini.street.scene import StreetScene
 
@@ -29,35 +38,36 @@ _LINEAR = (np.arange(256, dtype=np.float32) / 255) ** np.float32(2.2)
 def surface_radiance(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.ndarray:
     """(H, W, 3) radiance of sky and surfaces, snow and water on them included."""
     buffer = geometry.buffer
-    albedo = _LINEAR[buffer.albedo]
+    face = buffer.face.astype(np.intp)  # NumPy looks up fastest by its own index type
+    on_ground = _on_ground(buffer.label)
+    radiance = cv2.LUT(buffer.albedo, _LINEAR)
     if state.snow > 0:
-        albedo = _snowed(scene, geometry, albedo, state.snow)
+        radiance = _snowed(scene, geometry, radiance, face, state.snow)
     if state.wet > 0:
-        albedo = albedo * (1 - 0.42 * state.wet * _on_ground(buffer.label))[..., None]
-    light = _daylight(scene, geometry, state)
+        radiance *= threefold(1 - np.float32(0.42 * state.wet) * on_ground)
+    light = _daylight(scene, geometry, face, on_ground, state)
     if state.lamps > 0 or state.beam > 0:
         light += _lamplight(scene, geometry, state)
-    radiance = albedo * light
-    if state.lamps > 0:
-        radiance += _LINEAR[buffer.glow] * np.float32(1.5 * state.lamps**1.5)
-    radiance += _gloss(buffer, state)
-    sky = buffer.face == 0
+    radiance *= light
+    if state.lamps > 0 and buffer.glow.any():
+        radiance += cv2.LUT(buffer.glow, _LINEAR * np.float32(1.5 * state.lamps**1.5))
+    radiance += _gloss(buffer, face, state)
+    sky = buffer.label == SKY
     last = int(np.flatnonzero(sky.any(1)).max(initial=-1)) + 1
     if last:
         light = sky_radiance(scene, state, last)
-        np.copyto(radiance[:last], light, where=sky[:last, :, None])
+        cv2.copyTo(light, sky[:last].view(np.uint8), radiance[:last])
     if state.wet > 0:
         radiance = _reflected(scene, geometry, radiance, state)
     return radiance
 
 
-def _gloss(buffer: GBuffer, state: Conditions) -> np.ndarray:
+def _gloss(buffer: GBuffer, face: np.ndarray, state: Conditions) -> np.ndarray:
     """The sky's reflection in paint and glass, most on what faces up."""
     vehicles = (buffer.classes >= CAR) & (buffer.classes <= TRAIN)
     shiny = np.where(vehicles, 0.035 + 0.16 * np.clip(buffer.normals[:, 1], 0, 1), np.float32(0))
-    return shiny[buffer.face][..., None] * (
-        0.4 * np.float32(state.horizon) + 0.6 * np.float32(state.zenith)
-    )
+    sky = 0.4 * np.float32(state.horizon) + 0.6 * np.float32(state.zenith)
+    return spread(look_up(shiny, face), sky)
 
 
 def _on_ground(label: np.ndarray) -> np.ndarray:
@@ -71,15 +81,21 @@ def _sun_direction(state: Conditions) -> np.ndarray:
     )
 
 
-def _daylight(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.ndarray:
+def _daylight(
+    scene: StreetScene,
+    geometry: Geometry,
+    face: np.ndarray,
+    on_ground: np.ndarray,
+    state: Conditions,
+) -> np.ndarray:
     """Irradiance of sun and sky, with shadows."""
     buffer, camera = geometry.buffer, scene.camera
     sun = _sun_direction(state)
-    normals, label = buffer.normals, buffer.label
+    normals = buffer.normals
     facing = np.clip(normals @ sun.astype(np.float32), 0, None)
     facing = np.where(buffer.classes == VEGETATION, 0.35 + 0.65 * facing, facing)
     ground, standing = _shadows(scene, geometry, sun)
-    direct = facing * _anchored(geometry, standing)
+    direct = look_up(facing * _anchored(geometry, standing), face)
     rows = np.arange(camera.height_px, dtype=np.float32)[:, None] + 0.5
     depth = np.minimum(buffer.depth, 1000)
     height = camera.height - (rows - camera.horizon) * depth / np.float32(camera.focal)
@@ -87,13 +103,13 @@ def _daylight(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.n
     across = np.abs(normals @ np.float32((sun[0], 0, sun[2])))
     opposite = buffer.opposite
     fall = opposite[:, 1] * np.float32(np.tan(state.elevation)) / np.maximum(across, 0.05)
-    line = np.where(opposite[:, 0] > 0, opposite[:, 0] - fall, -10)[buffer.face]
-    direct = direct[buffer.face] * np.clip((height - line) * 1.5 + 0.5, 0, 1)
-    direct *= 1 - ground * _on_ground(label)
-    sky = (0.62 + 0.38 * normals[:, 1])[buffer.face]
-    sky *= 0.72 + 0.28 * np.clip(height / 3.0, 0, 1) + 0.28 * _on_ground(label)
-    sky *= 1 - 0.75 * geometry.contact * _on_ground(label)
-    return sky[..., None] * np.float32(state.ambient) + direct[..., None] * np.float32(state.sun)
+    line = look_up(np.where(opposite[:, 0] > 0, opposite[:, 0] - fall, np.float32(-10)), face)
+    direct *= np.clip((height - line) * 1.5 + 0.5, 0, 1)
+    direct *= 1 - ground * on_ground
+    sky = look_up(0.62 + 0.38 * normals[:, 1], face)
+    sky *= 0.72 + 0.28 * np.clip(height / 3.0, 0, 1) + np.float32(0.28) * on_ground
+    sky *= 1 - 0.75 * geometry.contact * on_ground
+    return spread(sky, state.ambient) + spread(direct, state.sun)
 
 
 def _shadows(
@@ -104,16 +120,25 @@ def _shadows(
     mask = np.zeros((camera.height_px, camera.width_px), np.uint8)
     reach = -sun[[0, 2]] / max(float(sun[1]), 0.03)
     for only_buildings in (True, False):
-        for caster in geometry.casters:
-            if caster.is_building != only_buildings:
-                continue
-            near, far = caster.outline + reach * caster.bottom, caster.outline + reach * caster.top
-            hull = cv2.convexHull(np.concatenate((near, far)).astype(np.float32))[:, 0]
-            fill_ground(mask, scene, hull.astype(np.float64), 255)
+        casters = [c for c in geometry.casters if c.is_building == only_buildings]
+        for group in _by_corners(casters):
+            outline = np.stack([caster.outline for caster in group])
+            bottom, top = np.array([(caster.bottom, caster.top) for caster in group]).T
+            near = outline + reach * bottom[:, None, None]
+            far = outline + reach * top[:, None, None]
+            fill_hulls(mask, camera, np.concatenate((near, far), 1), 255)
         if only_buildings:
             standing = mask.copy()
     soft = cv2.GaussianBlur(mask, (0, 0), 0.9 * camera.height_px / 256)
     return soft.astype(np.float32) / 255, standing
+
+
+def _by_corners(casters: list[Caster]) -> list[list[Caster]]:
+    """The casters in groups of the same number of corners."""
+    groups: dict[int, list[Caster]] = {}
+    for caster in casters:
+        groups.setdefault(len(caster.outline), []).append(caster)
+    return list(groups.values())
 
 
 def _anchored(geometry: Geometry, standing: np.ndarray) -> np.ndarray:
@@ -144,33 +169,46 @@ def _lamplight(scene: StreetScene, geometry: Geometry, state: Conditions) -> np.
     buffer, camera = geometry.buffer, scene.camera
     step = 2
     x, y, z = _positions(scene, geometry, step)
-    face = buffer.face[step // 2 :: step, step // 2 :: step]
-    normal = buffer.normals[face]
-    total = np.zeros((*z.shape, 3), np.float32)
+    face = buffer.face[step // 2 :: step, step // 2 :: step].astype(np.intp)
+    nx, ny, nz = (look_up(buffer.normals[:, axis], face) for axis in range(3))
+    by_colour: dict[tuple, np.ndarray] = {}
     for lamp in geometry.lamps if state.lamps > 0 else ():
         px, py, pz = lamp.position
         if pz > 120:
             continue
         dx, dy, dz = px - x, py - y, pz - z
         square = dx * dx + dy * dy + dz * dz + 1.0
-        cosine = (normal[..., 0] * dx + normal[..., 1] * dy + normal[..., 2] * dz) / np.sqrt(square)
+        distance = cv2.sqrt(square)
+        cosine = np.maximum((nx * dx + ny * dy + nz * dz) / distance, 0)
         # Lamps shine downwards; a little scatters everywhere.
-        down = np.clip(dy / np.sqrt(square) * 1.4, 0.04, 1)
-        power = np.float32(3.0 * lamp.power * state.lamps) * down / square
-        total += ((0.12 + 0.88 * np.clip(cosine, 0, 1)) * power)[..., None] * np.float32(
-            lamp.colour
-        )
+        down = np.clip(dy / distance * 1.4, 0.04, 1)
+        light = (0.12 + 0.88 * cosine) * down / square
+        light *= np.float32(3.0 * lamp.power * state.lamps)
+        by_colour[lamp.colour] = by_colour.get(lamp.colour, 0) + light
     if state.beam > 0:
-        distance = np.sqrt(x * x + z * z) + 0.5
-        spread = np.exp(-((x / distance) ** 2) / 0.05)
-        # Dipped beam: the cut-off runs just below the horizon.
-        cut = np.clip((0.75 - y + 0.012 * z) / (0.25 + 0.02 * z), 0.015, 1)
-        graze = 0.1 + 0.9 * np.clip(-(normal[..., 0] * x + normal[..., 2] * z) / distance, 0, 1)
-        graze = np.where(normal[..., 1] > 0.9, np.clip(2.2 / distance, 0.06, 1), graze)
-        beam = np.float32(13.0 * state.beam) * spread * cut * graze / (distance**2 + 30)
-        total += beam[..., None] * np.float32((1.0, 0.96, 0.86))
+        by_colour[_HEADLIGHT] = np.float32(state.beam) * _beam(x, y, z, (nx, ny, nz))
+    total = np.zeros((*z.shape, 3), np.float32)
+    for colour, light in by_colour.items():
+        total += spread(light, colour)
     size = (camera.width_px, camera.height_px)
     return cv2.resize(total, size, interpolation=cv2.INTER_LINEAR)
+
+
+_HEADLIGHT = (1.0, 0.96, 0.86)
+
+
+def _beam(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, normal: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """Irradiance of the own headlights at full strength, dipped, by position and normal."""
+    nx, ny, nz = normal
+    distance = cv2.sqrt(x * x + z * z) + 0.5
+    sideways = cv2.exp((x / distance) ** 2 * np.float32(-1 / 0.05))
+    # The cut-off runs just below the horizon.
+    cut = np.clip((0.75 - y + 0.012 * z) / (0.25 + 0.02 * z), 0.015, 1)
+    graze = 0.1 + 0.9 * np.clip(-(nx * x + nz * z) / distance, 0, 1)
+    graze = np.where(ny > 0.9, np.clip(2.2 / distance, 0.06, 1), graze)
+    return 13.0 * sideways * cut * graze / (distance**2 + 30)
 
 
 def sky_radiance(scene: StreetScene, state: Conditions, num_rows: int) -> np.ndarray:
@@ -185,63 +223,62 @@ def sky_radiance(scene: StreetScene, state: Conditions, num_rows: int) -> np.nda
     sky = np.repeat(sky, camera.width_px, 1)
     if state.disc > 0:
         sun = _sun_direction(state).astype(np.float32)
-        length = np.sqrt(across**2 + up**2 + 1)
+        length = cv2.sqrt(across**2 + up**2 + 1)
         towards = np.clip((across * sun[0] + up * sun[1] + sun[2]) / length, 0, 1)
-        glow = 0.22 * towards**6 + 0.7 * cv2.pow(towards, 60) + 6.0 * cv2.pow(towards, 1800)
-        strength = np.float32(state.disc) * glow[..., None].astype(np.float32)
-        sky = sky + strength * np.float32(state.sun) * np.float32((1.0, 0.93, 0.8))
+        glow = 0.22 * cv2.pow(towards, 6) + 0.7 * cv2.pow(towards, 60)
+        glow += 6.0 * cv2.pow(towards, 1800)
+        glow *= np.float32(state.disc)
+        sky += spread(glow, np.float32(state.sun) * np.float32((1.0, 0.93, 0.8)))
     # A flat layer of clouds: position on it is direction over its rise.
     texture = textures.clouds(scene.sky.texture)
-    map_x = (60 * across / (up + 0.06) + scene.sky.drift[0]) % 512
-    map_y = np.repeat((60 / (up + 0.06) + scene.sky.drift[1]) % 512, camera.width_px, 1)
-    thick = cv2.remap(
-        texture, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )  # fmt: skip
-    opacity = np.clip((thick - 0.78 + 0.62 * state.cover) * 3.2, 0, 1) * np.clip(
-        up * 9 + 0.25, 0, 1
-    )
-    shade = (1.1 - 0.32 * thick)[..., None] * np.float32(state.cloud)
-    return sky + (shade - sky) * (0.9 * opacity)[..., None]
+    map_x = fraction(60 * across / (up + 0.06) + np.float32(scene.sky.drift[0]), 512)
+    map_y = fraction(60 / (up + 0.06) + np.float32(scene.sky.drift[1]), 512)
+    map_y = np.repeat(map_y, camera.width_px, 1)
+    thick = cv2.remap(texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    opacity = np.clip((thick + np.float32(0.62 * state.cover - 0.78)) * 3.2, 0, 1)
+    opacity *= 0.9 * np.clip(up * 9 + 0.25, 0, 1)
+    shade = spread(1.1 - 0.32 * thick, state.cloud)
+    sky += (shade - sky) * threefold(opacity)
+    return sky
 
 
-def _snowed(scene: StreetScene, geometry: Geometry, albedo: np.ndarray, snow: float) -> np.ndarray:
+def _snowed(
+    scene: StreetScene, geometry: Geometry, albedo: np.ndarray, face: np.ndarray, snow: float
+) -> np.ndarray:
     """Snow settles on what faces up; traffic clears the wheel tracks, trees carry little."""
-    buffer, road = geometry.buffer, scene.road
-    rng = np.random.default_rng((scene.seed, 5))
-    label, s, t = buffer.label, geometry.ground_s, geometry.ground_t
+    buffer = geometry.buffer
+    label = buffer.label
     patches = textures.noise(70 + scene.seed % 3, 512, 6, 8)
     height, width = label.shape
-    on_ground = _on_ground(label)
-    grain = patches[(s * 24).astype(np.int32) & 511, (t * 24).astype(np.int32) & 511]
-    traffic = rng.uniform(0.25, 0.85)
-    lane = (road.half_width - (2.2 if road.parking else 0.3)) / road.lanes
-    wheel = np.abs(np.abs(((t + 40 * lane) % lane) - lane / 2) - 0.78)
-    tracks = traffic * np.clip(1.5 - wheel / 0.3, 0, 1) * (np.abs(t) < road.lanes * lane)
-    resistance = np.where(label == ROAD, 0.25 + 0.75 * tracks, 0.04)
-    up = np.clip(buffer.normals[:, 1], 0, 1)
-    rows = (np.arange(height) * 7) & 511
-    columns = (np.arange(width) * 7) & 511
-    screen = patches[rows[:, None], columns[None]]
+    on_ground, on_road = _on_ground(label), label == ROAD
+    grain = sample(patches, geometry.ground_s * 24, geometry.ground_t * 24)
+    resistance = np.where(on_road, 0.25 + 0.75 * _tracks(scene, geometry), np.float32(0.04))
+    screen = patches.take((np.arange(height) * 7) & 511, 0).take((np.arange(width) * 7) & 511, 1)
     hold = np.zeros(256, np.float32)
     hold[[VEGETATION, BUILDING, CAR]] = 0.4, 1.0, 0.9
-    hold = hold[buffer.classes]
-    standing = (up**1.5 * hold)[buffer.face]
-    light = albedo.mean(2)
-    standing = standing * np.where(label == VEGETATION, 0.4 + 6 * light, 1.0)
+    up = np.clip(buffer.normals[:, 1], 0, 1)
+    standing = look_up(up**1.5 * hold[buffer.classes], face)
+    light = cv2.transform(albedo, np.full((1, 3), 6 / 3, np.float32))  # six times the mean
+    standing *= np.where(label == VEGETATION, 0.4 + light, np.float32(1))
     level = np.where(on_ground, 1.25 - resistance, 1.15 * standing)
     noise = np.where(on_ground, 0.5 * grain, 0.35 * screen)
-    cover = np.clip((snow * level * 1.5 - noise) * 2.2, 0, 1) * np.minimum(1, 3 * level)
-    cover = np.clip(cover * np.minimum(1.0, 4 * snow), 0, 0.96)[..., None]
-    white = (
-        np.float32((0.80, 0.83, 0.87))
-        * (0.82 + 0.22 * np.where(on_ground, grain, screen))[..., None]
-    )
-    slush = np.where((label == ROAD)[..., None], 0.72, 1.0).astype(np.float32)
-    return (
-        albedo * (1 - 0.25 * min(1.0, snow) * on_ground[..., None]) * (1 - cover)
-        + white * slush * cover
-    ).astype(np.float32)
+    cover = np.clip((np.float32(1.5 * snow) * level - noise) * 2.2, 0, 1)
+    cover *= np.minimum(1, 3 * level)
+    cover = np.clip(cover * np.float32(min(1.0, 4 * snow)), 0, 0.96)
+    white = (0.82 + 0.22 * np.where(on_ground, grain, screen)) * cover
+    white *= np.where(on_road, np.float32(0.72), np.float32(1))  # slush
+    kept = (1 - np.float32(0.25 * min(1.0, snow)) * on_ground) * (1 - cover)
+    return albedo * threefold(kept) + spread(white, (0.80, 0.83, 0.87))
+
+
+def _tracks(scene: StreetScene, geometry: Geometry) -> np.ndarray:
+    """How far traffic has cleared the road, (H, W) in [0, 1]: two wheel tracks a lane."""
+    road, t = scene.road, geometry.ground_t
+    rng = np.random.default_rng((scene.seed, 5))
+    traffic = rng.uniform(0.25, 0.85)
+    lane = (road.half_width - (2.2 if road.parking else 0.3)) / road.lanes
+    wheel = np.abs(np.abs(fraction(t + 40 * lane, lane) - lane / 2) - 0.78)
+    return np.clip(1.5 - wheel / 0.3, 0, 1) * np.float32(traffic) * (np.abs(t) < road.lanes * lane)
 
 
 def _reflected(
@@ -257,36 +294,29 @@ def _reflected(
     top = max(0, int(camera.horizon) + 1)
     rows = np.arange(top, camera.height_px, dtype=np.float32)[:, None]
     columns = np.arange(camera.width_px, dtype=np.float32)[None]
-    label = buffer.label[top:]
     s, t = geometry.ground_s[top:], geometry.ground_t[top:]
-    ripple = textures.noise(80, 512, 5, 16)[
-        (s * 40).astype(np.int32) & 511, (t * 90).astype(np.int32) & 511
-    ]
-    depth = (rows - camera.horizon) / (camera.height * camera.focal)
+    ripple = sample(textures.noise(80, 512, 5, 16), s * 40, t * 90)
+    depth = (rows - camera.horizon) / np.float32(camera.height * camera.focal)
     steep = np.clip(depth * 60, 0.15, 1.0)
     ripple = (ripple - 0.5) * np.float32(0.09 * camera.height_px) * steep
     source = np.broadcast_to(2 * camera.horizon - rows, ripple.shape)
-    column = np.broadcast_to(columns, ripple.shape).astype(int)
-    far = np.minimum(buffer.depth, 1e4)
+    foot = np.float32(camera.focal * camera.height) / np.minimum(buffer.depth, 1e4)
+    foot = (foot + np.float32(camera.horizon)).ravel()
+    column = np.arange(camera.width_px)
     for _ in range(2):
-        row = np.clip(source, 0, camera.height_px - 1).astype(int)
-        foot = camera.horizon + camera.focal * camera.height / far[row, column]
-        source = 2 * foot - rows
-    map_y = np.clip(source + ripple, 0, camera.height_px - 1).astype(np.float32)
-    map_x = (columns + 0.3 * ripple).astype(np.float32)
+        row = np.clip(source, 0, camera.height_px - 1).astype(np.intp)
+        source = 2 * foot.take(row * camera.width_px + column) - rows
+    map_y = np.clip(source + ripple, 0, camera.height_px - 1)
+    map_x = columns + 0.3 * ripple
     smooth = cv2.blur(radiance, (3, max(3, camera.height_px // 12) | 1))
     mirrored = cv2.remap(smooth, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     # Schlick's approximation for water.
-    cosine = depth * camera.height * camera.height
     distance = camera.height / np.maximum(depth * camera.height, 1e-6)
     cosine = np.clip(camera.height / np.maximum(distance, camera.height), 0, 1)
     fresnel = 0.02 + 0.98 * (1 - cosine) ** 5
-    puddle = textures.noise(81 + scene.seed % 4, 512, 5, 4)[
-        (s * 14).astype(np.int32) & 511, (t * 22).astype(np.int32) & 511
-    ]
+    puddle = sample(textures.noise(81 + scene.seed % 4, 512, 5, 4), s * 14, t * 22)
     film = np.clip(0.25 + 2.2 * (puddle - 0.5), 0.12, 0.75)
-    share = np.clip(fresnel * film, 0, 1) * (label <= SIDEWALK) * state.wet
-    share = (share * (1 - 0.9 * state.snow))[..., None].astype(np.float32)
-    result = radiance.copy()
-    result[top:] += (mirrored - radiance[top:]) * share
-    return result
+    share = np.clip(fresnel * film, 0, 1) * (buffer.label[top:] <= SIDEWALK)
+    share *= np.float32(state.wet * (1 - 0.9 * state.snow))
+    radiance[top:] += (mirrored - radiance[top:]) * threefold(share)
+    return radiance

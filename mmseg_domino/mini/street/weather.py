@@ -8,6 +8,7 @@ import numpy as np
 
 from mmseg_domino.mini.street import textures
 from mmseg_domino.mini.street.conditions import Conditions
+from mmseg_domino.mini.street.planes import row_of, spread, threefold
 from mmseg_domino.mini.street.raster import Camera
 from mmseg_domino.mini.street.scene import StreetScene
 
@@ -42,9 +43,12 @@ def koschmieder(
         beta: Attenuation coefficient in 1/m.
         airlight: A, the radiance of the air at infinite distance.
     """
-    transmission = cv2.exp(path * np.float32(-beta))[..., None]
-    air = np.float32(airlight)
-    return air + (radiance - air) * transmission
+    transmission = threefold(cv2.exp(path * np.float32(-beta)))
+    air = row_of(airlight, radiance.shape[1])
+    result = radiance - air
+    result *= transmission
+    result += air
+    return result
 
 
 def falling(scene: StreetScene, state: Conditions, radiance: np.ndarray) -> np.ndarray:
@@ -56,7 +60,8 @@ def falling(scene: StreetScene, state: Conditions, radiance: np.ndarray) -> np.n
     zoom = height / 256
     ambient = np.float32(state.ambient) * np.float32(1.5) + np.float32(state.airlight) * 0.5
     if state.lamps > 0.5:  # at night drops show where light falls on them
-        ambient = ambient + 0.8 * cv2.blur(radiance, (width // 8 | 1, height // 6 | 1))
+        around = cv2.blur(radiance, (width // 8 | 1, height // 6 | 1))
+        ambient = row_of(ambient, width) + np.float32(0.8) * around
     cover = np.zeros((height, width), np.float32)
     for layer in range(3):
         offset = rng.integers(0, 512, 2)
@@ -70,7 +75,9 @@ def falling(scene: StreetScene, state: Conditions, radiance: np.ndarray) -> np.n
             cover += _tiled(texture, (height, width), zoom, offset) * np.float32(
                 state.flakes * (0.5, 0.5, 0.3)[layer]
             )
-    cover = np.minimum(cover, 0.85)[..., None]
+    cover = threefold(np.minimum(cover, 0.85))
+    if ambient.ndim == 1:
+        ambient = row_of(ambient, width)
     return radiance + (ambient * np.float32(1.15) - radiance) * cover
 
 
@@ -80,8 +87,14 @@ def _tiled(
     """The repeating texture from ``offset`` on, magnified ``zoom`` times, as large as the image."""
     need = (int(size[0] / zoom) + 2, int(size[1] / zoom) + 2)
     rows = (np.arange(need[0]) + offset[0]) % texture.shape[0]
-    columns = (np.arange(need[1]) + offset[1]) % texture.shape[1]
-    part = texture[rows[:, None], columns[None]]
+    start, stop = int(offset[1]), int(offset[1]) + need[1]
+    # Slices of whole turns: picking single columns takes three times longer.
+    turns = [
+        texture[:, max(start - turn, 0) : stop - turn]
+        for turn in range(0, stop, texture.shape[1])
+        if turn + texture.shape[1] > start
+    ]
+    part = np.concatenate([turn.take(rows, 0) for turn in turns], 1)
     if zoom == 1.0:
         return part[: size[0], : size[1]]
     big = cv2.resize(part, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
@@ -112,7 +125,7 @@ def _drops(scene: StreetScene, state: Conditions, radiance: np.ndarray) -> np.nd
         map_y = np.broadcast_to(y - (rows - y) * reach, inside.shape).astype(np.float32)
         seen = cv2.remap(blurred, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         part = result[y0:y1, x0:x1]
-        part += (seen - part) * weight[..., None]
+        part += (seen - part) * threefold(weight)
     return result
 
 
@@ -147,18 +160,18 @@ def develop(scene: StreetScene, state: Conditions, radiance: np.ndarray) -> np.n
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None]
     falloff = 1 - np.float32(look.vignette) * 0.5 * (rows**2 + columns**2)
     gain = np.float32(state.exposure * look.exposure) * np.float32(look.balance)
-    image = image * (falloff[..., None] * gain)
+    image *= spread(falloff, gain)
     rng = np.random.default_rng((scene.seed, 9))
     level = look.noise * state.noise
     grain = textures.grain()
     offset = rng.integers(0, grain.shape[0], 2)
     grain = _tiled(grain, (height, width), 1.0, offset)
     # Shot noise grows with the root of the light, read noise is constant.
-    image += grain * (
-        np.float32(level) * np.sqrt(np.maximum(image, 0) * 0.6 + np.float32(0.04 * level))
-    )
+    spread_of_noise = cv2.sqrt(np.maximum(image, 0) * 0.6 + np.float32(0.04 * level))
+    spread_of_noise *= np.float32(level)
+    image += grain * spread_of_noise
     index = cv2.sqrt(np.clip(image, 0, _WHITE) * np.float32(1 / _WHITE)) * np.float32(_CURVE_STEPS)
-    image = _CURVE[index.astype(np.uint16)]
+    image = _CURVE.take(index.astype(np.int32))
     saturation = look.saturation * state.saturation
     mix = saturation * np.eye(3) + (1 - saturation) * np.float64((0.299, 0.587, 0.114))
     return cv2.convertScaleAbs(np.maximum(cv2.transform(image, mix), 0), alpha=255)
