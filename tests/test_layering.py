@@ -20,6 +20,7 @@ ALLOWED = {
     "reporting": {"evaluation"},
     "synthesis": {"domain", "datasets"},
     "engine": {"domain", "datasets", "models", "evaluation", "reporting"},
+    "experiments": {"domain", "datasets", "evaluation", "reporting", "engine", "mini", "synthesis"},
 }
 #: Rooms that know nothing of the host framework.
 HOST_FREE = {"utils", "domain", "mini", "reporting"}

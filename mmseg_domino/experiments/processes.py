@@ -1,0 +1,123 @@
+"""Starting the process of a run, and telling how it ended."""
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["RunProcess", "failure_reason"]
+
+LOG_FILE = "sweep.log"
+#: Names the process id of the sweep that a run belongs to: a run does not outlive it.
+SWEEP_PID = "MMSEG_DOMINO_SWEEP_PID"
+#: Imported once and shared by all runs: 5 to 10 s of a processor each otherwise.
+_PRELOAD = ["mmseg_domino.experiments.run", "mmseg_domino.plugin", "mmseg_domino.mini.models"]
+
+
+def _work(
+    arguments: Sequence, cwd: str | None, environment: Mapping[str, str], log: str
+) -> None:  # pragma: no cover, runs in a process of its own
+    with open(log, "ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
+    if cwd is not None:
+        os.chdir(cwd)
+    from mmseg_domino.experiments.run import train_and_test
+
+    train_and_test(*arguments)
+
+
+class RunProcess:
+    """A run at work, in one process or, under torchrun, in one a GPU.
+
+    Args:
+        config: Config file.
+        work_dir: Work folder; what the run prints goes into ``sweep.log`` there.
+        seed: Of everything random.
+        options: Overrides of the config.
+        gpus: Processes.
+        cwd: Folder that relative paths of the config start from.
+        environment: Changes of the environment variables.
+    """
+
+    def __init__(
+        self,
+        config: Path,
+        work_dir: Path,
+        seed: int,
+        options: Mapping | None = None,
+        gpus: int = 1,
+        cwd: str | os.PathLike | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        work_dir = work_dir.resolve()
+        work_dir.mkdir(parents=True, exist_ok=True)
+        self.log = work_dir / LOG_FILE
+        environment = {**(environment or {}), SWEEP_PID: str(os.getpid())}
+        cwd = None if cwd is None else str(Path(cwd).resolve())
+        config = config.resolve()
+        if gpus == 1:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(_PRELOAD)
+            arguments = (str(config), str(work_dir), seed, dict(options or {}))
+            self._process = context.Process(
+                target=_work, args=(arguments, cwd, environment, str(self.log))
+            )
+            self._process.start()
+            return
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone",
+            "--nproc-per-node", str(gpus), "-m", "mmseg_domino.experiments.run", str(config),
+            "--work-dir", str(work_dir), "--seed", str(seed), "--launcher", "pytorch",
+        ]  # fmt: skip
+        if options:
+            command += ["--cfg-options", *(f"{key}={value}" for key, value in options.items())]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=cwd, env={**os.environ, **environment}, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def exit_code(self) -> int | None:
+        """0, what it ended with, minus the signal that ended it; ``None`` while it works."""
+        if isinstance(self._process, subprocess.Popen):
+            return self._process.poll()
+        return self._process.exitcode
+
+    def stop(self) -> None:
+        """End it at once; its checkpoints remain."""
+        if self.exit_code is not None:
+            return
+        if isinstance(self._process, subprocess.Popen):
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        else:
+            self._process.kill()
+            self._process.join()
+
+
+_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?([A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b.*)$")
+
+
+def failure_reason(exit_code: int, log: Path) -> str:
+    """Why a run failed, in a line: the last error in its log, or the signal that ended it."""
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"ended by {name}{hint}"
+    lines = []
+    if log.is_file():
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 65536))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    for line in reversed(lines):
+        match = _ERROR.match(line)
+        if match:
+            return match[1][:500]
+    return f"ended with exit code {exit_code}; see {log}"
