@@ -1,14 +1,11 @@
-"""CLIP as the extractor of domain embeddings. The only module that imports open_clip to run it.
+"""CLIP as the extractor of domain embeddings.
 
 Shapes: ``B`` images, ``P`` prompts, ``K`` domains, ``E`` width of the joint space, ``D`` width of
 the text tower (the context space), ``H W`` an image's size, ``S`` the encoder's input size.
 """
 
-import difflib
 import hashlib
 import json
-import shlex
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
-from huggingface_hub import constants as hub
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors import safe_open
@@ -27,21 +23,14 @@ from torch.nn import functional as F
 
 from ..utils.io import atomic_write
 from ..version import __version__
+from .encoder_weights import RANDOM, MissingWeightsError, brings_weights, load_clip
 from .preprocessing import preprocess_tensor
 from .prompts import PromptBank, load_prompt_bank
 from .sources import DomainText, EmbeddingSource
 
 __all__ = ["DomainEncoder", "MissingWeightsError"]
 
-#: ``pretrained`` of a model that is to have random weights.
-RANDOM = "random"
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-_LOCAL = "local-dir:"
-_HUB = "hf-hub:"
-
-
-class MissingWeightsError(FileNotFoundError):
-    """Weights are neither here nor may be fetched; the message says how to get them."""
 
 
 class DomainEncoder(nn.Module):
@@ -86,11 +75,11 @@ class DomainEncoder(nn.Module):
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision}")
         self.bank = load_prompt_bank(bank)
         self.model_name, self.precision = str(model), precision
-        own = pretrained != RANDOM and _brings_weights(self.model_name)
+        own = pretrained != RANDOM and brings_weights(self.model_name)
         #: The tag or checkpoint of the weights, ``'random'``, or None where the model brings them.
         self.pretrained: str | None = None if own else str(pretrained)
         self.text_cache = None if text_cache is None else Path(text_cache)
-        self.clip, self.tokenizer = _load_clip(str(model), pretrained, seed, cache_dir)
+        self.clip, self.tokenizer = load_clip(self.model_name, pretrained, seed, cache_dir)
         #: open_clip's description of the image preprocessing: size, mean, std, interpolation, ...
         self.preprocessing: dict = open_clip.get_model_preprocess_cfg(self.clip)
         self._transform = image_transform_v2(PreprocessCfg(**self.preprocessing), is_train=False)
@@ -274,154 +263,3 @@ def _without_projection(tower: nn.Module, name: str) -> Iterator[None]:
         yield
     finally:
         setattr(tower, name, projection)
-
-
-def _is_folder(model: str) -> bool:
-    return model.startswith((_LOCAL, ".", "/", "~")) or Path(model).is_dir()
-
-
-def _brings_weights(model: str) -> bool:
-    return not model.endswith(".json") and (_is_folder(model) or model.startswith(_HUB))
-
-
-def _load_clip(model: str, pretrained: str, seed: int, cache_dir: str | None):
-    """Build an open_clip model with its weights, and its tokenizer."""
-    if model.endswith(".json"):
-        return _load_from_json(Path(model), pretrained, seed)
-    if _brings_weights(model):
-        _check_no_tag(model, pretrained)
-    if _is_folder(model):
-        return _load_from_folder(Path(model.removeprefix(_LOCAL)).expanduser(), pretrained, seed)
-    if model.startswith(_HUB):
-        with _fetching(model, None, cache_dir):
-            return _create(model, None, pretrained == RANDOM, seed, cache_dir)
-    names = open_clip.list_models()
-    if model.replace("/", "-") not in names:
-        near = difflib.get_close_matches(model, names, n=5, cutoff=0.4)
-        raise ValueError(
-            f"unknown open_clip model {model!r}; near it are: {', '.join(near) or 'none'} (all: "
-            "open_clip.list_models()). A local model is given as its folder or config JSON file."
-        )
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    if pretrained != RANDOM and pretrained not in tags and not Path(pretrained).is_file():
-        if Path(pretrained).suffix:
-            raise MissingWeightsError(f"there is no checkpoint {pretrained} for {model}")
-        raise ValueError(
-            f"{model} has no weights {pretrained!r}; open_clip knows: {', '.join(tags)}. "
-            "A checkpoint file of your own is given by its path; random weights by 'random'."
-        )
-    if pretrained not in tags:
-        return _create(model, pretrained, pretrained == RANDOM, seed)
-    tag = open_clip.get_pretrained_cfg(model, pretrained)
-    _check_url_offline(model, pretrained, tag, cache_dir)
-    # open_clip only warns when a tag was trained with another activation than the model's.
-    quick_gelu = bool(tag.get("quick_gelu"))
-    with _fetching(model, pretrained, cache_dir):
-        return _create(model, pretrained, False, seed, cache_dir, quick_gelu)
-
-
-def _load_from_json(path: Path, pretrained: str, seed: int):
-    if not path.is_file():
-        raise MissingWeightsError(f"there is no open_clip config file {path}")
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config = config if "model_cfg" in config else {"model_cfg": config, "preprocess_cfg": {}}
-    if pretrained != RANDOM and not Path(pretrained).is_file():
-        raise MissingWeightsError(
-            f"the model config {path} needs `pretrained` to be the path of a checkpoint "
-            f"(safetensors or pt) or 'random', got {pretrained!r}, which is no file"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "open_clip_config.json").write_text(json.dumps(config))
-        clip, tokenizer = _create(f"{_LOCAL}{folder}", None, True, seed)
-    if pretrained != RANDOM:
-        open_clip.load_checkpoint(clip, pretrained)
-    return clip, tokenizer
-
-
-def _load_from_folder(folder: Path, pretrained: str, seed: int):
-    random = pretrained == RANDOM
-    has_config = (folder / "open_clip_config.json").is_file()
-    has_weights = any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.glob("*"))
-    if not has_config or not (has_weights or random):
-        there = shlex.quote(str(folder))
-        raise MissingWeightsError(
-            f"{folder} holds no open_clip model{' weights' if has_config else ''}: expected "
-            "open_clip_config.json and open_clip_model.safetensors. A published one is fetched "
-            "once, with network access:\n"
-            "    HF_HUB_OFFLINE=0 hf download ORG/REPO --include 'open_clip*' "
-            f"--local-dir {there}\n"
-            "and then used offline (HF_HUB_OFFLINE=1). Random weights, for trials only, are asked "
-            "for with pretrained='random'."
-        )
-    return _create(f"{_LOCAL}{folder}", None, random, seed)
-
-
-def _check_no_tag(model: str, pretrained: str) -> None:
-    # "openai" is the constructor's default, so it says nothing here.
-    if pretrained not in (RANDOM, "openai", None):
-        raise ValueError(
-            f"{model} brings its own weights; pretrained={pretrained!r} would be ignored. Leave it "
-            "out, or ask for 'random' weights."
-        )
-
-
-def _check_url_offline(model: str, pretrained: str, tag: dict, cache_dir: str | None) -> None:
-    """Weights at a plain URL know nothing of the offline variable; honour it for them."""
-    if not hub.HF_HUB_OFFLINE or tag.get("hf_hub") or "url" not in tag:
-        return
-    folder = Path(cache_dir or "~/.cache/clip").expanduser()
-    if not (folder / Path(tag["url"]).name).is_file():
-        raise MissingWeightsError(_how_to_fetch(model, pretrained, cache_dir))
-
-
-def _create(
-    model: str,
-    pretrained: str | None,
-    random: bool,
-    seed: int,
-    cache_dir: str | None = None,
-    quick_gelu: bool = False,
-):
-    with torch.random.fork_rng(devices=[], enabled=random):
-        if random:
-            torch.manual_seed(seed)
-        clip = open_clip.create_model(
-            model,
-            None if random else pretrained,
-            load_weights=not random,
-            require_pretrained=not random,
-            pretrained_text=not random,
-            force_quick_gelu=quick_gelu,
-            cache_dir=cache_dir,
-        )
-    return clip, open_clip.get_tokenizer(model, cache_dir=cache_dir)
-
-
-@contextmanager
-def _fetching(model: str, pretrained: str | None, cache_dir: str | None) -> Iterator[None]:
-    """Explain the many errors that an absent file or network becomes on its way up."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise MissingWeightsError(_how_to_fetch(model, pretrained, cache_dir)) from error
-
-
-def _how_to_fetch(model: str, pretrained: str | None, cache_dir: str | None) -> str:
-    arguments = [repr(model)]
-    if pretrained:
-        arguments.append(f"pretrained={pretrained!r}")
-    if cache_dir:
-        arguments.append(f"cache_dir={cache_dir!r}")
-    code = f"import open_clip; open_clip.create_model_and_transforms({', '.join(arguments)})"
-    offline = (
-        "HF_HUB_OFFLINE is set, so nothing was fetched; unset it for the command."
-        if hub.HF_HUB_OFFLINE
-        else "They could not be fetched now (see the error above)."
-    )
-    return (
-        f"the weights of {model}{f' ({pretrained})' if pretrained else ''} are not on this "
-        f"machine. {offline} Fetch them once, with network access:\n"
-        f"    HF_HUB_OFFLINE=0 python -c {shlex.quote(code)}\n"
-        "and then work offline with HF_HUB_OFFLINE=1. Random weights, for trials only, are asked "
-        "for with pretrained='random'."
-    )

@@ -8,6 +8,7 @@ logged.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 
 from mmengine.logging import print_log
@@ -16,6 +17,10 @@ from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZER
 from torch import nn
 
 __all__ = ["DominoOptimWrapperConstructor", "parameter_groups"]
+
+
+#: Name of the group of parameters that ``new`` finds.
+_NEW = "new"
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -35,6 +40,7 @@ def parameter_groups(
     weight_decay: float,
     lr_mult: Mapping[str, float] | None = None,
     norm_decay_mult: float = 0.0,
+    new: str | None = None,
 ) -> list[dict]:
     """Split a model's trained parameters into groups of one rate and decay each.
 
@@ -45,6 +51,8 @@ def parameter_groups(
         lr_mult: Factor of the rate by prefix of the parameter's name, in whole parts
             (``"backbone.unet"``); the longest fitting prefix counts. 0 leaves the parameters out.
         norm_decay_mult: Factor of the decay for parameters of normalisation layers.
+        new: A regular expression, searched for in names: parameters that start untrained inside a
+            pretrained part, such as adapters. They take the base rate, whatever ``lr_mult`` says.
 
     Returns:
         Groups for a torch optimiser, each with ``params``, ``lr``, ``weight_decay`` and a
@@ -61,6 +69,8 @@ def parameter_groups(
             name = f"{module_name}.{own_name}" if module_name else own_name
             prefix, factor = _multiplier(name, lr_mult)
             used.add(prefix)
+            if new is not None and re.search(new, name):
+                prefix, factor = _NEW, 1.0
             if not parameter.requires_grad or factor == 0 or parameter in seen:
                 continue
             seen.add(parameter)
@@ -92,17 +102,17 @@ class DominoOptimWrapperConstructor:
 
     Args:
         optim_wrapper_cfg: MMEngine's, with ``optimizer`` (``lr`` at least).
-        paramwise_cfg: ``lr_mult`` and ``norm_decay_mult`` of :func:`parameter_groups`.
+        paramwise_cfg: ``lr_mult``, ``norm_decay_mult`` and ``new`` of :func:`parameter_groups`.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         self.paramwise_cfg = dict(paramwise_cfg or {})
-        unknown = sorted(set(self.paramwise_cfg) - {"lr_mult", "norm_decay_mult"})
+        unknown = sorted(set(self.paramwise_cfg) - {"lr_mult", "norm_decay_mult", "new"})
         if unknown:
             raise ValueError(
-                f"paramwise_cfg of DominoOptimWrapperConstructor takes lr_mult and "
-                f"norm_decay_mult, got {unknown}"
+                "paramwise_cfg of DominoOptimWrapperConstructor takes lr_mult, norm_decay_mult and "
+                f"new, got {unknown}"
             )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:

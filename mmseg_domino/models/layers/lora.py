@@ -7,8 +7,10 @@ from torch import Tensor, nn
 __all__ = ["LORA_OPTIONS", "add_lora", "lora_parameters", "reset_lora", "train_lora"]
 
 #: What ``lora = dict(...)`` may hold, with its defaults. ``targets`` is a regular expression,
-#: searched for in the names of linear, convolution and multi-head attention layers.
-LORA_OPTIONS = {"rank": 16, "alpha": 16, "dropout": 0.0, "targets": r"attn|attention"}
+#: searched for in the names of linear, convolution and multi-head attention layers. ``None``: those
+#: of attention, or all in a network without attention.
+LORA_OPTIONS = {"rank": 16, "alpha": 16, "dropout": 0.0, "targets": None}
+_ATTENTION = r"attn|attention"
 
 _INSTALL = "pip install peft"
 _BASE = "base_layer."
@@ -49,17 +51,20 @@ def add_lora(module: nn.Module, options: dict) -> list[str]:
     possible = {n: m for n, m in module.named_modules() if n and isinstance(m, kinds)}
     # An attention layer's own parameters never pass through the forward of its projections.
     inside = [n for n, m in module.named_modules() if isinstance(m, nn.MultiheadAttention)]
-    targets = [
+    possible = [
         name
         for name, layer in possible.items()
-        if re.search(options["targets"], name)
-        and getattr(layer, "groups", 1) == 1
+        if getattr(layer, "groups", 1) == 1
         and not any(name.startswith(f"{parent}.") for parent in inside)
-    ] + [name for name in inside if re.search(options["targets"], name)]
+    ] + inside
+    pattern = options["targets"]
+    targets = [name for name in possible if re.search(pattern or _ATTENTION, name)]
+    if pattern is None and not targets:
+        targets = possible
     if not targets:
         raise ValueError(
-            f"lora targets {options['targets']!r} fit none of the {len(possible)} linear and "
-            f"convolution layers of {type(module).__name__}; the first are {list(possible)[:5]}"
+            f"lora targets {pattern!r} fit none of the {len(possible)} linear, convolution and "
+            f"attention layers of {type(module).__name__}; the first are {possible[:5]}"
         )
     config = LoraConfig(
         r=options["rank"],

@@ -402,7 +402,7 @@ def test_lora_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match=r"unknown options \['r'\] in `lora`; valid: rank"):
         build(SWIN, tune="lora", lora=dict(r=2))
     with pytest.raises(ValueError, match="fit none of the"):
-        build(RESNET, tune="lora")
+        build(RESNET, tune="lora", lora=dict(targets="attn"))
     with pytest.raises(ValueError, match="goes with tune='lora'"):
         build(SWIN, lora=dict(rank=2))
     with pytest.raises(ValueError, match="unknown tune 'half'; valid ones are full, frozen, lora"):

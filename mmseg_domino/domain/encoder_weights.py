@@ -1,0 +1,263 @@
+"""Building open_clip models, with their weights or without.
+
+Every way to name one (name and tag, folder, hub, config file), and errors that say how to get what
+is missing. Nothing is fetched with ``HF_HUB_OFFLINE=1``, by any route.
+"""
+
+import difflib
+import json
+import logging
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import open_clip
+import torch
+from huggingface_hub import constants as hub
+from torch import nn
+
+__all__ = ["RANDOM", "MissingWeightsError", "brings_weights", "build_clip", "load_clip"]
+
+#: ``pretrained`` of a model that is to have random weights.
+RANDOM = "random"
+_LOCAL = "local-dir:"
+_HUB = "hf-hub:"
+
+
+class MissingWeightsError(FileNotFoundError):
+    """Weights are neither here nor may be fetched; the message says how to get them."""
+
+
+def _is_folder(model: str) -> bool:
+    return model.startswith((_LOCAL, ".", "/", "~")) or Path(model).is_dir()
+
+
+def brings_weights(model: str) -> bool:
+    """Whether a model is named by where its weights are, so that it needs no ``pretrained``."""
+    return not model.endswith(".json") and (_is_folder(model) or model.startswith(_HUB))
+
+
+def load_clip(model: str, pretrained: str, seed: int = 0, cache_dir: str | None = None):
+    """Build an open_clip model with its weights, and its tokenizer.
+
+    Args:
+        model: See :class:`~mmseg_domino.domain.encoder.DomainEncoder`, as for the others.
+        pretrained: As above; :data:`RANDOM` for random weights.
+        seed: Of random weights.
+        cache_dir: Where open_clip keeps what it fetches; ``None`` for its default.
+
+    Raises:
+        MissingWeightsError: If the weights are missing and cannot be fetched.
+        ValueError: If the model or the tag is unknown.
+    """
+    if model.endswith(".json"):
+        return _load_from_json(Path(model), pretrained, seed)
+    if brings_weights(model):
+        _check_no_tag(model, pretrained)
+    if _is_folder(model):
+        return _load_from_folder(_folder(model), pretrained, seed)
+    if model.startswith(_HUB):
+        with _fetching(model, None, cache_dir):
+            return _create(model, None, pretrained == RANDOM, seed, cache_dir)
+    tag = _tag(model, pretrained)
+    if tag is None:
+        return _create(model, pretrained, pretrained == RANDOM, seed)
+    _check_url_offline(model, pretrained, tag, cache_dir)
+    with _fetching(model, pretrained, cache_dir):
+        return _create(model, pretrained, False, seed, cache_dir, _quick_gelu(tag))
+
+
+def build_clip(model: str, pretrained: str) -> nn.Module:
+    """Build the architecture that :func:`load_clip` would, with random weights.
+
+    Nothing is read or fetched, but for the description of a ``hf-hub:`` model. Random numbers come
+    from PyTorch's global generator.
+
+    Raises:
+        MissingWeightsError: If the model's description is missing.
+        ValueError: If the model or the tag is unknown.
+    """
+    if model.endswith(".json"):
+        with _as_folder(Path(model)) as folder:
+            return _without_weights(folder)
+    if _is_folder(model):
+        folder = _folder(model)
+        if not (folder / "open_clip_config.json").is_file():
+            raise MissingWeightsError(_no_folder(folder))
+        model = f"{_LOCAL}{folder}"
+    if model.startswith(_HUB):
+        with _fetching(model, None, None):
+            return _without_weights(model)
+    if model.startswith(_LOCAL):
+        return _without_weights(model)
+    return _without_weights(model, _quick_gelu(_tag(model, pretrained)))
+
+
+def _without_weights(model: str, quick_gelu: bool = False) -> nn.Module:
+    def is_news(record: logging.LogRecord) -> bool:
+        return "Model initialized randomly" not in record.getMessage()
+
+    # open_clip warns of what is asked for here.
+    logging.root.addFilter(is_news)
+    try:
+        return open_clip.create_model(
+            model,
+            load_weights=False,
+            pretrained_text=False,
+            force_quick_gelu=quick_gelu,
+            device=torch.empty(0).device,  # the default one, perhaps "meta"
+        )
+    finally:
+        logging.root.removeFilter(is_news)
+
+
+def _folder(model: str) -> Path:
+    return Path(model.removeprefix(_LOCAL)).expanduser()
+
+
+def _quick_gelu(tag: dict | None) -> bool:
+    # open_clip only warns when a tag was trained with another activation than the model's.
+    return bool((tag or {}).get("quick_gelu"))
+
+
+def _tag(model: str, pretrained: str) -> dict | None:
+    """open_clip's entry of a tag; ``None`` for a file or random weights."""
+    names = open_clip.list_models()
+    if model.replace("/", "-") not in names:
+        near = difflib.get_close_matches(model, names, n=5, cutoff=0.4)
+        raise ValueError(
+            f"unknown open_clip model {model!r}; near it are: {', '.join(near) or 'none'} (all: "
+            "open_clip.list_models()). A local model is given as its folder or config JSON file."
+        )
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained in tags:
+        return open_clip.get_pretrained_cfg(model, pretrained)
+    if pretrained != RANDOM and not Path(pretrained).is_file():
+        if Path(pretrained).suffix:
+            raise MissingWeightsError(f"there is no checkpoint {pretrained} for {model}")
+        raise ValueError(
+            f"{model} has no weights {pretrained!r}; open_clip knows: {', '.join(tags)}. "
+            "A checkpoint file of your own is given by its path; random weights by 'random'."
+        )
+    return None
+
+
+@contextmanager
+def _as_folder(path: Path) -> Iterator[str]:
+    """open_clip's name of a folder that holds a config file."""
+    if not path.is_file():
+        raise MissingWeightsError(f"there is no open_clip config file {path}")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config = config if "model_cfg" in config else {"model_cfg": config, "preprocess_cfg": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "open_clip_config.json").write_text(json.dumps(config))
+        yield f"{_LOCAL}{folder}"
+
+
+def _load_from_json(path: Path, pretrained: str, seed: int):
+    with _as_folder(path) as folder:
+        if pretrained != RANDOM and not Path(pretrained).is_file():
+            raise MissingWeightsError(
+                f"the model config {path} needs `pretrained` to be the path of a checkpoint "
+                f"(safetensors or pt) or 'random', got {pretrained!r}, which is no file"
+            )
+        clip, tokenizer = _create(folder, None, True, seed)
+    if pretrained != RANDOM:
+        open_clip.load_checkpoint(clip, pretrained)
+    return clip, tokenizer
+
+
+def _load_from_folder(folder: Path, pretrained: str, seed: int):
+    random = pretrained == RANDOM
+    has_config = (folder / "open_clip_config.json").is_file()
+    has_weights = any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.glob("*"))
+    if not has_config or not (has_weights or random):
+        raise MissingWeightsError(_no_folder(folder))
+    return _create(f"{_LOCAL}{folder}", None, random, seed)
+
+
+def _no_folder(folder: Path) -> str:
+    there = shlex.quote(str(folder))
+    has_config = (folder / "open_clip_config.json").is_file()
+    return (
+        f"{folder} holds no open_clip model{' weights' if has_config else ''}: expected "
+        "open_clip_config.json and open_clip_model.safetensors. A published one is fetched "
+        "once, with network access:\n"
+        "    HF_HUB_OFFLINE=0 hf download ORG/REPO --include 'open_clip*' "
+        f"--local-dir {there}\n"
+        "and then used offline (HF_HUB_OFFLINE=1). Random weights, for trials only, are asked "
+        "for with pretrained='random'."
+    )
+
+
+def _check_no_tag(model: str, pretrained: str) -> None:
+    # "openai" is the constructor's default, so it says nothing here.
+    if pretrained not in (RANDOM, "openai", None):
+        raise ValueError(
+            f"{model} brings its own weights; pretrained={pretrained!r} would be ignored. Leave it "
+            "out, or ask for 'random' weights."
+        )
+
+
+def _check_url_offline(model: str, pretrained: str, tag: dict, cache_dir: str | None) -> None:
+    """Weights at a plain URL know nothing of the offline variable; honour it for them."""
+    if not hub.HF_HUB_OFFLINE or tag.get("hf_hub") or "url" not in tag:
+        return
+    folder = Path(cache_dir or "~/.cache/clip").expanduser()
+    if not (folder / Path(tag["url"]).name).is_file():
+        raise MissingWeightsError(_how_to_fetch(model, pretrained, cache_dir))
+
+
+def _create(
+    model: str,
+    pretrained: str | None,
+    random: bool,
+    seed: int,
+    cache_dir: str | None = None,
+    quick_gelu: bool = False,
+):
+    with torch.random.fork_rng(devices=[], enabled=random):
+        if random:
+            torch.manual_seed(seed)
+        clip = open_clip.create_model(
+            model,
+            None if random else pretrained,
+            load_weights=not random,
+            require_pretrained=not random,
+            pretrained_text=not random,
+            force_quick_gelu=quick_gelu,
+            cache_dir=cache_dir,
+        )
+    return clip, open_clip.get_tokenizer(model, cache_dir=cache_dir)
+
+
+@contextmanager
+def _fetching(model: str, pretrained: str | None, cache_dir: str | None) -> Iterator[None]:
+    """Explain the many errors that an absent file or network becomes on its way up."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise MissingWeightsError(_how_to_fetch(model, pretrained, cache_dir)) from error
+
+
+def _how_to_fetch(model: str, pretrained: str | None, cache_dir: str | None) -> str:
+    arguments = [repr(model)]
+    if pretrained:
+        arguments.append(f"pretrained={pretrained!r}")
+    if cache_dir:
+        arguments.append(f"cache_dir={cache_dir!r}")
+    code = f"import open_clip; open_clip.create_model_and_transforms({', '.join(arguments)})"
+    offline = (
+        "HF_HUB_OFFLINE is set, so nothing was fetched; unset it for the command."
+        if hub.HF_HUB_OFFLINE
+        else "They could not be fetched now (see the error above)."
+    )
+    return (
+        f"the weights of {model}{f' ({pretrained})' if pretrained else ''} are not on this "
+        f"machine. {offline} Fetch them once, with network access:\n"
+        f"    HF_HUB_OFFLINE=0 python -c {shlex.quote(code)}\n"
+        "and then work offline with HF_HUB_OFFLINE=1. Random weights, for trials only, are asked "
+        "for with pretrained='random'."
+    )

@@ -1,0 +1,160 @@
+"""Vision transformers of the timm library as backbones: DINOv2, DINOv3, EVA-02, SAM, MAE, SigLIP.
+
+Shapes: ``B`` batch, ``C`` channels, ``H W`` the image's size, ``h w`` the grid of patches.
+"""
+
+import difflib
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import timm
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..layers.patches import choose_blocks, fit_to_patches, load_published
+
+__all__ = ["TimmViT"]
+
+
+@MODELS.register_module()
+class TimmViT(BaseModule):
+    """A plain vision transformer by its timm name, with the outputs of some of its blocks.
+
+    Images of any size are taken: they are resized to whole patches, and position embeddings are
+    interpolated. All outputs have one stride, that of a patch; ``Feature2Pyramid`` or
+    ``MultiLevelNeck`` make a pyramid of them. What comes after the last block that is put out
+    (further blocks, final norm, pooling) is left out, so that no parameter is without a gradient.
+    Parameters have timm's names, after ``vit.``.
+
+    Images must be normalised with the model's own ``mean`` and ``std``
+    (``timm.get_pretrained_cfg(model)``), as the ready configs do.
+
+    Args:
+        model: timm's name, such as ``"vit_large_patch14_dinov2"``; what follows a dot names the
+            weights (``".lvd142m"``).
+        weights: ``"timm"`` loads the published weights with timm's own loader, from its cache if
+            they are there; a path loads a file in timm's or the authors' layout; ``None`` leaves
+            them random. They are read when MMEngine initialises the model for training, not
+            when a trained checkpoint is loaded.
+        out_indices: Blocks whose outputs are given, counted from 0; negative ones from the end.
+            ``None``: four at equal distances, the last block the last.
+        drop_path_rate: Stochastic depth, in [0, 1).
+        with_cp: Recompute blocks in the backward pass to save memory.
+        options: Further arguments of timm's constructor.
+        init_cfg: MMEngine's initialisation config, in place of ``weights``.
+
+    Shape:
+        - Input: ``(B, 3, H, W)``.
+        - Output: a tuple of ``(B, C, h, w)``.
+
+    Raises:
+        ValueError: If timm has no such model or weights, it is no plain vision transformer, a
+            block does not exist, or a file does not fit.
+        FileNotFoundError: If the weights are missing and cannot be fetched; says how to get them.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        weights: str | None = "timm",
+        out_indices: Sequence[int] | None = None,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        options: Mapping | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if init_cfg is not None and weights is not None:
+            raise ValueError(f"give `weights` ({weights!r}) or `init_cfg`, not both")
+        self.name, self.weights = model, weights
+        self.options = {"drop_path_rate": drop_path_rate, **(options or {})}
+        if not model.startswith("samvit"):
+            # SAM's interpolates in any case and does not know this argument.
+            self.options["dynamic_img_size"] = True
+        vit = _build(model, self.options)
+        self.out_indices = choose_blocks(out_indices, len(vit.blocks), model)
+        vit.prune_intermediate_layers(list(self.out_indices), prune_norm=True, prune_head=True)
+        vit.set_grad_checkpointing(with_cp)
+        self.patch_size = vit.patch_embed.patch_size[0]
+        self.embed_dims = vit.embed_dim
+        self.vit = vit
+
+    def init_weights(self) -> None:
+        """Load the weights that ``weights`` names."""
+        if self.weights is None:
+            super().init_weights()
+            return
+        # Built whole once more by timm, whose loader knows each model's published layouts.
+        state = _load(self.name, self.weights, self.options).state_dict()
+        load_published(self.vit, state)
+        self._is_init = True
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        features = self.vit.forward_intermediates(
+            fit_to_patches(x, self.patch_size),
+            indices=list(self.out_indices),
+            output_fmt="NCHW",
+            intermediates_only=True,
+        )
+        return tuple(features)
+
+
+def _build(model: str, options: Mapping) -> nn.Module:
+    if not timm.is_model(model):
+        near = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=5, cutoff=0.4)
+        raise ValueError(
+            f"timm {timm.__version__} has no model {model!r}; near it are {', '.join(near)}"
+        )
+    refused = (
+        f"{model} is no plain vision transformer of timm's; use TIMMBackbone of mmseg or "
+        "mmpretrain for it"
+    )
+    try:
+        vit = timm.create_model(model, pretrained=False, num_classes=0, **options)
+    except TypeError as error:
+        raise ValueError(f"{refused} ({error})") from error
+    if not hasattr(vit, "blocks") or not hasattr(vit, "prune_intermediate_layers"):
+        raise ValueError(refused)
+    return vit
+
+
+def _load(model: str, weights: str, options: Mapping) -> nn.Module:
+    """A whole model with its weights.
+
+    The classifier stays, since timm lets missing keys pass as soon as it is left out.
+    """
+    if weights != "timm":
+        return _load_file(model, Path(weights).expanduser(), options)
+    if not timm.models.get_pretrained_cfg(model).has_weights:
+        tags = ", ".join(timm.list_models(f"{model.split('.')[0]}.*", pretrained=True))
+        raise ValueError(f"timm publishes no weights for {model!r}; it does for {tags or 'no tag'}")
+    try:
+        return timm.create_model(model, pretrained=True, **options)
+    except OSError as error:
+        code = f"import timm; timm.create_model({model!r}, pretrained=True)"
+        raise FileNotFoundError(
+            f"the weights of {model!r} are not in the cache and could not be fetched "
+            f"({type(error).__name__}). On a machine with a network run\n"
+            f"    HF_HUB_OFFLINE=0 python -c {shlex.quote(code)}\n"
+            "and copy its Hugging Face cache here (HF_HOME names its folder); with "
+            "HF_HUB_OFFLINE=1 nothing is asked of the network. Or give a file: weights='PATH'."
+        ) from error
+
+
+def _load_file(model: str, path: Path, options: Mapping) -> nn.Module:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights={str(path)!r} of {model} is no file; give a checkpoint in timm's or the "
+            "authors' layout, 'timm' for the published weights, or None"
+        )
+    # NumPy archives are JAX's, which some of timm's models read themselves.
+    source = {"file": str(path), "custom_load": path.suffix == ".npz"}
+    try:
+        return timm.create_model(model, pretrained=True, pretrained_cfg_overlay=source, **options)
+    except (RuntimeError, KeyError, AttributeError) as error:
+        lines = str(error).splitlines()
+        raise ValueError(
+            f"the file {path} does not fit {model}: {' '.join(lines[:3])[:500]}"
+        ) from error

@@ -1,0 +1,92 @@
+"""What backbones made of plain vision transformers share.
+
+Shapes: ``B`` batch, ``C`` channels, ``H W`` the image's size, ``h w`` the grid of patches.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["choose_blocks", "fit_to_patches", "load_published", "resize_position_grid"]
+
+
+def choose_blocks(indices: Sequence[int] | None, depth: int, model: str) -> tuple[int, ...]:
+    """The blocks of a transformer whose outputs are wanted, in their order.
+
+    Args:
+        indices: Counted from 0, negative ones from the end; ``None`` for four at equal distances,
+            the last block the last.
+        depth: Number of blocks.
+        model: The model's name, for the message.
+
+    Raises:
+        ValueError: If there is no such block, or none is asked for.
+    """
+    if indices is None:
+        return tuple(round(depth * (i + 1) / 4) - 1 for i in range(4))
+    bad = [i for i in indices if not -depth <= i < depth]
+    if bad or not indices:
+        raise ValueError(
+            f"out_indices {list(indices)} of {model}: {bad or 'blocks'} "
+            f"{'do not exist' if bad else 'must be named'}; it has blocks 0 to {depth - 1}"
+        )
+    return tuple(sorted({i % depth for i in indices}))
+
+
+def load_published(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load what a network has of a whole published one; its low-rank adapters stay as they are.
+
+    Raises:
+        RuntimeError: If something of it is not in ``state``, or has another shape.
+    """
+    own = module.state_dict()
+    adapters = {k: v for k, v in own.items() if ".lora_" in k}
+    module.load_state_dict({**adapters, **{k: v for k, v in state.items() if k in own}})
+
+
+def fit_to_patches(x: Tensor, patch: int) -> Tensor:
+    """Resize images to the nearest whole number of patches, at least one.
+
+    Padding instead would move the features against the image by up to a patch, and the head's
+    resizing would stretch them over it.
+
+    Args:
+        x: ``(B, 3, H, W)``.
+        patch: Side of a patch in pixels.
+
+    Returns:
+        ``(B, 3, h * patch, w * patch)``; ``x`` itself where it fits.
+    """
+    size = [max(1, round(length / patch)) * patch for length in x.shape[-2:]]
+    if size == list(x.shape[-2:]):
+        return x
+    return F.interpolate(x, size=size, mode="bicubic", align_corners=False)
+
+
+def resize_position_grid(positions: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
+    """Interpolate learned position embeddings to another grid of patches.
+
+    Args:
+        positions: ``(prefix + n * n, C)``: tokens without a place, then a square grid by rows.
+        grid: ``(h, w)``.
+        prefix: Number of tokens without a place, such as the class token.
+
+    Returns:
+        ``(prefix + h * w, C)``.
+
+    Raises:
+        ValueError: If the embeddings form no square grid.
+    """
+    side = round((len(positions) - prefix) ** 0.5)
+    if side * side != len(positions) - prefix:
+        raise ValueError(f"{len(positions)} - {prefix} position embeddings form no square grid")
+    if grid == (side, side):
+        return positions
+    square = positions[prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(
+        square.float(), size=grid, mode="bicubic", antialias=True, align_corners=False
+    )
+    rows = resized.to(positions.dtype).permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1)
+    return torch.cat([positions[:prefix], rows])
