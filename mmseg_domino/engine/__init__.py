@@ -1,4 +1,12 @@
-from .hooks import SeedIterationHook
+from .amp import enable_amp
+from .hooks import DominoReportHook, SeedIterationHook
+from .inference import (
+    Prediction,
+    domains_of,
+    force_domain,
+    init_domino_model,
+    predict_image,
+)
 from .launch import add_common_arguments, build_runner, load_config
 from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
@@ -13,14 +21,21 @@ from .test_options import (
 __all__ = [
     "DominoGuardHook",
     "DominoOptimWrapperConstructor",
+    "DominoReportHook",
     "DominoRunner",
+    "Prediction",
     "SeedIterationHook",
     "add_common_arguments",
     "apply_domino",
     "build_runner",
     "describe_run",
+    "domains_of",
+    "enable_amp",
+    "force_domain",
+    "init_domino_model",
     "load_config",
     "parameter_groups",
+    "predict_image",
     "record_results",
     "save_predictions",
     "show_predictions",

@@ -22,6 +22,7 @@ from .figures import (
     domain_score_heat_map,
     figure_pixels,
 )
+from .overlay import DomainLine, annotate, overlay
 from .report import EXAMPLES_FOLDER, ReportRun, load_run, write_report
 from .results import (
     PerImage,
@@ -44,6 +45,7 @@ from .tables import (
 
 __all__ = [
     "EXAMPLES_FOLDER",
+    "DomainLine",
     "Estimate",
     "Example",
     "ExampleArrays",
@@ -55,6 +57,7 @@ __all__ = [
     "RunResults",
     "Selection",
     "Table",
+    "annotate",
     "check_same_classes",
     "class_heat_map",
     "class_table",
@@ -70,6 +73,7 @@ __all__ = [
     "load_per_image",
     "load_results",
     "load_run",
+    "overlay",
     "parse_results",
     "select_examples",
     "write_example",
