@@ -41,8 +41,7 @@ train: $(STAMP)
 	$(PY) -m mmseg_domino.mini --root data/mini; \
 	if ! test data/mini/domains.safetensors -nt data/mini/street_world.json; then \
 		rm -f data/mini/domains.safetensors; \
-		$(PY) tools/extract_domain_embeddings.py configs/domino_vpd_mini.py --bank acdc \
-			--model local-dir:data/mini/models/mini-clip --out data/mini/domains.safetensors; \
+		$(PY) tools/extract_domain_embeddings.py configs/domino_vpd_mini.py; \
 	fi; \
 	$(PY) tools/train.py configs/domino_vpd_mini.py --work-dir work_dirs/domino_vpd_mini; \
 	$(PY) tools/test.py configs/domino_vpd_mini.py "$$(cat work_dirs/domino_vpd_mini/last_checkpoint)" \

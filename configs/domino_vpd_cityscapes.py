@@ -1,8 +1,7 @@
 """Domino on VPD: Stable Diffusion's UNet, fine-tuned on Cityscapes, tested on Cityscapes and ACDC.
 
 Before the first run (the README says more):
-    tools/extract_domain_embeddings.py configs/domino_vpd_cityscapes.py --bank acdc \
-        --out data/domains/cityscapes_acdc.safetensors
+    tools/extract_domain_embeddings.py configs/domino_vpd_cityscapes.py
 """
 
 _base_ = [

@@ -2,6 +2,7 @@
 
     python tools/extract_domain_embeddings.py CONFIG_OR_FOLDER --bank acdc --out STORE.safetensors
 
+What is not given is what the config's `domino` names: its store, and its encoder's model and bank.
 Killed and started again, it continues and gives the same file. Given an existing store, it adds the
 images that the store lacks. Several processes share the work under
 ``torchrun --nproc-per-node N tools/extract_domain_embeddings.py ...``.
@@ -30,14 +31,10 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("images", help="a config file, or a folder that is searched for images")
-    parser.add_argument("--out", type=Path, required=True, help="the store, a .safetensors file")
-    parser.add_argument("--bank", default="acdc", help="prompt bank: a name or file (%(default)s)")
-    parser.add_argument(
-        "--model", default="ViT-L-14", help="open_clip model, folder or JSON file (%(default)s)"
-    )
-    parser.add_argument(
-        "--pretrained", default="openai", help="its tag, checkpoint file or 'random' (%(default)s)"
-    )
+    parser.add_argument("--out", type=Path, help="the store, a .safetensors file")
+    parser.add_argument("--bank", help="prompt bank: a name or file (acdc)")
+    parser.add_argument("--model", help="open_clip model, folder or JSON file (ViT-L-14)")
+    parser.add_argument("--pretrained", help="its tag, checkpoint file or 'random' (openai)")
     parser.add_argument("--cache-dir", help="where open_clip keeps what it fetches")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--batch-size", type=int, default=64)
@@ -56,6 +53,30 @@ def parse_args() -> argparse.Namespace:
         "--check", action="store_true", help="only say what the store lacks; exit 1 if anything"
     )
     return parser.parse_args()
+
+
+def is_config(path: str) -> bool:
+    return path.endswith((".py", ".json", ".yml", ".yaml"))
+
+
+def complete(args: argparse.Namespace) -> None:
+    """Fill in what was not given: from the config's ``domino``, else the usual values."""
+    domino = {}
+    if is_config(args.images) and Path(args.images).is_file():
+        from mmengine.config import Config
+
+        domino = Config.fromfile(args.images).get("domino") or {}
+    encoder = domino.get("encoder") or {}
+    args.bank = args.bank or encoder.get("bank", "acdc")
+    # A model's tag is no other model's.
+    if args.model is None and args.pretrained is None:
+        args.model, args.pretrained = encoder.get("model"), encoder.get("pretrained")
+    args.model, args.pretrained = args.model or "ViT-L-14", args.pretrained or "openai"
+    if args.out is None and domino.get("store") is None:
+        raise SystemExit(
+            f"{args.images} names no store (domino.store): give --out FILE.safetensors"
+        )
+    args.out = args.out or Path(domino["store"])
 
 
 def key_of(file: Path, root: str | Path) -> str:
@@ -108,7 +129,7 @@ def find_images(args: argparse.Namespace) -> dict[str, Path]:
     if Path(args.images).is_dir():
         images = list_images(args.images)
         return {key_of(file, args.root or args.images): file for file in images.values()}
-    if args.images.endswith((".py", ".json", ".yml", ".yaml")):
+    if is_config(args.images):
         return images_of_config(args.images, tuple(args.splits), args.root)
     raise SystemExit(f"{args.images} is neither a folder nor a config file")
 
@@ -168,6 +189,7 @@ def pick_device(name: str | None) -> torch.device:
 
 def main() -> int:
     args = parse_args()
+    complete(args)
     images = find_images(args)
     if args.check:
         return check(images, args)

@@ -108,6 +108,22 @@ def test_extract_the_data_sets_of_a_config(tool, acdc, tiny_clip, tmp_path, caps
     assert "has all 4 images" in capsys.readouterr().out
 
 
+def test_what_is_not_given_comes_from_the_config(tool, acdc, tiny_clip, tmp_path):
+    config, store = tmp_path / "config.py", tmp_path / "declared.safetensors"
+    config.write_text(
+        CONFIG.format(root=str(acdc))
+        + f"domino = dict(store={str(store)!r}, encoder=dict(model={tiny_clip!r}, bank='weather'))"
+    )
+    assert tool("extract_domain_embeddings", config, "--workers", 0) == 0
+    assert EmbeddingStore.open(store).provenance["bank"] == "weather"
+    out = tmp_path / "given.safetensors"
+    arguments = (config, "--bank", "time_of_day", "--out", out, "--workers", 0)
+    assert tool("extract_domain_embeddings", *arguments) == 0
+    assert EmbeddingStore.open(out).provenance["bank"] == "time_of_day"
+    with pytest.raises(SystemExit, match="give --out"):
+        tool("extract_domain_embeddings", acdc / "rgb_anon", "--model", tiny_clip)
+
+
 def test_two_data_sets_with_the_same_names_need_a_common_root(tool, acdc, tiny_clip, tmp_path):
     config = tmp_path / "config.py"
     other = tmp_path / "other"
