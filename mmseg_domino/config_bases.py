@@ -9,9 +9,7 @@ imported here: the table is completed when MMEngine itself is first imported.
 """
 
 import sys
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import PackageNotFoundError, distribution
 from types import ModuleType
 
 __all__ = ["complete_package_table", "register_config_bases"]
@@ -26,6 +24,9 @@ _DISTRIBUTIONS = {
 
 
 def _is_installed(name: str) -> bool:
+    # Only now: it takes most of what importing this package would, at every start of Python.
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         distribution(name)
     except PackageNotFoundError:
@@ -48,10 +49,10 @@ def complete_package_table(table: dict[str, str]) -> None:
                 table[module] = installed
 
 
-class _CompletingLoader(Loader):
+class _CompletingLoader:
     """Run the module's own loader, then complete the table in it."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader) -> None:
         self.loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -62,7 +63,7 @@ class _CompletingLoader(Loader):
         complete_package_table(module.MODULE2PACKAGE)
 
 
-class _TableFinder(MetaPathFinder):
+class _TableFinder:
     """Find MMEngine's config utilities, once, with a loader that completes their table."""
 
     def find_spec(self, fullname, path, target=None):
