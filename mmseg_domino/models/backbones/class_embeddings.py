@@ -8,6 +8,7 @@ Shapes: ``N`` classes, ``P`` prompts, ``D`` width of the text tower (the context
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -69,6 +70,8 @@ class TextTower(Protocol):
     """Something that turns prompts into states of the context space."""
 
     name: str
+    #: Tokens of a prompt, start and end included; further ones are cut off.
+    max_length: int
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
         """States ``(P, D)`` of ``P`` prompts, float32."""
@@ -88,8 +91,9 @@ def _hash(module: nn.Module) -> str:
 class _TransformersTower:
     """A ``CLIPTextModel`` of transformers with a function that makes token numbers."""
 
-    def __init__(self, name: str, tower: nn.Module, tokenize) -> None:
-        self.name, self._tower, self._tokenize = name, tower.eval(), tokenize
+    def __init__(self, name: str, tower: nn.Module, tokenize, max_length: int) -> None:
+        self.name, self.max_length = name, max_length
+        self._tower, self._tokenize = tower.eval(), tokenize
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> Tensor:
@@ -108,6 +112,7 @@ class _OpenClipTower:
         self.name = f"{_OPEN_CLIP}{model}{f':{pretrained}' if pretrained else ''}"
         given = {"pretrained": pretrained} if pretrained else {}
         self._encoder = DomainEncoder(model, **given)
+        self.max_length = int(self._encoder.tokenizer.context_length)
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
         return self._encoder.encode_text(prompts)[1]
@@ -125,8 +130,9 @@ def _folder_tower(source: FolderWeights) -> TextTower:
     tokenizer = CLIPTokenizer.from_pretrained(source.part("tokenizer"), local_files_only=True)
     tower = CLIPTextModel.from_pretrained(folder, local_files_only=True)
 
+    length = min(MAX_LENGTH, tokenizer.model_max_length)
+
     def tokenize(prompts: Sequence[str]) -> Tensor:
-        length = min(MAX_LENGTH, tokenizer.model_max_length)
         return tokenizer(
             list(prompts),
             padding="max_length",
@@ -135,7 +141,7 @@ def _folder_tower(source: FolderWeights) -> TextTower:
             return_tensors="pt",
         ).input_ids
 
-    return _TransformersTower(f"{source.name}/text_encoder", tower, tokenize)
+    return _TransformersTower(f"{source.name}/text_encoder", tower, tokenize, length)
 
 
 def _original_tower(path: str) -> TextTower:
@@ -172,7 +178,7 @@ def _original_tower(path: str) -> TextTower:
         after_end = (tokens == _CLIP_L["eos_token_id"]).cumsum(dim=1) > 0
         return tokens.masked_fill(after_end, _CLIP_L["eos_token_id"])
 
-    return _TransformersTower(path, tower, tokenize)
+    return _TransformersTower(path, tower, tokenize, MAX_LENGTH)
 
 
 def open_text_tower(text_encoder: str | None, source: WeightSource) -> TextTower:
@@ -195,9 +201,19 @@ def open_text_tower(text_encoder: str | None, source: WeightSource) -> TextTower
             return _original_tower(source.name)
         raise ValueError(f"{source.name} weights have no text tower; give `text_encoder`")
     if text_encoder.startswith(_OPEN_CLIP):
-        model, _, pretrained = text_encoder.removeprefix(_OPEN_CLIP).partition(":")
+        # A folder may be given with open_clip's own prefix, which has a colon, too.
+        name = text_encoder.removeprefix(_OPEN_CLIP).removeprefix("local-dir:")
+        model, _, pretrained = name.partition(":")
         return _OpenClipTower(expand_path(model), pretrained or None)
     return _folder_tower(FolderWeights(expand_path(text_encoder)))
+
+
+def _prompts(classes: Sequence[str]) -> list[list[str]]:
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    if not classes or not all(classes) or len(set(classes)) != len(classes):
+        raise ValueError(f"class names must be given, not empty and distinct; got {classes}")
+    return [[template(name) for template in OPENAI_IMAGENET_TEMPLATES] for name in classes]
 
 
 def _provenance(tower: TextTower, classes: Sequence[str], prompts: list[list[str]]) -> dict:
@@ -209,13 +225,36 @@ def _provenance(tower: TextTower, classes: Sequence[str], prompts: list[list[str
         "weights_sha256": tower.sha256(),
         "prompts_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "templates": len(prompts[0]),
-        "max_length": MAX_LENGTH,
+        "max_length": tower.max_length,
         "state": "last hidden state at the end-of-text token, after the final norm, unprojected",
     }
 
 
+def _cache_file(folder: str | Path, provenance: dict) -> Path:
+    # Not by the tower's name: the same weights may lie elsewhere.
+    keys = ("weights_sha256", "prompts_sha256", "max_length")
+    tag = hashlib.sha256(json.dumps([provenance[k] for k in keys]).encode()).hexdigest()
+    return Path(expand_path(str(folder))) / f"{tag[:32]}.safetensors"
+
+
+def _write(path: str | Path, embeddings: Tensor, provenance: dict) -> None:
+    made = {
+        "versions": {"mmseg_domino": __version__, "torch": torch.__version__},
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    with atomic_write(path) as temporary:
+        save_file(
+            {"class_embeddings": embeddings},
+            temporary,
+            metadata={"mmseg_domino": json.dumps({**provenance, **made})},
+        )
+
+
 def embed_classes(
-    tower: TextTower, classes: Sequence[str], cache: str | Path | None = None
+    tower: TextTower,
+    classes: Sequence[str],
+    cache: str | Path | None = None,
+    out: str | Path | None = None,
 ) -> Tensor:
     """Embed class names with CLIP's 80 ImageNet templates.
 
@@ -223,7 +262,8 @@ def embed_classes(
         tower: Embeds the prompts.
         classes: ``N`` names.
         cache: Folder that keeps the result as safetensors, named by what it was made from; None
-            to keep nothing.
+            to keep nothing. One that cannot be written to is warned of.
+        out: File to write the result to, with its provenance.
 
     Returns:
         ``(N, D)`` float32.
@@ -231,31 +271,21 @@ def embed_classes(
     Raises:
         ValueError: If there are no names, or one is empty or occurs twice.
     """
-    from open_clip import OPENAI_IMAGENET_TEMPLATES
-
     names = [name.strip() for name in classes]
-    if not names or not all(names) or len(set(names)) != len(names):
-        raise ValueError(f"class names must be given, not empty and distinct; got {classes}")
-    prompts = [[template(name) for template in OPENAI_IMAGENET_TEMPLATES] for name in names]
+    prompts = _prompts(names)
     provenance = _provenance(tower, names, prompts)
-    path = None
-    if cache is not None:
-        # Not by the tower's name: the same weights may lie elsewhere.
-        keys = ("weights_sha256", "prompts_sha256", "max_length")
-        tag = hashlib.sha256(json.dumps([provenance[k] for k in keys]).encode()).hexdigest()
-        path = Path(expand_path(str(cache))) / f"{tag[:32]}.safetensors"
-        if path.is_file():
-            return read_class_embeddings(path)
-    embeddings = torch.stack([tower(some).mean(dim=0) for some in prompts]).cpu().contiguous()
-    if path is not None:
-        provenance["versions"] = {"mmseg_domino": __version__, "torch": torch.__version__}
-        provenance["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        with atomic_write(path) as temporary:
-            save_file(
-                {"class_embeddings": embeddings},
-                temporary,
-                metadata={"mmseg_domino": json.dumps(provenance)},
-            )
+    cached = None if cache is None else _cache_file(cache, provenance)
+    if cached is not None and cached.is_file():
+        embeddings = read_class_embeddings(cached)
+    else:
+        embeddings = torch.stack([tower(some).mean(dim=0) for some in prompts]).cpu().contiguous()
+        if cached is not None:
+            try:
+                _write(cached, embeddings, provenance)
+            except OSError as error:
+                warnings.warn(f"class embeddings are not kept in {cache}: {error}", stacklevel=2)
+    if out is not None:
+        _write(out, embeddings, provenance)
     return embeddings
 
 

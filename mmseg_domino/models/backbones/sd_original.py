@@ -4,7 +4,8 @@ The renaming is diffusers' own; here is what it leaves to its caller: which keys
 were used, and whether the model is one that VPD can read.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 import torch
 from diffusers.loaders.single_file_utils import (
@@ -23,12 +24,19 @@ __all__ = [
     "convert_unet",
     "convert_vae",
     "original_problems",
+    "unknown_keys",
 ]
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "cond_stage_model.transformer."
 _SDXL = "conditioner.embedders."
+#: Beside UNet and autoencoder, original files hold the text tower, averaged weights and the
+#: numbers of the diffusion's schedule. VPD reads none of them (class names: the text tower).
+_OTHERS = re.compile(
+    r"cond_stage_model\.|model_ema\.|embedding_manager\.|denoiser\.|betas$|alphas_|sqrt_|posterior_|"
+    r"log_one_minus|lvlb_weights$|logvar$|scale_factor$|global_step$"
+)
 
 
 def _unused(state: Mapping[str, Tensor], converted: Mapping[str, Tensor]) -> list[str]:
@@ -108,13 +116,15 @@ def convert_taesd(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return converted
 
 
-def original_problems(shapes: Mapping[str, torch.Size]) -> list[str]:
+def original_problems(names: Iterable[str], shapes: Mapping[str, torch.Size]) -> list[str]:
     """Why a file in the original layout cannot serve VPD, in words; empty if it can.
 
     Args:
-        shapes: The shape of every tensor in the file by its name.
+        names: All names in the file.
+        shapes: The shape of the UNet's tensors, by their names in the file.
     """
-    if any(k.startswith(_SDXL) or f"{UNET_PREFIX}label_emb." in k for k in shapes):
+    names = list(names)
+    if any(k.startswith((_SDXL, f"{UNET_PREFIX}label_emb.")) for k in names):
         return [
             "it is SDXL or another model with added conditions (label_emb or conditioner.embedders)"
         ]
@@ -122,8 +132,14 @@ def original_problems(shapes: Mapping[str, torch.Size]) -> list[str]:
     if first is None:
         return [
             f"it has no UNet: expected keys that begin with {UNET_PREFIX}, found such as "
-            f"{sorted(shapes)[:4]}"
+            f"{sorted(names)[:4]}"
         ]
     if first[1] != 4:
         return [f"its UNet takes {first[1]} input channels, expected 4 (9: an inpainting model)"]
     return []
+
+
+def unknown_keys(names: Iterable[str]) -> list[str]:
+    """Names that belong to no part of an original Stable Diffusion 1.x or 2.x file."""
+    known = (UNET_PREFIX, VAE_PREFIX)
+    return sorted(n for n in names if not n.startswith(known) and not _OTHERS.match(n))

@@ -28,6 +28,7 @@ from .sd_original import (
     convert_unet,
     convert_vae,
     original_problems,
+    unknown_keys,
 )
 
 __all__ = [
@@ -106,14 +107,25 @@ class OriginalWeights:
 
     def __init__(self, path: str | Path, architecture: str | Mapping | None) -> None:
         self.name = str(path)
-        prefixes = (UNET_PREFIX, VAE_PREFIX, "conditioner.embedders.")
-        self._state = read_state_dict(path, lambda key: key.startswith(prefixes))
+        names: list[str] = []
+
+        def wanted(key: str) -> bool:
+            names.append(key)
+            return key.startswith((UNET_PREFIX, VAE_PREFIX))
+
+        self._state = read_state_dict(path, wanted)
         shapes = {key: value.shape for key, value in self._state.items()}
-        problems = original_problems(shapes)
+        problems = original_problems(names, shapes)
         if problems:
             raise ValueError(
                 f"{path} does not fit: {'; '.join(problems)}. Use a Stable Diffusion 1.x or 2.x "
                 "text-to-image checkpoint in the original layout, or a diffusers folder."
+            )
+        strangers = unknown_keys(names)
+        if strangers:
+            raise ValueError(
+                f"{path} has {len(strangers)} unexpected keys that belong to no part of Stable "
+                f"Diffusion 1.x or 2.x, the first: {', '.join(strangers[:4])}. Is it another model?"
             )
         if architecture is None:
             architecture = architecture_of_shapes(
@@ -306,11 +318,24 @@ def open_vae(path: str | Path) -> AutoencoderKL | AutoencoderTiny:
     kind = config.get("_class_name", "AutoencoderKL")
     if kind not in classes:
         raise ValueError(f"{folder} holds a {kind}, expected one of {', '.join(classes)}")
-    vae = _strip(_from_folder(classes[kind], folder), _VAE_TAIL)
+    _check_latents(config, folder)
+    return _strip(_from_folder(classes[kind], folder), _VAE_TAIL)
+
+
+def _check_latents(config: Mapping, folder: Path) -> None:
     channels = config.get("latent_channels", 4)
     if channels != 4:
-        raise ValueError(f"the autoencoder in {folder} has {channels} latent channels, expected 4")
-    return vae
+        raise ValueError(
+            f"the autoencoder in {folder} has {channels} latent channels, expected the 4 of Stable "
+            "Diffusion 1.x and 2.x"
+        )
+    blocks = config.get("encoder_block_out_channels") or config.get("block_out_channels", (0,))
+    stride = 2 ** (len(blocks) - 1)
+    if stride != 8:
+        raise ValueError(
+            f"the autoencoder in {folder} makes a latent of {stride} x {stride} pixels, expected "
+            "the 8 x 8 of Stable Diffusion"
+        )
 
 
 def open_weights(weights: str | None, architecture: str | Mapping | None = None) -> WeightSource:
