@@ -83,7 +83,7 @@ model = dict(
         mode='slide',
         crop_size=crop_size,
         stride=(341, 341),  # two thirds of the crop
-        # the result does not depend on it; 12 windows cover 1024 x 2048
+        # the result does not depend on it; 18 windows cover 1024 x 2048
         windows_per_batch=4))
 
 # ---- Training -----------------------------------------------------------------------------------

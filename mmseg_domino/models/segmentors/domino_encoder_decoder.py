@@ -5,21 +5,40 @@ Shapes: ``B`` batch, ``D`` embedding width, ``N`` classes, ``H W`` spatial.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from .conditioning import gather_domain
-from .slide import accumulate_windows, window_positions
+from .slide import accumulate_windows, cut_windows, slide_options, window_positions
 
 __all__ = ["DominoCascadeEncoderDecoder", "DominoEncoderDecoder"]
 
 
-def _run(module: nn.Module, x: Tensor | Sequence[Tensor], domain: Tensor | None):
-    """Call a backbone or neck with the domain if it takes one."""
-    return module(x, domain) if getattr(module, "accepts_domain", False) else module(x)
+@dataclass(frozen=True)
+class _Condition:
+    """What the inputs of a pass do not say of themselves.
+
+    Attributes:
+        domain: ``(B, D)``, one an image.
+        windows: Windows of each image that the inputs hold, the first of all images first.
+        latent_of: Size in pixels of the images behind latents given in their place.
+    """
+
+    domain: Tensor | None = None
+    windows: int = 1
+    latent_of: tuple[int, int] | None = None
+
+    @property
+    def repeated(self) -> Tensor | None:
+        """Embeddings of the single windows, ``(B * windows, D)``."""
+        if self.domain is None or self.windows == 1:
+            return self.domain
+        return self.domain.repeat(self.windows, 1)
 
 
 class _DomainConditioned:
@@ -34,36 +53,51 @@ class _DomainConditioned:
     - ``windows_per_batch`` (int, 1): how many windows go through the network at once. The result
       does not depend on it (to rounding).
     - ``latent`` (str, ``'window'``): with ``'image'`` a backbone that can encode (``DominoVPD``)
-      encodes the whole image once and the windows are cut from the latent. Window corners are
-      then rounded down to whole latents and each window sees the surroundings through the
-      encoder, so the result differs.
+      encodes the whole image once and the windows are cut from the latent. The grid of windows is
+      then one of whole latents and each window sees its surroundings through the encoder, so the
+      result differs.
     """
 
     #: Tells programs that the embeddings of the samples reach the model.
     carries_domain = True
 
-    _domain: Tensor | None = None
-    _latent_of: tuple[int, int] | None = None
+    _condition = _Condition()
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if (self.test_cfg or {}).get("mode") == "slide":
+            slide_options(self.test_cfg, self.backbone)  # bad ones stop here, not after training
 
     @contextmanager
-    def _conditioned_on(
-        self, domain: Tensor | None, latent_of: tuple[int, int] | None = None
-    ) -> Iterator[None]:
-        """Hold the embeddings, and the image size behind a latent given in place of images."""
-        before = self._domain, self._latent_of
-        self._domain, self._latent_of = domain, latent_of
+    def _conditioned_on(self, domain: Tensor | None, **kwargs) -> Iterator[None]:
+        """Hold the embeddings and the other fields of :class:`_Condition`."""
+        before = self._condition
+        self._condition = _Condition(domain, **kwargs)
         try:
             yield
         finally:
-            self._domain, self._latent_of = before
+            self._condition = before
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Features of images ``(B, 3, H, W)`` under the batch's domain embeddings."""
-        if self._latent_of is not None:
-            features = self.backbone.forward_latent(inputs, self._domain, self._latent_of)
-        else:
-            features = _run(self.backbone, inputs, self._domain)
-        return _run(self.neck, features, self._domain) if self.with_neck else features
+        features = self._backbone_features(inputs)
+        if not self.with_neck:
+            return features
+        if getattr(self.neck, "accepts_domain", False):
+            return self.neck(features, self._condition.repeated)
+        return self.neck(features)
+
+    def _backbone_features(self, inputs: Tensor) -> Sequence[Tensor]:
+        condition, backbone = self._condition, self.backbone
+        # Such a backbone makes what depends on the domain once an image, not once a window.
+        shares = getattr(backbone, "accepts_windows", False)
+        domain = condition.domain if shares else condition.repeated
+        kwargs = {"windows": condition.windows} if shares else {}
+        if condition.latent_of is not None:
+            return backbone.forward_latent(inputs, domain, condition.latent_of, **kwargs)
+        if getattr(backbone, "accepts_domain", False):
+            return backbone(inputs, domain, **kwargs)
+        return backbone(inputs)
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses of a batch; see ``EncoderDecoder.loss``."""
@@ -85,60 +119,36 @@ class _DomainConditioned:
         Equal to the stock loop's, but ``test_cfg.windows_per_batch`` windows are computed at once.
 
         Raises:
-            ValueError: If ``test_cfg.latent`` is unknown or the backbone cannot encode.
+            ValueError: If an option of ``test_cfg`` is not valid or the backbone cannot encode.
         """
-        latent = self.test_cfg.get("latent", "window")
-        if latent not in ("window", "image"):
-            raise ValueError(f"test_cfg.latent must be 'window' or 'image', got {latent!r}")
-        size = tuple(inputs.shape[2:])
-        crop = tuple(
-            min(c, length) for c, length in zip(self.test_cfg.crop_size, size, strict=True)
-        )
-        positions = window_positions(size, crop, tuple(self.test_cfg.stride))
-        source, factor = inputs, 1
-        if latent == "image":
-            source, factor, positions, crop = self._encode_image(inputs, positions, crop)
+        options = slide_options(self.test_cfg, self.backbone)
+        source, unit = inputs, 1
+        if options.whole_latent:
+            unit = self.backbone.latent_stride
+            source = self._encode_image(inputs, unit)
+        size = tuple(source.shape[2:])
+        crop = tuple(min(-(-c // unit), s) for c, s in zip(options.crop, size, strict=True))
+        stride = tuple(max(step // unit, 1) for step in options.stride)
+        pixels = crop[0] * unit, crop[1] * unit
+        domain = self._condition.domain
 
         def predict(chunk: Sequence[tuple[int, int]]) -> Tensor:
-            h, w = (length // factor for length in crop)
-            windows = torch.cat(
-                [
-                    source[:, :, y // factor : y // factor + h, x // factor : x // factor + w]
-                    for y, x in chunk
-                ]
-            )
-            domain = None if self._domain is None else self._domain.repeat(len(chunk), 1)
-            metas = self._window_metas(batch_img_metas, crop, len(chunk))
-            with self._conditioned_on(domain, crop if latent == "image" else None):
-                logits = self.encode_decode(windows, metas)
+            metas = self._window_metas(batch_img_metas, pixels, len(chunk))
+            latent_of = pixels if options.whole_latent else None
+            with self._conditioned_on(domain, windows=len(chunk), latent_of=latent_of):
+                logits = self.encode_decode(cut_windows(source, chunk, crop), metas)
             return logits.unflatten(0, (len(chunk), len(inputs)))
 
-        return accumulate_windows(positions, crop, size, predict, self._windows_per_batch)
+        positions = window_positions(size, crop, stride)
+        logits = accumulate_windows(positions, crop, size, predict, options.windows_per_batch, unit)
+        return logits[:, :, : inputs.shape[2], : inputs.shape[3]]
 
-    def _encode_image(
-        self, inputs: Tensor, positions: list[tuple[int, int]], crop: tuple[int, int]
-    ) -> tuple[Tensor, int, list[tuple[int, int]], tuple[int, int]]:
-        """The latent of whole images, pixels a latent, and windows that fall on whole latents."""
-        if not hasattr(self.backbone, "encode"):
-            raise ValueError(
-                f"test_cfg.latent='image' needs a backbone that encodes images to a latent "
-                f"(DominoVPD); {type(self.backbone).__name__} does not. Leave it at 'window'."
-            )
-        factor = self.backbone.latent_stride
-        if any(length % factor for length in (*crop, *inputs.shape[2:])):
-            raise ValueError(
-                f"test_cfg.latent='image' needs image and window sizes that are multiples of "
-                f"{factor}; got an image of {tuple(inputs.shape[2:])} and windows of {crop}"
-            )
-        aligned = [(y // factor * factor, x // factor * factor) for y, x in positions]
-        return self.backbone.encode(inputs), factor, aligned, crop
-
-    @property
-    def _windows_per_batch(self) -> int:
-        count = self.test_cfg.get("windows_per_batch", 1)
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"test_cfg.windows_per_batch must be a positive int, got {count!r}")
-        return count
+    def _encode_image(self, inputs: Tensor, unit: int) -> Tensor:
+        """The latent of whole images, their last rows and columns repeated to whole latents."""
+        bottom, right = (-length % unit for length in inputs.shape[2:])
+        if bottom or right:
+            inputs = F.pad(inputs, (0, right, 0, bottom), mode="replicate")
+        return self.backbone.encode(inputs)
 
     @staticmethod
     def _window_metas(metas: list[dict], crop: tuple[int, int], windows: int) -> list[dict]:

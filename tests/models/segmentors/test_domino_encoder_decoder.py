@@ -9,6 +9,7 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch import nn
 
 import mmseg_domino.models  # noqa: F401  registers the parts
 from mmseg_domino.models.segmentors.conditioning import gather_domain
@@ -159,6 +160,131 @@ def test_slide_equals_the_stock_loop(cascade, windows_per_batch):
         ours = model.slide_inference(images(), copy.deepcopy(metas))
         stock = EncoderDecoder.slide_inference(model, images(), copy.deepcopy(metas))
     torch.testing.assert_close(ours, stock, rtol=0, atol=1e-5)
+
+
+class PatchBackbone(nn.Module):
+    """Encodes each patch of 8 x 8 pixels by itself, then mixes neighbours under the domain."""
+
+    accepts_domain = accepts_windows = True
+    latent_stride = 8
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 8, stride=8)
+        self.mix = nn.Conv2d(8, 8, 3, padding=1)
+        self.calls = []  # batch, rows of the domain, windows
+
+    def encode(self, x):
+        assert not any(length % 8 for length in x.shape[2:])
+        return self.patches(x)
+
+    def forward_latent(self, latent, domain, image_hw, windows=1):
+        self.calls.append((len(latent), len(domain), windows, tuple(image_hw)))
+        shift = domain.repeat(windows, 1).mean(dim=1)[:, None, None, None]
+        return (torch.tanh(self.mix(latent) + shift),)
+
+    def forward(self, x, domain, windows=1):
+        x = torch.nn.functional.pad(
+            x, (0, -x.shape[3] % 8, 0, -x.shape[2] % 8), mode="replicate"
+        )  # fmt: skip
+        return self.forward_latent(self.encode(x), domain, x.shape[2:], windows)
+
+
+def build_latent(cascade=False, **test_cfg):
+    """A model over `PatchBackbone`, with the neck of the domain."""
+    torch.manual_seed(0)
+    cfg = config(cascade=cascade, mode="slide")
+    for head in cfg.decode_head if cascade else [cfg.decode_head]:
+        head.in_index = 0
+    cfg.neck.update(in_channels=(8,))
+    MODELS.register_module(name="PatchBackbone", module=PatchBackbone, force=True)
+    cfg.backbone = dict(type="PatchBackbone")
+    cfg.test_cfg.update(test_cfg)
+    model = MODELS.build(cfg)
+    with torch.no_grad():
+        model.neck.norms[0].modulation.out.weight.normal_(std=0.5)
+        for head in model.decode_head if cascade else [model.decode_head]:
+            head.conv_seg.weight.normal_()
+    return model.eval()
+
+
+@pytest.fixture(autouse=True)
+def _no_test_backbone_left():
+    yield
+    MODELS.module_dict.pop("PatchBackbone", None)
+
+
+@pytest.mark.parametrize("windows_per_batch", [1, 3, 100])
+@pytest.mark.parametrize("cascade", [False, True])
+def test_one_latent_for_all_windows(cascade, windows_per_batch):
+    """The encoder sees no further than a patch here, so the latent of an image is the windows'."""
+    options = dict(stride=(16, 8), windows_per_batch=windows_per_batch)
+    once = build_latent(cascade, latent="image", **options)
+    each = build_latent(cascade, latent="window", **options)
+    torch.testing.assert_close(
+        run(once, "predict", embeddings()), run(each, "predict", embeddings()), rtol=0, atol=1e-5
+    )
+    batches = [call[0] for call in once.backbone.calls]
+    assert batches == [call[0] for call in each.backbone.calls]
+    assert max(batches) <= 2 * windows_per_batch
+    # What depends on the domain alone is computed for two images, however many windows there are.
+    assert all(call[1] == 2 and call[0] == 2 * call[2] for call in once.backbone.calls)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (37, 50), (41, 24), (20, 61)])
+def test_one_latent_of_sides_that_are_no_multiples(size):
+    model = build_latent(latent="image", crop_size=(24, 20), stride=(13, 16), windows_per_batch=2)
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(3))
+    metas = [dict(img_shape=size) for _ in range(2)]
+    with torch.no_grad(), model._conditioned_on(embeddings()):
+        result = model.slide_inference(x, metas)
+    assert result.shape == (2, N, *size)
+    assert result.isfinite().all()
+    expected = by_hand(model, x, (24, 24), (8, 16))
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def by_hand(model, x, crop, stride):
+    """The mean over windows of a padded image, one window of one image at a time."""
+    height, width = x.shape[2:]
+    padded = torch.nn.functional.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
+    full = padded.shape[2:]
+    crop = [min(c, f) for c, f in zip(crop, full, strict=True)]
+    total, count = torch.zeros(len(x), N, *full), torch.zeros(1, 1, *full)
+    rows, columns = (
+        sorted({min(s, f - c) for s in range(0, f, step)})
+        for f, c, step in zip(full, crop, stride, strict=True)
+    )
+    for i, domain in enumerate(embeddings()):
+        for y in rows:
+            for column in columns:
+                box = (..., slice(y, y + crop[0]), slice(column, column + crop[1]))
+                with model._conditioned_on(domain[None]):
+                    logits = model.encode_decode(
+                        padded[i : i + 1][box], [dict(img_shape=torch.Size(crop))]
+                    )
+                total[i : i + 1][box] += logits
+                count[box] += i == 0
+    return (total / count)[..., :height, :width]
+
+
+@pytest.mark.parametrize("latent", ["window", "image"])
+def test_test_time_augmentation_with_batched_windows(latent):
+    """Flipped and at one and a half times the size: the mean of what each gives alone."""
+    model = build_latent(latent=latent, windows_per_batch=4)
+    wrapped = MODELS.build(dict(type="SegTTAModel", module=model, data_preprocessor=None)).eval()
+    large = torch.nn.functional.interpolate(images(1), size=(48, 72), mode="bilinear")
+    views = [images(1), large.flip(3)]
+    data = [samples(embeddings(1), 1), samples(embeddings(1), 1)]
+    data[1][0].set_metainfo(dict(flip=True, flip_direction="horizontal", img_shape=(48, 72)))
+    single = copy.deepcopy(data)
+    with torch.no_grad():
+        merged = wrapped.test_step(dict(inputs=[list(v) for v in views], data_samples=data))[0]
+        alone = [model.predict(v, s)[0].seg_logits.data for v, s in zip(views, single, strict=True)]
+    expected = torch.stack([logits.softmax(dim=0) for logits in alone]).mean(dim=0).argmax(dim=0)
+    assert expected.unique().numel() > 1
+    assert torch.equal(merged.pred_sem_seg.data.squeeze(), expected)
 
 
 def test_without_a_taker_it_is_the_stock_segmentor():
