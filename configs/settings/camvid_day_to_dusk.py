@@ -16,5 +16,6 @@ val_dataloader = dict(
     dataset=_base_.camvid_val,
 )
 test_dataloader = val_dataloader
+test_pipeline = _base_.camvid_test_pipeline  # of mmseg.apis.inference_model
 val_evaluator = dict(type="DomainIoUMetric", source="camvid/day")
 test_evaluator = val_evaluator

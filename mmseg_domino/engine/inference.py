@@ -63,8 +63,9 @@ def init_domino_model(
 ) -> BaseSegmentor:
     """MMSegmentation's ``init_model`` for configs of this package, ready for arrays.
 
-    Labels are not loaded, and no store is needed: images that come as arrays are in none, so the
-    data preprocessor encodes them.
+    Images are prepared as those of the config's first test data set are, or else by its
+    ``test_pipeline``. Labels are not loaded, and no store is needed: images that come as arrays
+    are in none, so the data preprocessor encodes them.
 
     Args:
         config: A config or its file; the mix-in is applied.
@@ -72,13 +73,13 @@ def init_domino_model(
         device: Such as ``'cuda:0'``.
 
     Raises:
-        ValueError: If the config has no ``test_pipeline`` that loads an image.
+        ValueError: If the config does not say how images are prepared, or what the classes are.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
     cfg = apply_domino(copy.deepcopy(cfg))
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
-    cfg.test_pipeline = _pipeline_for_arrays(cfg.get("test_pipeline") or [])
+    cfg.test_pipeline = _pipeline_for_arrays(_tested_pipeline(cfg))
     model = init_model(cfg, checkpoint, device)
     if getattr(model, "dataset_meta", None) is None:
         model.dataset_meta = _tested_classes(cfg)
@@ -98,13 +99,23 @@ def _tested_classes(cfg: Config) -> dict:
     )
 
 
+def _tested_pipeline(cfg: Config) -> list:
+    """How the test prepares an image.
+
+    Not always the config's ``test_pipeline``: a child that tests at another size may have replaced
+    the data sets alone.
+    """
+    leaves = leaf_datasets((cfg.get("test_dataloader") or {}).get("dataset"))
+    return next((leaf["pipeline"] for leaf in leaves), None) or cfg.get("test_pipeline") or []
+
+
 def _pipeline_for_arrays(pipeline: list) -> list[dict]:
     kinds = [step["type"].split(".")[-1] for step in pipeline]
     start = next((i for i, kind in enumerate(kinds) if _LOADER.match(kind)), None)
     if start is None:
         raise ValueError(
-            "the config needs a `test_pipeline` that loads an image, which MMSegmentation's "
-            f"inference uses; found {kinds or 'none'}"
+            "the config does not say how an image is prepared: neither its first test data set nor "
+            f"`test_pipeline` has a pipeline that loads one; found {kinds or 'none'}"
         )
     steps = [dict(type="LoadImageFromNDArray")]
     for kind, step in zip(kinds[start + 1 :], pipeline[start + 1 :], strict=True):

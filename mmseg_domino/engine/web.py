@@ -82,7 +82,11 @@ def build_page(model: BaseSegmentor) -> "gradio.Blocks":
                 button = gradio.Button("Predict", variant="primary")
                 scores = gradio.Label(label="Domain scores")
         with gradio.Row():
-            outputs = [gradio.Image(label=side, type="numpy") for side in ("Left", "Right")]
+            # A label would lie on the line about the domain.
+            outputs = [
+                gradio.Image(label=side, type="numpy", show_label=False)
+                for side in ("Left", "Right")
+            ]
         sentence = gradio.Markdown()
         button.click(predict, [image, left, right, opacity], [*outputs, scores, sentence])
     return page

@@ -151,8 +151,23 @@ def test_a_model_without_an_encoder_has_no_domains(clip, photo):
 def test_a_config_must_say_how_images_are_prepared(clip):
     config = meta_config(clip)
     config.test_pipeline = [dict(type="PackDominoInputs")]
-    with pytest.raises(ValueError, match=r"`test_pipeline` that loads an image.*PackDominoInputs"):
+    with pytest.raises(ValueError, match=r"how an image is prepared.*PackDominoInputs"):
         init_domino_model(config)
+
+
+def test_images_are_prepared_as_the_test_prepares_them(files, photo, clip):
+    """A child config may replace the data sets and leave `test_pipeline` at another size."""
+    config = meta_config(clip)
+    steps = [dict(step) for step in config.test_pipeline]
+    config.test_dataloader.dataset.datasets[0].pipeline = steps
+    config.test_pipeline = [
+        dict(type="LoadImageFromFile"), dict(type="Resize", scale=(24, 16)),
+        dict(type="PackDominoInputs"),
+    ]  # fmt: skip
+    model = init_domino_model(config, str(files[1]))
+    prediction = predict_image(model, photo, "fog")
+    text = model.data_preprocessor.encoder.text
+    np.testing.assert_array_equal(prediction.labels, given(model, photo, text.context[1].float()))
 
 
 def test_the_callers_config_stays_as_it_was(clip):
