@@ -9,6 +9,7 @@ import json
 import logging
 import shlex
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,10 @@ def load_clip(model: str, pretrained: str, seed: int = 0, cache_dir: str | None 
             return _create(model, None, pretrained == RANDOM, seed, cache_dir)
     tag = _tag(model, pretrained)
     if tag is None:
-        return _create(model, pretrained, pretrained == RANDOM, seed)
+        clip, tokenizer = _create(model, None, True, seed)
+        if pretrained != RANDOM:
+            _load_file(clip, Path(pretrained), model)
+        return clip, tokenizer
     _check_url_offline(model, pretrained, tag, cache_dir)
     with _fetching(model, pretrained, cache_dir):
         return _create(model, pretrained, False, seed, cache_dir, _quick_gelu(tag))
@@ -165,8 +169,30 @@ def _load_from_json(path: Path, pretrained: str, seed: int):
             )
         clip, tokenizer = _create(folder, None, True, seed)
     if pretrained != RANDOM:
-        open_clip.load_checkpoint(clip, pretrained)
+        _load_file(clip, Path(pretrained), str(path))
     return clip, tokenizer
+
+
+def _load_file(clip: nn.Module, path: Path, model: str) -> None:
+    """Read a checkpoint in open_clip's layout, or one of OpenAI's TorchScript archives."""
+    try:
+        if _is_torchscript(path):
+            # Half precision, and three numbers that are no weights.
+            state = torch.jit.load(path, map_location="cpu").state_dict()
+            numbers = ("input_resolution", "context_length", "vocab_size")
+            clip.load_state_dict({k: v.float() for k, v in state.items() if k not in numbers})
+        else:
+            open_clip.load_checkpoint(clip, str(path))
+    except RuntimeError as error:
+        lines = " ".join(str(error).splitlines()[:3])
+        raise ValueError(f"the checkpoint {path} does not fit {model}: {lines[:500]}") from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _load_from_folder(folder: Path, pretrained: str, seed: int):
@@ -249,6 +275,8 @@ def _how_to_fetch(model: str, pretrained: str | None, cache_dir: str | None) -> 
     if cache_dir:
         arguments.append(f"cache_dir={cache_dir!r}")
     code = f"import open_clip; open_clip.create_model_and_transforms({', '.join(arguments)})"
+    # Python's own quotes are single ones, so that double ones read best.
+    quoted = shlex.quote(code) if set(code) & set('"$`\\') else f'"{code}"'
     offline = (
         "HF_HUB_OFFLINE is set, so nothing was fetched; unset it for the command."
         if hub.HF_HUB_OFFLINE
@@ -257,7 +285,7 @@ def _how_to_fetch(model: str, pretrained: str | None, cache_dir: str | None) -> 
     return (
         f"the weights of {model}{f' ({pretrained})' if pretrained else ''} are not on this "
         f"machine. {offline} Fetch them once, with network access:\n"
-        f"    HF_HUB_OFFLINE=0 python -c {shlex.quote(code)}\n"
+        f"    HF_HUB_OFFLINE=0 python -c {quoted}\n"
         "and then work offline with HF_HUB_OFFLINE=1. Random weights, for trials only, are asked "
         "for with pretrained='random'."
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..layers.domain_affine import DomainAffineState, is_norm, make_domain_affine
 from ..layers.domain_modulation import DomainModulation, check_domain
 from ..layers.lora import add_lora, lora_parameters, reset_lora, train_lora
+from .published_weights import explain_missing_weights
 
 __all__ = ["TUNING", "DominoBackbone"]
 
@@ -138,7 +139,8 @@ class DominoBackbone(BaseModule):
             wrapped._params_init_info = record
         try:
             if hasattr(wrapped, "init_weights"):
-                wrapped.init_weights()
+                with explain_missing_weights(wrapped):
+                    wrapped.init_weights()
             if self.tune == "lora":
                 reset_lora(wrapped)
         finally:

@@ -4,7 +4,6 @@ Shapes: ``B`` batch, ``C`` channels, ``H W`` the image's size, ``h w`` the grid 
 """
 
 import difflib
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -115,9 +114,18 @@ def _build(model: str, options: Mapping) -> nn.Module:
         vit = timm.create_model(model, pretrained=False, num_classes=0, **options)
     except TypeError as error:
         raise ValueError(f"{refused} ({error})") from error
+    except RuntimeError as error:
+        if "." not in model:
+            raise
+        raise ValueError(f"{error} {_known_weights(model)}") from error
     if not hasattr(vit, "blocks") or not hasattr(vit, "prune_intermediate_layers"):
         raise ValueError(refused)
     return vit
+
+
+def _known_weights(model: str) -> str:
+    known = timm.list_models(f"{model.split('.')[0]}.*", pretrained=True)
+    return f"Weights are known for: {', '.join(known) or 'none of this architecture'}"
 
 
 def _load(model: str, weights: str, options: Mapping) -> nn.Module:
@@ -128,8 +136,7 @@ def _load(model: str, weights: str, options: Mapping) -> nn.Module:
     if weights != "timm":
         return _load_file(model, Path(weights).expanduser(), options)
     if not timm.models.get_pretrained_cfg(model).has_weights:
-        tags = ", ".join(timm.list_models(f"{model.split('.')[0]}.*", pretrained=True))
-        raise ValueError(f"timm publishes no weights for {model!r}; it does for {tags or 'no tag'}")
+        raise ValueError(f"timm publishes no weights for {model!r}. {_known_weights(model)}")
     try:
         return timm.create_model(model, pretrained=True, **options)
     except OSError as error:
@@ -137,7 +144,7 @@ def _load(model: str, weights: str, options: Mapping) -> nn.Module:
         raise FileNotFoundError(
             f"the weights of {model!r} are not in the cache and could not be fetched "
             f"({type(error).__name__}). On a machine with a network run\n"
-            f"    HF_HUB_OFFLINE=0 python -c {shlex.quote(code)}\n"
+            f"    HF_HUB_OFFLINE=0 python -c \"{code}\"\n"
             "and copy its Hugging Face cache here (HF_HOME names its folder); with "
             "HF_HUB_OFFLINE=1 nothing is asked of the network. Or give a file: weights='PATH'."
         ) from error
