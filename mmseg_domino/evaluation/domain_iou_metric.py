@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..utils.journal import Journal, journal_files, read_journal
 from .counts import Counts, ImageCount, merge_counts
-from .functional import confidence_histogram, confusion_matrix
+from .functional import confidence_histogram, confusion_matrix, predicted_probability
 from .predictions import PredictionWriter, SubmissionWriter
 from .results import EvaluationResults, build_results
 from .tables import text_tables
@@ -225,19 +225,12 @@ class DomainIoUMetric(BaseMetric):
     def _histogram(self, sample: Mapping, prediction: Tensor) -> np.ndarray | None:
         if not self.calibration or self.format_only:
             return None
-        logits = sample["seg_logits"]["data"].float()
+        logits = sample["seg_logits"]["data"]
         if logits.shape[0] == 1:
             raise ValueError("calibration needs the logits of at least two classes")
-        # exp(max - logsumexp) is the largest probability, without those of the other classes.
-        largest, best = logits.max(0)
-        probability = (largest - logits.logsumexp(0)).exp()
-        if not torch.equal(best, prediction.to(best)):
-            raise ValueError(
-                "the prediction is not the largest of its logits (with test-time augmentation "
-                "they are those of one view), so calibration cannot be measured"
-            )
+        probability = predicted_probability(logits, prediction)
         label = sample["gt_sem_seg"]["data"].squeeze(0)
-        return confidence_histogram(probability, best, label, self.ignore_index).numpy()
+        return confidence_histogram(probability, prediction, label, self.ignore_index).numpy()
 
     def _write_prediction(
         self, sample: Mapping, group: str, image: str, prediction: Tensor

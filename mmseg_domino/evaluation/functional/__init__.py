@@ -6,6 +6,7 @@ from .calibration import (
     Calibration,
     calibration_from_histogram,
     confidence_histogram,
+    predicted_probability,
 )
 from .confusion import (
     accuracy,
@@ -31,6 +32,7 @@ __all__ = [
     "iou_from_counts",
     "mean_over_classes",
     "percentile_interval",
+    "predicted_probability",
     "relative_miou",
     "resample_groups",
 ]

@@ -15,12 +15,16 @@ __all__ = [
     "Calibration",
     "calibration_from_histogram",
     "confidence_histogram",
+    "predicted_probability",
 ]
 
 #: A multiple of the usual 15 bins, and fine enough for a smooth risk-coverage curve.
 FINE_BINS = 1500
 #: Confidences are summed as whole multiples of 1 / SCALE.
-SCALE = 1 << 20
+SCALE_BITS = 20
+SCALE = 1 << SCALE_BITS
+#: So many logits are taken at a time on a CPU: they and what is made of them stay in its cache.
+_CACHED = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,37 @@ class Calibration:
     risk_ratio: np.ndarray
 
 
+def predicted_probability(logits: Tensor, prediction: Tensor) -> Tensor:
+    """Softmax probability of the predicted class.
+
+    Args:
+        logits: ``(N, H, W)``.
+        prediction: ``(H, W)`` integers, 0 to ``N`` - 1.
+
+    Returns:
+        ``(H, W)`` float32 ratios.
+
+    Raises:
+        ValueError: If the prediction is not everywhere a class of the largest logit.
+    """
+    classes, height, width = logits.shape
+    prediction = prediction.to(logits.device).long()
+    probability = torch.empty((height, width), device=logits.device)
+    rows = height if logits.is_cuda else max(1, _CACHED // (classes * width))
+    for start in range(0, height, rows):
+        part = logits[:, start : start + rows].float()
+        largest = part.amax(0)
+        chosen = part.gather(0, prediction[None, start : start + rows])[0]
+        if not torch.equal(largest, chosen):
+            raise ValueError(
+                "the prediction is not the largest of its logits (with test-time augmentation "
+                "they are those of one view), so calibration cannot be measured"
+            )
+        # 1 / sum(exp(logit - largest)): the others' probabilities are not needed.
+        probability[start : start + rows] = (part - largest).exp_().sum(0).reciprocal_()
+    return probability
+
+
 def confidence_histogram(
     confidence: Tensor, prediction: Tensor, label: Tensor, ignore_index: int | None = 255
 ) -> Tensor:
@@ -71,7 +106,7 @@ def confidence_histogram(
     scaled = (confidence.clamp(max=1).float() * SCALE).round().int()
     # Bins are open on the left, (a, b], as is usual: a confidence of 1 is in the last one.
     # SCALE * FINE_BINS is below 2**31.
-    index = ((scaled * FINE_BINS + (SCALE - 1)) // SCALE - 1).clamp(min=0)
+    index = ((scaled * FINE_BINS + (SCALE - 1)) >> SCALE_BITS).sub_(1).clamp_(min=0)
     if ignore_index is not None:  # to a bin of their own, which costs less than taking them out
         index = torch.where(label == ignore_index, FINE_BINS, index)
     rows = FINE_BINS + 1
