@@ -1,6 +1,7 @@
 """The street world on disk, as the ordinary Cityscapes and ACDC trees.
 
-``cityscapes`` holds clear days only: train and val. ``acdc`` holds fog, night, rain and snow, for
+``cityscapes`` holds clear days only: train and val, with disparity and camera as Cityscapes has
+them, of the scene's exact depth. ``acdc`` holds fog, night, rain and snow, for
 validation (the scenes of no training image), with the same scenes on a clear day as references;
 ``held_out`` holds, in ACDC's layout, the domains that nothing is tuned on.
 """
@@ -17,8 +18,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mmseg_domino.mini.street import HELD_OUT_DOMAINS, build, render, sample_scene
+from mmseg_domino.mini.street import (
+    HELD_OUT_DOMAINS,
+    IGNORE,
+    Rendering,
+    build,
+    render,
+    sample_scene,
+)
 from mmseg_domino.mini.street.classes import label_ids
+from mmseg_domino.mini.street.raster import Camera
 from mmseg_domino.utils.io import atomic_write
 
 __all__ = ["ACDC_CONDITIONS", "MANIFEST", "write_street_world"]
@@ -26,6 +35,7 @@ __all__ = ["ACDC_CONDITIONS", "MANIFEST", "write_street_world"]
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
 MANIFEST = "street_world.json"
 WORLD_VERSION = 1  # raise it when the same seed gives another picture
+BASELINE = 0.209313  # metres between Cityscapes' cameras
 CITY = {"train": "ministadt", "val": "musterhausen"}
 SEQUENCE = "GOPR0001"
 _SEED_STRIDE = 1_000_000  # seeds of train and val never meet
@@ -127,6 +137,8 @@ def _files(job: _Job, domain: str) -> dict[str, Path]:
             "image": images / f"{name}_leftImg8bit.png",
             "train_ids": fine / f"{name}_gtFine_labelTrainIds.png",
             "label_ids": fine / f"{name}_gtFine_labelIds.png",
+            "disparity": _beside(root, "disparity", job.split, f"{name}_disparity.png"),
+            "camera": _beside(root, "camera", job.split, f"{name}_camera.json"),
         }
     base = root / ("acdc" if domain in ACDC_CONDITIONS else "held_out")
     name = f"{SEQUENCE}_frame_{job.index:06d}"
@@ -140,6 +152,10 @@ def _files(job: _Job, domain: str) -> dict[str, Path]:
     if domain in ACDC_CONDITIONS:
         files["reference"] = images / f"{job.split}_ref" / SEQUENCE / f"{name}_rgb_ref_anon.png"
     return files
+
+
+def _beside(root: Path, kind: str, split: str, name: str) -> Path:
+    return root / "cityscapes" / kind / split / CITY[split] / name
 
 
 def _captions(job: _Job) -> Path:
@@ -167,6 +183,9 @@ def _write_job(job: _Job) -> None:
         _write_png(files["image"], picture.image[..., ::-1])
         _write_png(files["train_ids"], picture.label)
         _write_png(files["label_ids"], label_ids(picture.label))
+        if "disparity" in files:
+            _write_png(files["disparity"], _disparity(picture, scene.camera.focal))
+            _write_camera(files["camera"], scene.camera)
         if "reference" in files:
             if reference is None:
                 reference = render(scene, "clear_day", geometry=geometry).image[..., ::-1]
@@ -177,6 +196,29 @@ def _write_job(job: _Job) -> None:
         }  # fmt: skip
     with atomic_write(_captions(job)) as path:
         path.write_text(json.dumps(captions, indent=1) + "\n")
+
+
+def _disparity(picture: Rendering, focal: float) -> np.ndarray:
+    """As Cityscapes stores it, (H, W) uint16: 256 d + 1 for d pixels, 0 where it is unknown.
+
+    Unknown is our own bonnet, as there; the sky has d = 0.
+    """
+    pixels = np.float32(BASELINE * focal) / picture.depth
+    stored = np.clip(np.rint(256 * pixels) + 1, 1, 65535).astype(np.uint16)
+    stored[picture.label == IGNORE] = 0
+    return stored
+
+
+def _write_camera(path: Path, camera: Camera) -> None:
+    """The keys of Cityscapes' camera files that turn disparity into depth and positions."""
+    content = {
+        "extrinsic": {"baseline": BASELINE, "z": camera.height},
+        "intrinsic": {
+            "fx": camera.focal, "fy": camera.focal, "u0": camera.centre, "v0": camera.horizon
+        },
+    }  # fmt: skip
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
@@ -208,6 +250,7 @@ def _remove_old(root: Path) -> None:
     """Remove the pictures of another world: only files with names that this module gives."""
     patterns = (
         "cityscapes/*/*/*/*_000019_*.png",
+        "cityscapes/camera/*/*/*_000019_camera.json",
         f"*/*/*/*/{SEQUENCE}/{SEQUENCE}_frame_*.png",
         "captions/*/*.json",
     )

@@ -10,6 +10,7 @@ from mmseg.datasets import CityscapesDataset
 
 from mmseg_domino.mini import render, sample_scene, trees, write_street_world
 from mmseg_domino.mini.street.classes import LABEL_IDS
+from mmseg_domino.synthesis.weather import DepthFiles
 
 SIZE = (48, 96)
 
@@ -57,6 +58,18 @@ def test_pictures_are_the_rendered_ones(world):
     numbers = cv2.imread(str(folder / f"gtFine/{stem}_gtFine_labelIds.png"), -1)
     known = label != 255
     np.testing.assert_array_equal(numbers[known], np.array(LABEL_IDS)[label[known]])
+
+
+def test_disparity_and_camera_give_back_the_depth(world):
+    """By the formulas of Cityscapes' documentation, as the fog of `synthesis` reads them."""
+    folder = world / "cityscapes"
+    files = DepthFiles(str(folder / "disparity/train"), camera_root=str(folder / "camera/train"))
+    picture = render(sample_scene(4 * 10_000_000 + 1, SIZE), "clear_day")
+    depth = files.read("ministadt/ministadt_000001_000019")
+    seen = np.isfinite(picture.depth) & (picture.label != 255) & (picture.depth < 60)
+    np.testing.assert_allclose(depth[seen], picture.depth[seen], rtol=0.02)
+    assert np.isinf(depth[picture.label == 10]).all()
+    assert np.isnan(depth[picture.label == 255]).all()
 
 
 def test_acdc_layout(world):
