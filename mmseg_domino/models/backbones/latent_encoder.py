@@ -10,6 +10,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
+from ..layers.precision import full_precision
+
 __all__ = ["LATENT_MODES", "SD_SCALE", "VAE_DTYPES", "LatentEncoder"]
 
 LATENT_MODES = ("mode", "sample")
@@ -89,6 +91,6 @@ class LatentEncoder(nn.Module):
     def _precision(self, device: torch.device) -> AbstractContextManager:
         if self.dtype is None:
             return nullcontext()
-        dtype = VAE_DTYPES[self.dtype]
-        enabled = dtype != torch.float32
-        return torch.autocast(device.type, dtype=dtype if enabled else None, enabled=enabled)
+        if self.dtype == "float32":
+            return full_precision(device)
+        return torch.autocast(device.type, dtype=VAE_DTYPES[self.dtype])

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .precision import full_precision
+
 __all__ = ["AttentionMapProcessor", "AttentionMaps"]
 
 
@@ -97,6 +99,6 @@ class AttentionMapProcessor:
     @staticmethod
     def _probabilities(query: Tensor, key: Tensor, scale: float) -> Tensor:
         # In half precision a score of 10 is only known to 0.04, and the maps are features.
-        with torch.autocast(query.device.type, enabled=False):
+        with full_precision(query.device):
             scores = torch.matmul(query.float() * scale, key.float().transpose(-1, -2))
             return scores.softmax(dim=-1)

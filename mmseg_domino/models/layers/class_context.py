@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .domain_modulation import INJECTION_SIGNS, check_domain
+from .precision import full_precision
 
 __all__ = ["CONTEXT_INJECTIONS", "ClassContext"]
 
@@ -77,7 +78,7 @@ class ClassContext(nn.Module):
             batch: ``B``, to check the embeddings against; ``None`` takes theirs.
         """
         # Float32 whatever the autocast: the adapter adds 1e-4 of its output to states of norm 28.
-        with torch.autocast(self.gamma.device.type, enabled=False):
+        with full_precision(self.gamma.device):
             return self._build(domain, batch)
 
     def _build(self, domain: Tensor | None, batch: int | None) -> Tensor:

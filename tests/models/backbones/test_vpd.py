@@ -1,0 +1,408 @@
+"""DominoVPD's options, each against what it stands for."""
+
+import copy
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmseg_domino.models.backbones import DominoVPD
+from mmseg_domino.models.backbones.latent_encoder import LatentEncoder
+from mmseg_domino.models.layers import AttentionMapProcessor
+
+from .vpd_models import (
+    ARCHITECTURE,
+    UNET,
+    VAE,
+    randomise,
+    write_classes,
+    write_folder,
+    write_tiny_vae,
+)
+
+D, N = 12, 5
+
+
+def build(seed=0, **kwargs):
+    """A tiny model, the same for each seed whatever the options."""
+    options = dict(architecture=ARCHITECTURE, num_classes=N, injection="none")
+    model = DominoVPD("random", **{**options, **kwargs})
+    base = [model.unet, model.vae.encoder, model.vae.quant_conv, model.context]
+    for i, module in enumerate(m for m in base if m is not None):
+        randomise(module, seed + i)
+    generator = torch.Generator().manual_seed(seed)
+    model.context.class_embeddings.copy_(torch.randn(N, D, generator=generator) * 5)
+    return model.eval()
+
+
+def images(*shape, seed=1):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def x():
+    return images(2, 3, 64, 128)
+
+
+@pytest.fixture(scope="module")
+def domain():
+    return torch.randn(2, D, generator=torch.Generator().manual_seed(2)) * 5
+
+
+def close(ours, reference, **kwargs):
+    for level, (a, b) in enumerate(zip(ours, reference, strict=True)):
+        torch.testing.assert_close(
+            a, b, **{"atol": 2e-5, "rtol": 1e-4, **kwargs}, msg=lambda m, i=level: f"{i}: {m}"
+        )
+
+
+# ---- Shapes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("maps", "channels"),
+    [((16, 32), (8, 13, 21, 16)), ((8, 16, 32), (13, 13, 21, 16)), ((), (8, 8, 16, 16)),
+     ([32, 8], (13, 8, 21, 16))],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [(64, 64), (40, 100), (65, 128), (8, 8)])
+@torch.no_grad()
+def test_channels_and_sizes_of_the_levels(maps, channels, size):
+    model = build(attention_maps=maps)
+    assert model.out_channels == channels
+    shapes = [tuple(f.shape) for f in model(images(1, 3, *size))]
+    assert shapes == [
+        (1, c, -(-size[0] // s), -(-size[1] // s))
+        for c, s in zip(channels, (8, 16, 32, 64), strict=True)
+    ]
+
+
+@torch.no_grad()
+def test_sides_that_are_no_multiples_of_64_are_padded_by_the_border():
+    model, x = build(), images(1, 3, 70, 90)
+    rows, columns = (torch.arange(128).clamp(max=n - 1) for n in (70, 90))
+    whole = model(x[:, :, rows][..., columns])
+    cut = [
+        f[..., : -(-70 // s), : -(-90 // s)] for f, s in zip(whole, (8, 16, 32, 64), strict=True)
+    ]
+    close(model(x), cut)
+
+
+@torch.no_grad()
+def test_maps_say_where_each_class_is_attended_to(x):
+    model = build(attention_maps=(8, 16, 32))
+    channels = UNET["block_out_channels"]
+    for feature, plain in zip(model(x)[:3], channels, strict=False):
+        torch.testing.assert_close(
+            feature[:, plain:].sum(dim=1), torch.ones(()).expand_as(feature[:, 0])
+        )
+    order = torch.tensor([3, 1, 0, 4, 2])
+    before = [f[:, c:] for f, c in zip(model(x)[:3], channels, strict=False)]
+    model.context.class_embeddings.copy_(model.context.class_embeddings[order])
+    after = [f[:, c:] for f, c in zip(model(x)[:3], channels, strict=False)]
+    close(after, [m[:, order] for m in before])
+
+
+@torch.no_grad()
+def test_encode_and_forward_latent_are_the_two_halves(x, domain):
+    model = build(injection="subtract")
+    close(
+        model.forward_latent(model.encode(x), domain, (64, 128)), model(x, domain), atol=0, rtol=0
+    )
+
+
+# ---- Domain -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("injection", "scale", "sign"),
+    [("subtract", 1.0, -1), ("add", 1.0, 1), ("subtract", 0.5, -0.5)],
+)
+@torch.no_grad()
+def test_the_domain_moves_the_class_tokens(injection, scale, sign, x, domain):
+    model = build(injection=injection, domain_scale=scale)
+    tokens = model.context.class_embeddings
+    context = model.context
+    adapted = tokens + context.gamma * context.text_adapter(tokens)
+    ours = model(x, domain)
+    for i in range(2):
+        plain = build()
+        plain.context.class_embeddings.copy_(adapted + sign * domain[i])
+        plain.context.gamma.zero_()
+        close([f[i : i + 1] for f in ours], plain(x[i : i + 1]), atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_domain_may_be_one_more_token(x, domain):
+    model = build(injection="concat")
+    assert model.out_channels == build().out_channels  # it gets no map
+    ours = model(x, domain)
+    maps = ours[1][:, 8:].sum(dim=1)
+    assert (maps < 1).all()
+    assert not torch.allclose(ours[3], model(x, -domain)[3], atol=1e-4)
+
+
+@torch.no_grad()
+def test_windows_of_images_share_their_domain(domain):
+    model = build(injection="subtract")
+    windows = images(6, 3, 64, 64)
+    close(model(windows, domain, windows=3), model(windows, domain.repeat(3, 1)))
+    with pytest.raises(ValueError, match="a batch of 6 cannot hold 4 windows an image"):
+        model(windows, domain, windows=4)
+
+
+def test_another_number_or_width_of_embeddings_is_refused(x, domain):
+    model = build(injection="subtract")
+    for wrong in (None, domain[:1], domain[:, :5]):
+        with pytest.raises(ValueError, match="domain"):
+            model(x, wrong)
+
+
+# ---- Options of the original and of others ------------------------------------------------------
+
+
+@torch.no_grad()
+def test_the_timestep_reaches_the_unet(x):
+    model, other = build(), build(timestep=500)
+    latent = model.encode(x)
+    reference = model.unet.time_embedding(
+        model.unet.time_proj(torch.tensor([500])).to(latent.dtype)
+    )
+    seen = []
+    other.unet.mid_block.resnets[0].register_forward_pre_hook(lambda _m, args: seen.append(args[1]))
+    ours = other(x)
+    assert torch.equal(seen[0], reference)
+    assert not torch.allclose(ours[3], model(x)[3], atol=1e-4)
+
+
+@torch.no_grad()
+def test_latent_options_reach_the_encoder(x):
+    plain = build().encode(x)
+    torch.testing.assert_close(build(latent_scale=0.18215).encode(x), plain * 0.18215)
+    sampled = build(latent_mode="sample")
+    assert not torch.equal(sampled.encode(x), sampled.encode(x))
+
+
+@torch.no_grad()
+def test_another_encoder_in_the_autoencoders_place(x, tmp_path):
+    path = write_tiny_vae(tmp_path / "tiny")
+    model = DominoVPD(
+        "random", num_classes=N, injection="none", architecture=ARCHITECTURE, vae=str(path)
+    )
+    tiny = AutoencoderTiny.from_pretrained(path)
+    torch.testing.assert_close(model.encode(x), tiny.encode(x).latents / 0.18215)
+    assert model(x)[0].shape == (2, 8, 8, 16)
+    with pytest.raises(ValueError, match="no posterior"):
+        build(vae=str(path), latent_mode="sample")
+
+
+@torch.no_grad()
+def test_channels_last_changes_the_layout_and_not_the_result(x):
+    model = build(channels_last=True)
+    # The base of a convolution whose layout can be told.
+    weight = model.unet.conv_in.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    seen = []
+    model.unet.conv_in.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+    close(model(x), build()(x))
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def test_the_number_of_images_at_a_time(x):
+    close(build(vae_batch=1)(x), build()(x))
+
+
+# ---- Training -----------------------------------------------------------------------------------
+
+
+def gradients(model, x, domain):
+    model.train()
+    model.zero_grad()
+    features = model(x, domain)
+    loss = sum((f * torch.linspace(-1, 1, f.numel()).view_as(f)).sum() for f in features)
+    loss.backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def same_gradients(ours, reference):
+    assert set(ours) == set(reference)
+    for name, gradient in reference.items():
+        scale = gradient.abs().max().clamp(min=1e-6)
+        assert (ours[name] - gradient).abs().max() <= 1e-4 * scale, name
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(x, domain):
+    plain = gradients(build(injection="subtract"), x, domain)
+    ours = gradients(build(injection="subtract", gradient_checkpointing=True), x, domain)
+    same_gradients(ours, plain)
+    assert any(name.startswith("context.text_adapter") for name in ours)
+
+
+def test_every_trained_parameter_gets_a_gradient(x, domain):
+    """Nothing is left over for distributed training to wait for."""
+    model = build(injection="subtract")
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert set(gradients(model, x, domain)) == trained
+
+
+def test_the_encoder_stays_frozen_whatever_the_runner_calls(x, domain):
+    model = build(injection="subtract")
+    model.requires_grad_(True)
+    model.train()
+    model.apply(lambda module: module.train())
+    model.vae.train()
+    got = gradients(model, x, domain)
+    assert not any(name.startswith("vae.") for name in got)
+    assert not any(module.training for module in model.vae.modules())
+    assert model.unet.training
+    assert not model.encode(x).requires_grad
+
+
+# ---- torch.compile ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh_dynamo():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("fresh_dynamo")
+def test_the_pass_is_captured_as_one_graph(x, domain):
+    """Without code generation, which takes minutes: capture is what a change here can break."""
+    options = dict(injection="subtract", attention_maps=(8, 16, 32))
+    model = build(compile=dict(backend="eager", fullgraph=True), **options)
+    plain = build(**options)
+    with torch.no_grad():
+        close(model(x, domain), plain(x, domain))
+    assert set(model.state_dict()) == set(plain.state_dict())
+    assert copy.deepcopy(model).out_channels == plain.out_channels
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fresh_dynamo")
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_compiled_code_gives_the_same_features_and_gradients(checkpointing, x, domain):
+    model = build(injection="subtract", compile=True, gradient_checkpointing=checkpointing)
+    plain = build(injection="subtract")
+    with torch.no_grad():
+        close(model(x, domain), plain(x, domain), atol=1e-4, rtol=1e-3)
+        close(model(x[..., :64], domain), plain(x[..., :64], domain), atol=1e-4, rtol=1e-3)
+    same_gradients(gradients(model, x, domain), gradients(plain, x, domain))
+
+
+# ---- Half precision -----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_under_autocast_context_probabilities_and_latents_stay_float32(x, domain, monkeypatch):
+    model = build(injection="subtract", vae_dtype="float32")
+    exact_context, exact_latent = model.context(domain), model.encode(x)
+    exact = model(x, domain)
+    seen = {}
+    inner = AttentionMapProcessor._probabilities
+
+    def probabilities(query, key, scale):
+        seen["query"], seen["result"] = query.dtype, inner(query, key, scale)
+        # What rounds is only what comes in.
+        reference = (query.double() * scale @ key.double().transpose(-1, -2)).softmax(dim=-1)
+        torch.testing.assert_close(seen["result"].double(), reference, atol=1e-6, rtol=1e-5)
+        return seen["result"]
+
+    monkeypatch.setattr(AttentionMapProcessor, "_probabilities", staticmethod(probabilities))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model.context(domain), exact_context)
+        assert torch.equal(model.encode(x), exact_latent)
+        half = model(x, domain)
+    assert seen["query"] == torch.bfloat16
+    assert seen["result"].dtype == torch.float32
+    for ours, reference in zip(half, exact, strict=True):
+        error = (ours.float() - reference).abs().max() / reference.abs().max()
+        assert 0 < error < 0.1
+
+
+def test_training_under_autocast_gives_finite_float32_gradients(x, domain):
+    model = build(injection="subtract")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = gradients(model, x, domain)
+    assert all(g.dtype == torch.float32 for g in got.values())
+    assert all(g.isfinite().all() for g in got.values())
+
+
+# ---- True size ----------------------------------------------------------------------------------
+
+
+def test_operations_at_true_size_are_those_that_were_counted():
+    """On the meta device, at 512 x 512: autoencoder 1.12 TFLOP, UNet 0.80, TAESD 0.12."""
+    with torch.device("meta"):
+        model = DominoVPD("random", num_classes=19, architecture="sd15", injection="none").eval()
+        tiny = LatentEncoder(AutoencoderTiny())
+    assert model.out_channels == (320, 659, 1299, 1280)
+
+    def count(run):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            result = run()
+        return result, counter.get_total_flops() / 1e12
+
+    x = torch.zeros(1, 3, 512, 512, device="meta")
+    latent, vae = count(lambda: model.encode(x))
+    features, unet = count(lambda: model.forward_latent(latent, None, (512, 512)))
+    assert round(vae, 2) == 1.12
+    assert round(unet, 2) == 0.80
+    assert round(count(lambda: tiny(x))[1], 2) == 0.12
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (320, 64, 64), (659, 32, 32), (1299, 16, 16), (1280, 8, 8)
+    ]  # fmt: skip
+
+
+# ---- What is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (dict(attention_maps=True), r"is a tuple of strides, of 8, 16, 32, or \(\) for no maps"),
+        (dict(attention_maps=(64,)), "attention_maps holds strides of 8, 16, 32, each once"),
+        (dict(attention_maps=(16, 16)), "each once; got"),
+        (dict(timestep=1000), "timestep is a whole number from 0 to 999"),
+        (dict(timestep=1.5), "timestep is a whole number"),
+        (dict(latent_mode="mean"), "latent_mode must be"),
+        (dict(vae_batch=0), "vae_batch must be at least 1"),
+        (dict(injection="minus"), "unknown injection 'minus'"),
+        (dict(finetune="half"), "finetune must be one of full, frozen, lora, norms; got 'half'"),
+        (dict(lora=dict(rank=2)), "`lora` goes with finetune='lora', got finetune='full'"),
+        (dict(classes=("a", "b"), num_classes=3), "2 class embeddings and num_classes is 3"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        build(**options)
+
+
+def test_the_widths_of_classes_and_unet_must_agree(tmp_path):
+    """Stable Diffusion 2's UNet reads 1024-wide states, Stable Diffusion 1's classes are 768."""
+    folder = write_folder(tmp_path / "sd2", unet=dict(cross_attention_dim=1024))
+    path = write_classes(tmp_path / "classes.safetensors", torch.ones(3, 768))
+    with pytest.raises(ValueError, match="are 768 wide, and the cross-attention") as error:
+        DominoVPD(str(folder), class_embeddings=path)
+    for part in (str(folder), path, "takes 1024", "Embed the names with the text tower"):
+        assert part in str(error.value)
+
+
+def test_a_vae_that_is_missing_stops_before_training(tmp_path):
+    import shutil
+
+    folder = write_folder(tmp_path / "model")
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(FileNotFoundError, match="has no `vae`"):
+        DominoVPD(str(folder), num_classes=3)
+    write_tiny_vae(tmp_path / "tiny")
+    path = write_classes(tmp_path / "c.safetensors", torch.ones(3, D))
+    DominoVPD(str(folder), class_embeddings=path, vae=str(tmp_path / "tiny"))
+
+
+def test_models_of_other_latents_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="is it SDXL"):
+        build(architecture=dict(unet=dict(UNET, addition_embed_type="text_time"), vae=VAE))
