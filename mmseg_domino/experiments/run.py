@@ -6,6 +6,7 @@ for each of its runs that takes several processes; with one process it calls
 """
 
 import argparse
+import copy
 import fcntl
 import gc
 import os
@@ -116,9 +117,10 @@ def train_and_test(
     if os.environ.get(SWEEP_PID):
         _end_with(int(os.environ[SWEEP_PID]))
     with _alone(work_dir) if launcher == "none" else _nothing():
-        checkpoint = _train(_load(config, work_dir, seed, options, launcher), work_dir)
+        cfg = _load(config, work_dir, seed, options, launcher)
+        checkpoint = _train(copy.deepcopy(cfg), work_dir)
         gc.collect()  # the training's model and optimiser, before the test's model comes
-        cfg = engine.apply_domino(_load(config, work_dir, seed, options, launcher))
+        cfg = engine.apply_domino(cfg)
         cfg.load_from = checkpoint
         # MMEngine names what it logs by the second, and the training may have been that quick.
         cfg.experiment_name = f"{Path(config).stem}_seed{seed}_test"

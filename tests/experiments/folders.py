@@ -17,13 +17,13 @@ def confusion(rng, right):
     return counts
 
 
-def write_run(folder, seed=0, right=0.9, images=6, data_seed=0, record=None):
-    """Write a tested run; ``right`` moves all its figures."""
+def write_run(folder, seed=0, right=0.9, images=6, data_seed=0, record=None, luck=7):
+    """Write a tested run; ``right`` moves all its figures, ``luck`` each image's a little."""
     counts = Counts()
     for number, group in enumerate(GROUPS):
         for index in range(images):
             rng = np.random.default_rng([data_seed, number, index])
-            noise = np.random.default_rng([7, seed, number, index]).normal(0, 0.01)
+            noise = np.random.default_rng([luck, seed, number, index]).normal(0, 0.01)
             matrix = confusion(rng, right - 0.1 * number + noise)
             counts.add(ImageCount(group, f"data/{group}/{index}.png", (64, 64), matrix))
     results = build_results(counts, CLASSES, PALETTE, source=GROUPS[0], resamples=50)

@@ -1,0 +1,22 @@
+"""Running the tools of this checkout in processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment():
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    return {**env, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def tool(name, *arguments, cwd=None):
+    """What ``python tools/NAME ARGUMENTS`` comes to."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / name), *map(str, arguments)],
+        cwd=cwd, env=environment(), capture_output=True, text=True, timeout=900,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""A sweep as a user runs it: killed, resumed, with a run that fails."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from mmseg_domino.experiments import read_record
+from mmseg_domino.mini import prepare
+
+from .running import ROOT, environment, tool
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    prepare(folder / "data" / "mini", train=6, val=2, size=(128, 256), workers=1)
+    done = tool(
+        "extract_domain_embeddings.py", ROOT / "configs" / "bench" / "domino_vpd_bench.py",
+        "--model", "local-dir:data/mini/models/mini-clip", "--out",
+        "data/mini/domains.safetensors", "--workers", 0, cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ours = folder / "set"
+    ours.mkdir()
+    base = ROOT / "configs" / "domino_vpd_cityscapes.py"
+    (ours / "good.py").write_text(f"_base_ = {str(base)!r}\n")
+    (ours / "bad.py").write_text(
+        f"_base_ = {str(base)!r}\nmodel = dict(backbone=dict(injection='multiply'))\n"
+    )
+    return folder
+
+
+def arguments(project, name, source="set"):
+    return [
+        project / source, "--work-dir", project / name, "--seeds", "0",
+        "--base", ROOT / "configs" / "bench" / "domino_vpd_bench.py", "--cfg-options",
+        f"train_cfg.max_iters={STEPS}", "default_hooks.checkpoint.interval=2",
+        "test_evaluator.resamples=10",
+    ]  # fmt: skip
+
+
+def weights(folder):
+    return torch.load(folder / f"iter_{STEPS}.pth", map_location="cpu", weights_only=False)[
+        "state_dict"
+    ]
+
+
+@pytest.mark.slow
+def test_failed_killed_and_resumed(project):
+    whole = tool("sweep.py", *arguments(project, "whole"), cwd=project)
+    assert whole.returncode == 1
+    assert "failed: set/bad seed 0: ValueError: " in whole.stdout
+    assert "unknown injection 'multiply'" in whole.stdout
+    good = project / "whole" / "set" / "good" / "seed0"
+    assert read_record(good).status == "finished"
+    assert "multiply" in read_record(project / "whole" / "set" / "bad" / "seed0").reason
+
+    command = [sys.executable, ROOT / "tools" / "sweep.py", *arguments(project, "killed")]
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=project, env=environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    killed = project / "killed" / "set" / "good" / "seed0"
+    deadline = time.time() + 300
+    while not (killed / "iter_2.pth").is_file() and time.time() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)  # of the sweep alone: its run must not outlive it
+    process.wait()
+    assert not (killed / "results.json").is_file(), "it was too fast to be killed"
+    again = tool("sweep.py", *arguments(project, "killed"), cwd=project)
+    assert "resumed   set/good seed 0" in again.stdout
+    assert read_record(killed).status == "finished"
+    assert read_record(killed).attempts == 2
+    a, b = weights(good), weights(killed)
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.slow
+def test_two_processes_a_run(project):
+    given = arguments(project, "distributed", "set/good.py")
+    done = tool("sweep.py", given[0], "--gpus", 2, *given[1:], cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project / "distributed" / "set" / "good" / "seed0" / "results.json").is_file()
+
+
+def test_what_is_asked_wrongly_is_said_at_once(tmp_path, monkeypatch, capsys):
+    def sweep(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sweep.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / "tools" / "sweep.py"), run_name="__main__")
+        return end.value.code, capsys.readouterr()
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        code, said = sweep(tmp_path / "nowhere", "--work-dir", tmp_path)
+        assert code == 2
+        assert "does not exist; give a folder of configs" in said.err
+        code, said = sweep(ROOT / "configs" / "ablation" / "injection", "--list", "--seeds", 5)
+        assert code == 0
+        assert "injection/subtract_both/seed5" in said.out
+    finally:
+        signal.signal(signal.SIGTERM, handler)
