@@ -9,7 +9,7 @@ model = dict(
         out_indices=(0, 1, 2, 3),
         norm_cfg=dict(type="SyncBN", requires_grad=True),
         style="pytorch",
-        pretrained="open-mmlab://resnet50_v1c",
+        init_cfg=dict(type="Pretrained", checkpoint="open-mmlab://resnet50_v1c"),
     ),
     decode_head=dict(in_channels=[256, 512, 1024, 2048]),
 )

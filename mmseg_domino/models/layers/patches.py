@@ -22,17 +22,19 @@ def choose_blocks(indices: Sequence[int] | None, depth: int, model: str) -> tupl
         model: The model's name, for the message.
 
     Raises:
-        ValueError: If there is no such block, or none is asked for.
+        ValueError: If there is no such block, one is named twice, or none is asked for.
     """
     if indices is None:
         return tuple(round(depth * (i + 1) / 4) - 1 for i in range(4))
     bad = [i for i in indices if not -depth <= i < depth]
-    if bad or not indices:
+    if bad:
+        raise ValueError(f"out_indices {bad} do not exist: {model} has the blocks 0 to {depth - 1}")
+    blocks = {i % depth for i in indices}
+    if not blocks or len(blocks) < len(indices):
         raise ValueError(
-            f"out_indices {list(indices)} of {model}: {bad or 'blocks'} "
-            f"{'do not exist' if bad else 'must be named'}; it has blocks 0 to {depth - 1}"
+            f"out_indices must name blocks of {model}, each once; got {list(indices)} (of {depth})"
         )
-    return tuple(sorted({i % depth for i in indices}))
+    return tuple(sorted(blocks))
 
 
 def load_published(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -433,3 +433,40 @@ class _Folded(nn.Module):
 def test_a_layer_with_positions_in_its_batch_is_refused():
     with pytest.raises(ValueError, match="norm sees a batch of 4096 for 2 images"):
         build(dict(type="_Folded"))(images(), domains())
+
+
+def test_missing_weights_of_stock_backbones_are_explained(tmp_path, monkeypatch):
+    import urllib.request
+    from urllib.error import URLError
+
+    from huggingface_hub import constants
+
+    def unreachable(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    init = dict(type="Pretrained", checkpoint="https://example.org/swin-x.pth")
+    for config in ({**SWIN, "init_cfg": init}, {**RESNET, "pretrained": init["checkpoint"]}):
+        with pytest.raises(
+            FileNotFoundError, match=r"(?s)no network.*load_state_dict_from_url\('https"
+        ):
+            build(config).init_weights()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(torch.hub, "urlopen", None)
+    published = {**RESNET, "pretrained": "open-mmlab://resnet18_v1c"}
+    with pytest.raises(
+        FileNotFoundError, match=r"checkpoints/resnet18_v1c-.*HF_HUB_OFFLINE is set"
+    ):
+        build(published).init_weights()
+    # What lies in the cache is read, offline, too.
+    file = tmp_path / "hub" / "checkpoints" / "swin-x.pth"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    state = MODELS.build(SWIN).state_dict()
+    torch.save(dict(state_dict=state), file)
+    backbone = build({**SWIN, "init_cfg": init})
+    backbone.init_weights()
+    assert all(torch.equal(backbone.state_dict()[name], value) for name, value in state.items())
+    with pytest.raises(FileNotFoundError, match=r"/nowhere/x\.pth"):
+        build({**RESNET, "pretrained": "/nowhere/x.pth"}).init_weights()

@@ -218,7 +218,7 @@ def test_what_is_wrong_is_said(folder, tmp_path, monkeypatch):
         OpenClipViT("ViT-B-32", "opnai")
     with torch.device("meta"), pytest.raises(ValueError, match=r"is a ModifiedResNet, no vision"):
         OpenClipViT("RN50")
-    with pytest.raises(ValueError, match=r"out_indices \[2\] of .*: \[2\] do not exist"):
+    with pytest.raises(ValueError, match=r"out_indices \[2\] do not exist"):
         OpenClipViT(str(folder), out_indices=(2,))
     with pytest.raises(ValueError, match="not both"):
         OpenClipViT(str(folder), init_cfg=dict(type="Pretrained", checkpoint="x.pth"))

@@ -345,8 +345,11 @@ def test_what_is_wrong_is_said():
     for name in ("resnet18", "swin_tiny_patch4_window7_224"):
         with pytest.raises(ValueError, match=rf"{name} is no plain vision transformer"):
             TimmViT(name)
-    with pytest.raises(ValueError, match=r"out_indices \[1, 4\] of .*: \[4\] do not exist"):
+    with pytest.raises(ValueError, match=r"out_indices \[4\] do not exist: vit_large.* 0 to 3"):
         small(MAE, out_indices=(1, 4))
+    for indices in ((), (1, -3)):
+        with pytest.raises(ValueError, match=r"each once; got \["):
+            small(MAE, out_indices=indices)
     with pytest.raises(ValueError, match="not both"):
         small(MAE, weights="timm", init_cfg=dict(type="Pretrained", checkpoint="x.pth"))
     with pytest.raises(FileNotFoundError, match=r"weights='/nowhere/x\.pth' of .* is no file"):
