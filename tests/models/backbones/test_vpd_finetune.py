@@ -97,7 +97,10 @@ def test_lora_trains_adapters_beside_attention_projections(lora, count, weights)
     before = {n: p.clone() for n, p in model.named_parameters()}
     step(model)
     changed = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
-    assert changed == adapters | CONTEXT
+    # The deepest layer's adapters move by less than float32 can add to their start.
+    assert changed <= adapters | CONTEXT
+    moved = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved == adapters | CONTEXT
 
 
 def test_lora_is_the_product_of_its_factors(weights):
