@@ -2,13 +2,13 @@
 
 import hashlib
 import shlex
+import subprocess
 import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.utils import get_git_hash
 
 from ..reporting import RunResults, Table, domain_table, load_results
 from ..utils import atomic_write
@@ -31,6 +31,33 @@ def _versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **found}
 
 
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git says of a folder; ``None`` if it refuses or is not installed."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _commit() -> str | None:
+    """The commit of the project one works in, or else of this package's checkout.
+
+    ``+changes`` behind it says that tracked files differ from it.
+    """
+    folder = Path.cwd()
+    commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+    if commit is None:
+        folder = Path(__file__).parent
+        # A package that is installed inside of another's checkout is not tracked there.
+        if not _git(folder, "ls-files", Path(__file__).name):
+            return None
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+changes" if commit and changes else commit
+
+
 def describe_run(cfg: Config, checkpoint: str) -> dict:
     """Where the figures of a test come from, for ``results.json``."""
     return {
@@ -41,7 +68,7 @@ def describe_run(cfg: Config, checkpoint: str) -> dict:
         "seed": cfg.get("randomness", {}).get("seed"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": _versions(),
-        "commit": get_git_hash(digits=12),
+        "commit": _commit(),
     }
 
 

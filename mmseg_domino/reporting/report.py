@@ -261,7 +261,7 @@ def _provenance(run: RunResults) -> list[tuple[str, str]]:
             ("command", "Command"), ("config", "Config"), ("checkpoint", "Checkpoint"),
             ("commit", "Commit"), ("seed", "Seed"), ("created", "Tested"),
         )
-        if run.run.get(key) is not None
+        if run.run.get(key) not in (None, "")
     ]  # fmt: skip
     versions: Mapping[str, Any] = run.run.get("versions") or {}
     if versions:

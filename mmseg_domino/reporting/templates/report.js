@@ -36,6 +36,8 @@ for (const choice of document.querySelectorAll(".choice")) {
   update();
 }
 
+for (const hint of document.querySelectorAll("span.screen")) hint.hidden = false;
+
 for (const example of document.querySelectorAll("[data-example]")) {
   const stage = example.querySelector(".stage");
   const range = example.querySelector("input[type=range]");
