@@ -168,6 +168,7 @@ def test_each_combination_learns_and_predicts(name, tune, plain, tmp_path):
     torch.manual_seed(0)
     cfg = apply_domino(small(ready(name, tune, plain), name, tmp_path))
     model = MODELS.build(cfg.model)
+    model.init_weights()
     trained = {n for n, p in model.backbone.named_parameters() if p.requires_grad}
     domain = {n for n in trained if n.startswith(("domain.", "context.adapter"))}
     lora = {n for n in trained if ".lora_" in n}
@@ -223,6 +224,42 @@ def test_what_starts_untrained_learns_at_the_full_rate(tune, tmp_path):
         new = not name.startswith("backbone.") or "domain." in name or ".lora_" in name
         expected = (1.0 if new else 0.1) if parameter.requires_grad else None
         assert rate.get(id(parameter)) == expected, name
+
+
+#: How the published file of a stock backbone wraps its parameters.
+FILES = {
+    "r50": lambda state: {"meta": {}, "state_dict": {**state, "fc.weight": torch.zeros(3, 3)}},
+    "mit-b5": lambda state: {**state, "head.weight": torch.zeros(3, 3)},
+    "swin-l": lambda state: {"state_dict": {**state, "head.weight": torch.zeros(3, 3)}},
+    "convnext-l": lambda state: {
+        "state_dict": {
+            **{f"backbone.{k}": v for k, v in state.items()},
+            "head.fc.weight": torch.zeros(3, 3),
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+@pytest.mark.parametrize("name", FILES)
+def test_published_files_of_stock_backbones_are_read(name, tune, tmp_path):
+    init_cfg = copy.deepcopy(ready(name).model.backbone.init_cfg)
+    backbone = small(ready(name, tune), name, tmp_path).model.backbone
+    published = MODELS.build(backbone).state_dict()
+    for value in published.values():
+        if value.is_floating_point():
+            value.add_(torch.randn(value.shape) * 0.1)
+    init_cfg["checkpoint"] = str(tmp_path / "published.pth")
+    torch.save(FILES[name](published), init_cfg["checkpoint"])
+    cfg = small(ready(name, tune), name, tmp_path)
+    cfg.model.backbone.init_cfg = init_cfg
+    model = MODELS.build(apply_domino(cfg).model)
+    model.init_weights()
+    wrapped = model.backbone
+    state = wrapped.state_dict()
+    for key, value in published.items():
+        assert torch.equal(state[key], value), key
+    assert not any(m.out.weight.any() for m in wrapped.domain.values())
 
 
 def test_pixels_are_normalised_as_the_published_model_was_trained():

@@ -1,6 +1,7 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) from the peft library, without a change of names."""
 
 import re
+from functools import cache
 
 from torch import Tensor, nn
 
@@ -74,9 +75,33 @@ def add_lora(module: nn.Module, options: dict) -> list[str]:
     )
     inject_adapter_in_model(config, module)
     for layer in _layers(module):
+        _keep_parameters(layer)
         layer._register_state_dict_hook(_to_own_names)
         layer._register_load_state_dict_pre_hook(_from_own_names, with_module=True)
     return targets
+
+
+def _keep_parameters(layer: nn.Module) -> None:
+    """Let a listing of an adapted attention layer's parameters not replace them by new ones.
+
+    peft does so to repair what merging leaves behind. But MMEngine initialises a model by a record
+    of its parameters and stops where it meets one that it does not know.
+    """
+    from peft.tuners.lora.layer import MultiheadAttention
+
+    if isinstance(layer, MultiheadAttention):
+        layer.__class__ = _attention_class(type(layer))
+
+
+@cache
+def _attention_class(base: type) -> type:
+    def _restore_weights(self) -> None:
+        attention = self.get_base_layer()
+        projection = attention.out_proj.get_base_layer()
+        if "in_proj_weight" not in attention._parameters or "weight" not in projection._parameters:
+            base._restore_weights(self)
+
+    return type(base.__name__, (base,), {"_restore_weights": _restore_weights})
 
 
 def _to_own_names(layer: nn.Module, state: dict, prefix: str, _metadata: dict) -> None:
