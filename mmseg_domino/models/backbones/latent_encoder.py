@@ -11,6 +11,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
 from ..layers.precision import full_precision
+from .fast_layers import use_fast_layers
 
 __all__ = ["LATENT_MODES", "SD_SCALE", "VAE_DTYPES", "LatentEncoder"]
 
@@ -64,7 +65,7 @@ class LatentEncoder(nn.Module):
             )
         self.mode, self.batch, self.dtype = mode, batch, dtype
         self.factor = scale / SD_SCALE if self.is_tiny else scale
-        self.encoder = vae.encoder
+        self.encoder = use_fast_layers(vae.encoder)
         self.quant_conv = None if self.is_tiny else vae.quant_conv
         self.train()
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..layers.class_context import ClassContext
 from ..layers.frozen_state import keep_out_frozen
 from .class_embeddings import CLASS_CACHE, find_class_embeddings
+from .fast_layers import use_fast_layers
 from .latent_encoder import LatentEncoder
 from .sd_weights import open_vae, open_weights
 from .vpd_finetune import prepare_finetuning
@@ -87,6 +88,8 @@ class DominoVPD(BaseModule):
     """
 
     accepts_domain = True
+    #: Takes several windows of each image with one embedding an image.
+    accepts_windows = True
     #: Pixels a latent.
     latent_stride = 8
 
@@ -137,6 +140,7 @@ class DominoVPD(BaseModule):
         place_processors(self.unet, self.context.num_classes)
         self.finetune = finetune
         prepare_finetuning(self.unet, finetune, lora)
+        use_fast_layers(self.unet)
         keep_out_frozen(self, save_frozen)
         if channels_last:
             self.to(memory_format=torch.channels_last)

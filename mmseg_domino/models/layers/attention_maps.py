@@ -6,8 +6,8 @@ level, ``D`` context width.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from .cpu_kernels import attention
 from .precision import full_precision
 
 __all__ = ["AttentionMapProcessor", "AttentionMaps"]
@@ -49,7 +49,7 @@ class AttentionMapProcessor:
 
     Asked for its map, it computes the probabilities explicitly, since they are wanted, and a
     context of some tens of tokens makes that as cheap as a fused kernel; scores and probabilities
-    are float32 whatever the autocast. Otherwise it uses PyTorch's scaled-dot-product attention.
+    are float32 whatever the autocast. Otherwise it uses a fused kernel.
 
     The context has ``M`` rows and ``B`` is a multiple of it: row ``m`` serves the images ``m``,
     ``m + M``, ... Its keys and values are computed once for all of them.
@@ -88,7 +88,7 @@ class AttentionMapProcessor:
         query = split(attn.to_q(hidden_states))
         key, value = (serve(split(project(context))) for project in (attn.to_k, attn.to_v))
         if encoder_hidden_states is None or maps is None:
-            out = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
+            out = attention(query, key, value, attn.scale)
         else:
             probabilities = self._probabilities(query, key, attn.scale)
             maps.append(probabilities[..., : self.num_classes].mean(dim=1))

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["OneDNNLinear", "attention", "linear", "onednn_serves", "use_onednn_linears"]
+__all__ = [
+    "OneDNNLinear",
+    "OneDNNPointwise",
+    "attention",
+    "linear",
+    "onednn_serves",
+    "use_onednn_layers",
+]
 
 #: Queries at a time: enough for oneDNN, and 16 MiB of scores over 4,096 keys.
 _CHUNK = 1024
@@ -58,11 +65,11 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor):
         x, weight = ctx.saved_tensors
-        x, gradient = x.flatten(0, -2), gradient.flatten(0, -2)
+        rows, gradient = x.flatten(0, -2), gradient.flatten(0, -2)
         for_x, for_weight, for_bias = ctx.needs_input_grad
         return (
-            _product(gradient, weight.t()).view(ctx.saved_tensors[0].shape) if for_x else None,
-            _product(gradient.t(), x.t()) if for_weight else None,
+            _product(gradient, weight.t()).view(x.shape) if for_x else None,
+            _product(gradient.t(), rows.t()) if for_weight else None,
             gradient.sum(dim=0) if ctx.has_bias and for_bias else None,
         )
 
@@ -83,14 +90,36 @@ class OneDNNLinear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-def use_onednn_linears(module: nn.Module) -> nn.Module:
-    """Turn a module's linear layers into :class:`OneDNNLinear`, in place.
+class OneDNNPointwise(nn.Conv2d):
+    """A convolution over single positions, by :func:`linear` where channels lie last."""
 
-    Parameters, hooks and names stay; subclasses of ``nn.Linear`` are left alone.
+    def forward(self, x: Tensor) -> Tensor:
+        if not onednn_serves(x, self.weight) or not x.is_contiguous(
+            memory_format=torch.channels_last
+        ):
+            return super().forward(x)
+        return linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.Conv2d
+        and module.kernel_size == module.stride == (1, 1)
+        and module.padding == (0, 0)
+        and module.groups == 1
+    )
+
+
+def use_onednn_layers(module: nn.Module) -> nn.Module:
+    """Turn linear layers and convolutions over single positions into those above, in place.
+
+    Parameters, hooks and names stay; subclasses of ``nn.Linear`` and ``nn.Conv2d`` are left alone.
     """
     for child in module.modules():
         if type(child) is nn.Linear:
             child.__class__ = OneDNNLinear
+        elif _is_pointwise(child):
+            child.__class__ = OneDNNPointwise
     return module
 
 

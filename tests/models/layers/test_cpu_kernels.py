@@ -8,10 +8,11 @@ from torch.nn import functional as F
 from mmseg_domino.models.layers import cpu_kernels
 from mmseg_domino.models.layers.cpu_kernels import (
     OneDNNLinear,
+    OneDNNPointwise,
     attention,
     linear,
     onednn_serves,
-    use_onednn_linears,
+    use_onednn_layers,
 )
 
 needs_onednn = pytest.mark.skipif(
@@ -111,6 +112,38 @@ def test_other_cases_are_pytorchs_own(calls):
     assert not calls
 
 
+@needs_onednn
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_convolution_over_single_positions(calls, channels_last):
+    layer = nn.Conv2d(8, 5, 1)
+    expected = layer(random(2, 8, 6, 7))
+    expected.sum().backward()
+    gradients = [p.grad.clone() for p in layer.parameters()]
+    layer.zero_grad()
+    assert type(use_onednn_layers(layer)) is OneDNNPointwise
+    x = random(2, 8, 6, 7)
+    if channels_last:
+        layer, x = layer.to(memory_format=torch.channels_last), x.to(
+            memory_format=torch.channels_last
+        )  # fmt: skip
+    result = layer(x)
+    torch.testing.assert_close(result, expected)
+    result.sum().backward()
+    for p, gradient in zip(layer.parameters(), gradients, strict=True):
+        torch.testing.assert_close(p.grad, gradient)
+    assert result.is_contiguous(memory_format=torch.channels_last) == channels_last
+    assert len(calls) == (2 if channels_last else 0)  # the input wants no gradient
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(kernel_size=3), dict(kernel_size=1, stride=2), dict(kernel_size=1, groups=2),
+     dict(kernel_size=1, padding=1)],
+)  # fmt: skip
+def test_other_convolutions_are_left_alone(options):
+    assert type(use_onednn_layers(nn.Conv2d(4, 4, **options))) is nn.Conv2d
+
+
 def test_linears_are_exchanged_in_place(calls):
     class Own(nn.Linear):
         pass
@@ -119,7 +152,7 @@ def test_linears_are_exchanged_in_place(calls):
     before = dict(model.state_dict())
     hooked = []
     model[0].register_forward_hook(lambda *args: hooked.append(args))
-    assert use_onednn_linears(model) is model
+    assert use_onednn_layers(model) is model
     assert type(model[0]) is OneDNNLinear
     assert type(model[1]["a"]) is Own
     assert list(model.state_dict()) == list(before)
