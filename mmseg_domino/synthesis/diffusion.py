@@ -55,6 +55,7 @@ class ControlNetGenerator:
     Raises:
         MissingWeightsError: If weights are missing; the message has the command that fetches
             them. With ``HF_HUB_OFFLINE=1`` nothing is fetched.
+        ImportError: If ``cpu_offload`` is asked for without accelerate.
         ValueError: If an argument is out of range.
     """
 
@@ -98,7 +99,10 @@ class ControlNetGenerator:
             self.pipeline.enable_attention_slicing()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if cpu_offload:
-            self.pipeline.enable_model_cpu_offload(device=self.device)
+            try:
+                self.pipeline.enable_model_cpu_offload(device=self.device)
+            except ImportError as error:
+                raise ImportError("cpu_offload needs accelerate: pip install accelerate") from error
         else:
             self.pipeline.to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)

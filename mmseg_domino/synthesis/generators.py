@@ -99,4 +99,6 @@ def build_generator(options: Mapping) -> Generator:
             f"unknown generator {kind!r}; known are {known}. One of your own is registered in a "
             "module that the config's custom_imports name."
         )
-    return GENERATORS.build(dict(options))
+    arguments = {name: value for name, value in options.items() if name != "type"}
+    # Not GENERATORS.build: it looks in the default scope's package first, and warns without need.
+    return GENERATORS.module_dict[kind](**arguments)

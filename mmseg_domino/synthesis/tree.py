@@ -14,10 +14,12 @@ An image is done when its line is written; label and image come before it. While
 process appends to a file of its own in ``OUT/records``; at the end they are merged.
 """
 
+import contextlib
+import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -208,7 +210,8 @@ class RecordWriter:
         if self.path.is_file():
             whole = self.path.read_bytes()
             os.truncate(self.path, whole.rfind(b"\n") + 1)  # a line that a kill cut off
-        self._file = open(self.path, "ab")
+        # No buffer: what a full disk refuses must not be tried again on closing.
+        self._file = open(self.path, "ab", buffering=0)
         return self
 
     def __exit__(self, *exception) -> None:
@@ -228,7 +231,20 @@ class RecordWriter:
             image: ``(H, W, 3)`` uint8 RGB; may be missing if rejected.
             label: ``(H, W)`` uint8, needed if kept.
             label_file: A PNG file with just these values, which is linked instead of written.
+
+        Raises:
+            DiskFullError: If the disk or the quota ran full; what is on disk is whole.
         """
+        with _running_full(self.tree.root):
+            self._write(record, image, label, label_file)
+
+    def _write(
+        self,
+        record: Record,
+        image: np.ndarray | None,
+        label: np.ndarray | None,
+        label_file: str | None,
+    ) -> None:
         kept = record.status == "kept"
         if kept:
             path = self.tree.label_path(record.domain, record.name)
@@ -237,9 +253,24 @@ class RecordWriter:
             path = self.tree.image_path(record.domain, record.name, kept)
             with atomic_write(path) as temporary:
                 Image.fromarray(image).save(temporary, compress_level=4)
-        self._file.write(_line(record).encode())
-        self._file.flush()
+        line = memoryview(_line(record).encode())
+        while line:
+            line = line[self._file.write(line) :]
         os.fsync(self._file.fileno())
+
+
+@contextlib.contextmanager
+def _running_full(root: Path) -> Iterator[None]:
+    """Say what a full disk or quota means for the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            f"the disk or quota of {root} ran full: {error}. Make room; what is done is kept, and "
+            "the same command goes on from there."
+        ) from error
 
 
 def _write_label(path: Path, label: np.ndarray, file: str | None) -> None:

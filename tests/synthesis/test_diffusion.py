@@ -95,6 +95,12 @@ def test_memory_savers_and_low_precision(pipeline_folders):
     difference = plain.generate([request()])[0].image.astype(int)
     difference -= sliced.generate([request()])[0].image
     assert np.abs(difference).max() <= 1
+    pytest.importorskip("accelerate")
+    offloaded = ControlNetGenerator(**SMALL, **pipeline_folders, cpu_offload=True)
+    assert len(offloaded.pipeline._all_hooks) == 4  # text encoder, UNet, VAE, ControlNet
+    assert np.array_equal(
+        offloaded.generate([request()])[0].image, plain.generate([request()])[0].image
+    )
     low = ControlNetGenerator(**{**SMALL, "precision": "bf16"}, **pipeline_folders)
     assert low.pipeline.unet.dtype == torch.bfloat16
     assert low.generate([request()])[0].problem is None
@@ -117,6 +123,12 @@ def test_memory_savers_and_low_precision(pipeline_folders):
 def test_arguments_are_checked_before_anything_is_loaded(wrong, words):
     with pytest.raises(ValueError, match=words):
         ControlNetGenerator(model="none", controlnet="none", **wrong)
+
+
+def test_offloading_without_accelerate_says_what_to_install(pipeline_folders, monkeypatch):
+    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.is_accelerate_available", lambda: False)
+    with pytest.raises(ImportError, match="pip install accelerate"):
+        ControlNetGenerator(**SMALL, **pipeline_folders, cpu_offload=True)
 
 
 def test_missing_weights_say_how_to_fetch_them(pipeline_folders, monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mmseg.registry import DATASETS
 
+import mmseg_domino.datasets  # noqa: F401  registers FolderDataset
 from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.synthesis import (
     GateThresholds,

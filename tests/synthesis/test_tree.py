@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from collections import namedtuple
@@ -120,6 +121,28 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(OtherMakerError, match="not empty"):
         SynthesisTree(tmp_path).open(MAKER)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_runs_full_while_writing_is_named_and_loses_nothing(
+    tmp_path, monkeypatch, code
+):
+    tree = SynthesisTree(tmp_path)
+    fill(tree, record())
+
+    def refuse(self, *_, **__):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.Image.Image.save", refuse)
+        full = code != errno.EIO  # any other trouble stays what it is
+        words = r"ran full.*goes on from there" if full else "Input/output"
+        with pytest.raises(DiskFullError if full else OSError, match=words):
+            fill(tree, record("town/b"))
+    assert set(tree.records()) == {record().key}
+    assert not list(tmp_path.rglob(".*.png"))
+    fill(tree, record("town/b"))
+    assert len(tree.merge()) == 2
 
 
 def test_too_little_disk_is_refused(tmp_path, monkeypatch):

@@ -1,10 +1,11 @@
-"""A segmentation model as a plain function, for the gate."""
+"""A segmentation model as a plain function, for the gate of synthetic images."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from mmseg.apis import inference_model, init_model
+
+from .inference import init_domino_model, predict_image
 
 __all__ = ["load_segmentor"]
 
@@ -12,7 +13,7 @@ __all__ = ["load_segmentor"]
 def load_segmentor(
     config: str, checkpoint: str, num_classes: int, device: str = "cpu"
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Load a model of MMSegmentation.
+    """Load a model of MMSegmentation or of this package.
 
     Args:
         config: Config file.
@@ -21,7 +22,7 @@ def load_segmentor(
         device: Where it runs.
 
     Returns:
-        Image ``(H, W, 3)`` uint8 RGB -> class numbers ``(H, W)``.
+        Image ``(H, W, 3)`` uint8 RGB -> class numbers ``(H, W)`` uint8.
 
     Raises:
         FileNotFoundError: If the checkpoint is missing: a gate with random weights judges nothing.
@@ -29,16 +30,10 @@ def load_segmentor(
     """
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f"the gate's segmentation model has no checkpoint {checkpoint}")
-    model = init_model(config, checkpoint, device=device)
+    model = init_domino_model(config, checkpoint, device=device)
     if model.num_classes != num_classes:
         raise ValueError(
             f"the gate's segmentation model has {model.num_classes} classes, the labels "
             f"{num_classes}"
         )
-
-    def segment(image: np.ndarray) -> np.ndarray:
-        # MMSegmentation's arrays are BGR, as OpenCV reads them.
-        result = inference_model(model, np.ascontiguousarray(image[..., ::-1]))
-        return result.pred_sem_seg.data[0].cpu().numpy()
-
-    return segment
+    return lambda image: predict_image(model, image).labels
