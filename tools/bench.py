@@ -89,7 +89,7 @@ def main() -> int:
         only = QUICK_CONDITIONS if args.quick else None
         swept = Sweep(
             bench_runs(CONFIGS, root / "runs", size, only), root / "runs", args.jobs, args.threads,
-            options=dict(size.options), cwd=root, discard_checkpoints=True,
+            options=dict(size.options), cwd=root, discard_checkpoints=True, pretty=False,
             seconds=None if args.hours is None else 3600 * args.hours,
             say=lambda line: print(line, flush=True),
         ).execute()  # fmt: skip

@@ -82,5 +82,5 @@ def claims_figure(decisions: Sequence[Decision]) -> Figure:
             axes.plot(found.difference, row, _MARKERS[verdict], color=colour, markersize=7)
         axes.axvline(0, color="black", linewidth=1)
         axes.set_yticks(range(len(rows)), labels)
-        axes.set_xlabel("difference of the mIoU over the target domains, points (95 % interval)")
+        axes.set_xlabel("difference of the target mIoU, points (95 % interval)")
     return figure

@@ -43,6 +43,7 @@ class RunProcess:
         gpus: Processes.
         cwd: Folder that relative paths of the config start from.
         environment: Changes of the environment variables.
+        pretty: As for :func:`~mmseg_domino.experiments.run.train_and_test`; with one process.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class RunProcess:
         gpus: int = 1,
         cwd: str | os.PathLike | None = None,
         environment: Mapping[str, str] | None = None,
+        pretty: bool = True,
     ) -> None:
         work_dir = work_dir.resolve()
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,7 @@ class RunProcess:
         if gpus == 1:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(_PRELOAD)
-            arguments = (str(config), str(work_dir), seed, dict(options or {}))
+            arguments = (str(config), str(work_dir), seed, dict(options or {}), "none", pretty)
             self._process = context.Process(
                 target=_work, args=(arguments, cwd, environment, str(self.log))
             )

@@ -79,6 +79,8 @@ class Sweep:
         cwd: Folder that relative paths of the configs start from.
         discard_checkpoints: Remove a run's checkpoints once its results are there.
         redo: Start over what is finished, failed, or of a changed config.
+        pretty: Format the configs that each run writes; see
+            :func:`~mmseg_domino.experiments.run.train_and_test`.
         seconds: Start no run after this time.
         say: Prints a line.
     """
@@ -92,6 +94,7 @@ class Sweep:
     cwd: Path | None = None
     discard_checkpoints: bool = False
     redo: bool = False
+    pretty: bool = True
     seconds: float | None = None
     say: Callable[[str], None] = print
 
@@ -215,7 +218,14 @@ class Sweep:
         self.say(f"{'resumed' if resumed else 'started':<9} {run.label}")
         environment = {key: os.environ[key] for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         process = RunProcess(
-            run.config, folder, run.seed, self.options, self.gpus, self.cwd, environment
+            run.config,
+            folder,
+            run.seed,
+            self.options,
+            self.gpus,
+            self.cwd,
+            environment,
+            self.pretty,
         )
         return _Active(run, process, record, time.monotonic())
 

@@ -19,7 +19,7 @@ class Pretender:
     most: int = 0
     running: list = []
 
-    def __init__(self, config, work_dir, seed, options, gpus, cwd, environment):
+    def __init__(self, config, work_dir, seed, options, gpus, cwd, environment, pretty):
         self.key = (config.stem, seed)
         self.folder, self.log, self.looks = work_dir, work_dir / "sweep.log", 0
         self.threads = environment["OMP_NUM_THREADS"]
