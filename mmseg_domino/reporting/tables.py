@@ -303,24 +303,30 @@ def comparison_table(runs: Sequence[RunResults]) -> Table:
     check_same_classes(runs)
     keys = list(dict.fromkeys(key for run in runs for key in run.groups))
     datasets = list(dict.fromkeys(name for run in runs for name in run.summary))
-    datasets = [d for d in datasets if any(_domains(run, d) > 1 for run in runs)]
-    figures = {
+    averages = {
         "mean": "mean_of_domains",
         "pooled": "pooled",
         "relative mean": "relative_mean_of_domains",
         "relative pooled": "relative_pooled",
     }
+    # Of a single domain both averages are its mIoU, which is there already.
+    single = {"relative": "relative_pooled"}
+    figures = [
+        (dataset, label, name)
+        for dataset in datasets
+        for label, name in (averages if _most_domains(runs, dataset) > 1 else single).items()
+    ]
     rows = []
     for run in runs:
         cells: list[Cell] = [run.name]
         cells += [run.groups[key].miou if key in run.groups else Missing() for key in keys]
-        for dataset in datasets:
+        for dataset, _, name in figures:
             summary = run.summary.get(dataset)
-            cells += [Missing() if not summary else getattr(summary, f) for f in figures.values()]
+            cells.append(Missing() if not summary else getattr(summary, name))
         rows.append(cells)
-    columns = ["Run", *keys, *(f"{d} {label}" for d in datasets for label in figures)]
+    columns = ["Run", *keys, *(f"{dataset} {label}" for dataset, label, _ in figures)]
     return Table(columns, rows, title="mIoU by domain")
 
 
-def _domains(run: RunResults, dataset: str) -> int:
-    return sum(g.dataset == dataset for g in run.targets.values())
+def _most_domains(runs: Sequence[RunResults], dataset: str) -> int:
+    return max(sum(g.dataset == dataset for g in run.targets.values()) for run in runs)

@@ -115,8 +115,16 @@ def test_synthia(tmp_path):
 def test_mapillary(tmp_path, folder):
     save(tmp_path / folder / "x.png", np.array([[13, 2, 65, 58]], np.uint8))
     run("mapillary.py", tmp_path)
-    made = Image.open(tmp_path / folder / "x_labelTrainIds.png")
+    made = Image.open(tmp_path / "validation/labels/x_labelTrainIds.png")
     assert np.array(made).tolist() == [[0, 1, 255, 16]]
+    assert len(list(tmp_path.rglob("*.png"))) == 2
+
+
+def test_mapillary_of_the_second_release(tmp_path):
+    save(tmp_path / "validation/v2.0/labels/x.png", np.array([[21, 123]], np.uint8))
+    run("mapillary.py", tmp_path, "--version", "2.0")
+    made = np.array(Image.open(tmp_path / "validation/v2.0/labels/x_labelTrainIds.png"))
+    assert made.tolist() == [[0, 255]]  # Road; Unlabeled
 
 
 def test_a_label_of_another_release_is_refused(tmp_path):

@@ -45,10 +45,10 @@ def data(tmp_path_factory):
     write_pair(
         root / "bdd100k/images/10k/val/a.jpg", root / "bdd100k/labels/sem_seg/masks/val/a.png"
     )
-    for release in ("v1.2", "v2.0"):
+    for labels in ("labels", "v2.0/labels"):
         write_pair(
             root / "mapillary/validation/images/a.jpg",
-            root / f"mapillary/validation/{release}/labels/a_labelTrainIds.png",
+            root / f"mapillary/validation/{labels}/a_labelTrainIds.png",
         )
     write_pair(root / "gta5/images/00001.png", root / "gta5/labels/00001_labelTrainIds.png",
                size=(600, 1100))  # fmt: skip

@@ -118,6 +118,15 @@ def test_runs_side_by_side_show_what_is_missing(tested):
         comparison_table([])
 
 
+def test_a_data_set_of_one_domain_shows_its_relative_miou(tested):
+    some = [f for f in tested if f.group in ("cityscapes/clear_day", "acdc/fog")]
+    run = parse_results(fake.results_of(some))
+    table = comparison_table([run, run])
+    assert table.columns == ["Run", "cityscapes/clear_day", "acdc/fog", "acdc relative"]
+    expected = 100 * run.groups["acdc/fog"].miou / run.groups["cityscapes/clear_day"].miou
+    assert table.rows[0][3] == pytest.approx(expected)
+
+
 def test_runs_of_other_classes_are_not_tabled_together(tested):
     other = fake.results_of(tested)
     other["classes"] = [f"c{i}" for i in range(fake.N)]

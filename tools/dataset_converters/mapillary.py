@@ -1,6 +1,7 @@
-"""Make trainId labels of Mapillary Vistas beside the original ones.
+"""Make trainId labels of Mapillary Vistas.
 
-Takes SPLIT/v1.2/labels or SPLIT/v2.0/labels, as the archives unpack, or SPLIT/labels.
+Takes those of release 1.2 from SPLIT/v1.2/labels (newer archives) or SPLIT/labels (older ones), and
+writes to SPLIT/labels in either case; those of release 2.0 from SPLIT/v2.0/labels, where they stay.
 """
 
 import argparse
@@ -27,10 +28,11 @@ def main() -> None:
     pairs = []
     for split in args.splits:
         folder = args.root / split / f"v{args.version}" / "labels"
-        if not folder.is_dir():
-            folder = args.root / split / "labels"
+        target = args.root / split / "labels" if args.version == "1.2" else folder
+        if args.version == "1.2" and not folder.is_dir():
+            folder = target
         pairs += [
-            (path, path.with_name(path.stem + TRAIN_ID_SUFFIX))
+            (path, target / (path.stem + TRAIN_ID_SUFFIX))
             for path in sorted(folder.glob("*.png"))
             if not path.name.endswith(TRAIN_ID_SUFFIX)
         ]

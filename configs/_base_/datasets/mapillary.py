@@ -1,7 +1,7 @@
 """Mapillary Vistas on the 19 classes: 2,000 val images of many sizes (median about 4000x3000).
 
-tools/dataset_converters/mapillary.py writes the labels named here beside the original ones, from
-release 1.2 or 2.0."""
+tools/dataset_converters/mapillary.py writes the labels named here, of release 1.2 or 2.0; where
+the originals of 1.2 lie differs between archives, where these go does not."""
 
 mapillary_test_pipeline = [
     dict(type="SetDomain", dataset="mapillary", domain="all"),
@@ -15,7 +15,7 @@ mapillary_test_pipeline = [
 mapillary_v1_val = dict(
     type="CityscapesDataset",
     data_root="data/mapillary/",
-    data_prefix=dict(img_path="validation/images", seg_map_path="validation/v1.2/labels"),
+    data_prefix=dict(img_path="validation/images", seg_map_path="validation/labels"),
     img_suffix=".jpg",
     seg_map_suffix="_labelTrainIds.png",
     pipeline=mapillary_test_pipeline,

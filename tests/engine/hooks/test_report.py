@@ -180,6 +180,17 @@ def test_figures_reach_tensorboard(world, tmp_path):
     assert not (tmp_path / "examples").exists()
 
 
+def test_figures_reach_weights_and_biases(world, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    cfg = config(world, tmp_path, examples=0)
+    cfg.visualizer.vis_backends = [dict(type="WandbVisBackend")]
+    run(cfg).visualizer.close()
+    found = {p.name.rsplit("_", 2)[0] for p in tmp_path.rglob("media/images/*.png")}
+    assert found == {"domino_domains", "domino_classes"}
+
+
 def test_an_earlier_tests_examples_are_removed(finished, world, tmp_path):
     runner = run(config(world, tmp_path, figures=False))
     before = {p.name for p in (tmp_path / "examples").iterdir()}
