@@ -36,7 +36,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--base", help="config to stand in for the base that the configs name")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (%(default)s)")
-    parser.add_argument("--threads", type=int, help="of each run (the processors / jobs)")
+    parser.add_argument(
+        "--threads", type=int, help="of each run (OMP_NUM_THREADS, or the processors / jobs)"
+    )
     parser.add_argument(
         "--gpus", type=int, default=1, help="processes of each run, under torchrun (%(default)s)"
     )

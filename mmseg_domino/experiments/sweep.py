@@ -73,7 +73,8 @@ class Sweep:
         runs: In this order.
         work_dir: Folder of the sweep; each run has its own below it.
         jobs: Runs at a time.
-        threads: Of each run; ``None`` divides the processors among the jobs.
+        threads: Of each run; ``None`` takes ``OMP_NUM_THREADS``, or divides the processors among
+            the jobs.
         gpus: Processes of each run, under torchrun.
         options: Overrides of all configs.
         cwd: Folder that relative paths of the configs start from.
@@ -112,8 +113,9 @@ class Sweep:
         with self._alone():
             write_plan(self.work_dir, self.runs)
             # Read by torch when it is imported, in the process that runs are forked from.
-            threads = self.threads or max(1, (os.cpu_count() or 1) // self.jobs)
             before = {k: os.environ.get(k) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+            threads = self.threads or before["OMP_NUM_THREADS"]
+            threads = threads or max(1, (os.cpu_count() or 1) // self.jobs)
             os.environ.update(dict.fromkeys(before, str(threads)))
             try:
                 return self._execute()

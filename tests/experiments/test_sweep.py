@@ -178,3 +178,26 @@ def test_a_damaged_record_says_so(tmp_path):
     (tmp_path / "run.json").write_text('{"format": "mmseg_domino.run/1", "status": "x"}')
     with pytest.raises(ValueError, match="damaged"):
         read_record(tmp_path)
+
+
+def test_threads_of_the_runs(sweep, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Pretender, "stop", lambda self: None)
+    original = Pretender.__init__
+
+    def watch(self, *arguments):
+        original(self, *arguments)
+        seen.append(self.threads)
+
+    monkeypatch.setattr(Pretender, "__init__", watch)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    sweep().execute()
+    assert set(seen) == {"5"}
+    seen.clear()
+    sweep(threads=3, redo=True).execute()
+    assert set(seen) == {"3"}
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
+    seen.clear()
+    sweep(jobs=2, redo=True).execute()
+    assert set(seen) == {"4"}

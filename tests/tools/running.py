@@ -10,7 +10,10 @@ ROOT = Path(__file__).parents[2]
 
 def environment():
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    # Two threads on two cores that others use too spend their time waiting for each other.
+    env = {
+        **os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"
+    }  # fmt: skip
     return {**env, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
