@@ -1,5 +1,10 @@
 import itertools
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -74,6 +79,50 @@ def test_four_to_one_in_every_window_of_every_process(as_process, world_size):
             len(set(mine[k : k + high - low])) == high - low
             for k in range(0, len(mine) - (high - low), high - low)
         )
+
+
+PROCESS = """
+import json, sys
+import torch.distributed as dist
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from tests.datasets.test_sampler import mixed
+
+init_default_scope("mmseg")
+dist.init_process_group("gloo")
+skipped = int(sys.argv[2])
+loader = Runner.build_dataloader(
+    dict(batch_size=3, num_workers=1, sampler=dict(type="ResumableInfiniteSampler"),
+         collate_fn=dict(type="default_collate"), dataset=mixed()), seed=3)
+loader.sampler.skip(skipped)
+names = [name for batch, _ in zip(loader, range(20)) for name in batch["name"]]
+with open(f"{sys.argv[1]}/{dist.get_rank()}.json", "w") as file:
+    json.dump(names, file)
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("skipped", [0, 21])
+def test_real_processes_keep_the_ratio_and_share_the_stream(tmp_path, as_process, skipped):
+    """Two processes with workers and batches of three, fresh and resumed."""
+    root = Path(__file__).parents[2]
+    (tmp_path / "process.py").write_text(PROCESS)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*launcher, str(tmp_path / "process.py"), str(tmp_path), str(skipped)],
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=300,
+    )
+    dataset = DATASETS.build(mixed())
+    for rank in range(2):
+        names = json.loads((tmp_path / f"{rank}.json").read_text())
+        synthetic = [name.startswith("synthetic") for name in names]
+        assert all(sum(synthetic[i : i + 5]) == 1 for i in range(56))
+        expected = take(as_process(rank, 2, dataset, seed=3), skipped + 60)[skipped:]
+        assert names == [f"real{i}" if i < 7 else f"synthetic{i - 7}" for i in expected]
 
 
 @pytest.mark.parametrize("skipped", [0, 1, 23, 500])

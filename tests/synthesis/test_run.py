@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from mmseg.registry import DATASETS
+from PIL import Image
 
 import mmseg_domino.datasets  # noqa: F401  registers FolderDataset
 from mmseg_domino.domain import load_prompt_bank
@@ -200,6 +201,23 @@ def test_a_bad_label_is_set_aside_and_bad_labels_are_refused(cityscapes, tmp_pat
     with pytest.raises(ValueError, match="none of the first labels can be used"):
         make(LabelledImages(cityscapes), tmp_path / "never", Recolour())
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("kind", ["colours", "other palette"])
+def test_labels_of_another_palette_are_set_aside(cityscapes, tmp_path, kind):
+    """Colours in place of class numbers: as RGB, and as a palette image of ADE20K's numbers."""
+    label = sorted((tmp_path / "cityscapes/gtFine").rglob("*.png"))[1]
+    ade = scene(1)[1].astype(int) + 100
+    if kind == "colours":
+        Image.fromarray(np.dstack([ade.clip(0, 255).astype(np.uint8)] * 3)).save(label)
+    else:
+        picture = Image.fromarray(ade.clip(0, 149).astype(np.uint8), "P")
+        picture.putpalette(range(256), "RGB")
+        picture.save(label)
+    report = make(LabelledImages(cityscapes), tmp_path / "out", Recolour())
+    (reason,) = {record.reason for record in report.records if record.status == "rejected"}
+    assert ("colour image" if kind == "colours" else "outside 0 to 18") in reason
+    assert report.count("kept") == {"fog": 3, "night": 3}
 
 
 def test_the_gate_rejects_and_near_duplicates_are_removed(source, tmp_path):
