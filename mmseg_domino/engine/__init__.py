@@ -1,4 +1,5 @@
 from .amp import enable_amp
+from .checkpoints import load_safetensors
 from .hooks import DominoReportHook, SeedIterationHook
 from .inference import (
     Prediction,
@@ -34,6 +35,7 @@ __all__ = [
     "force_domain",
     "init_domino_model",
     "load_config",
+    "load_safetensors",
     "parameter_groups",
     "predict_image",
     "record_results",

@@ -181,14 +181,14 @@ def _original_tower(path: str) -> TextTower:
     return _TransformersTower(path, tower, tokenize, MAX_LENGTH)
 
 
-def open_text_tower(text_encoder: str | None, source: WeightSource) -> TextTower:
+def open_text_tower(text_encoder: str | None, source: WeightSource | None = None) -> TextTower:
     """The text tower that embeds class names.
 
     Args:
         text_encoder: A diffusers folder or hub name with ``text_encoder`` and ``tokenizer``,
             ``"open_clip:MODEL:PRETRAINED"`` (or ``"open_clip:FOLDER"``), or None for that of the
             diffusion weights.
-        source: The diffusion weights.
+        source: The diffusion weights; not needed with ``text_encoder``.
 
     Raises:
         ValueError: If there is none.
@@ -199,7 +199,8 @@ def open_text_tower(text_encoder: str | None, source: WeightSource) -> TextTower
             return _folder_tower(source)
         if isinstance(source, OriginalWeights):
             return _original_tower(source.name)
-        raise ValueError(f"{source.name} weights have no text tower; give `text_encoder`")
+        name = "no" if source is None else source.name
+        raise ValueError(f"{name} weights have no text tower; give `text_encoder`")
     if text_encoder.startswith(_OPEN_CLIP):
         # A folder may be given with open_clip's own prefix, which has a colon, too.
         name = text_encoder.removeprefix(_OPEN_CLIP).removeprefix("local-dir:")
