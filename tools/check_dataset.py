@@ -42,6 +42,8 @@ def build_table(rows: list[tuple[str, DatasetCheck]]) -> Table:
         sizes = ", ".join(f"{w}x{h}" for (w, h), _ in check.sizes.most_common(3))
         if len(check.sizes) > 3:
             sizes += f" and {len(check.sizes) - 3} more"
+        if not check.sizes_are_right:
+            sizes += " (published: {}x{})".format(*check.expected_size)
         absent = int((check.pixels == 0).sum()) if check.labelled else 0
         bad = len(check.problems) + len(check.orphans)
         table.add_row(
@@ -85,6 +87,9 @@ def main() -> int:
     parser.add_argument(
         "--any-count", action="store_true", help="numbers of images may differ from the published"
     )
+    parser.add_argument(
+        "--any-size", action="store_true", help="sizes of images may differ from the published"
+    )
     args = parser.parse_args()
     init_default_scope("mmseg")
     config = Config.fromfile(args.config)
@@ -108,7 +113,10 @@ def main() -> int:
     counts_wrong = not args.any_count and any(not check.count_is_right for _, check in rows)
     if counts_wrong:
         console.print("some numbers of images are not the published ones (--any-count to allow)")
-    return int(bool(errors or problems or counts_wrong))
+    sizes_wrong = not args.any_size and any(not check.sizes_are_right for _, check in rows)
+    if sizes_wrong:
+        console.print("some sizes of images are not the published ones (--any-size to allow)")
+    return int(bool(errors or problems or counts_wrong or sizes_wrong))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from mmengine.dataset import BaseDataset
 
 from .transforms import LoadCheckedAnnotations, LoadCheckedImage, SetDomain
 
-__all__ = ["IMAGE_COUNTS", "DatasetCheck", "check_dataset", "expected_count"]
+__all__ = ["IMAGE_COUNTS", "IMAGE_SIZES", "DatasetCheck", "check_dataset", "expected_count"]
 
 #: Number of images of each split, where the data set's paper or page names one.
 IMAGE_COUNTS = {
@@ -35,6 +35,18 @@ IMAGE_COUNTS = {
     "foggy_cityscapes/beta_0.01": {"val": 500},
     "foggy_cityscapes/beta_0.02": {"val": 500},
 }
+#: Width and height, where all images of a data set have the same.
+IMAGE_SIZES = {
+    "cityscapes": (2048, 1024),
+    "foggy_cityscapes": (2048, 1024),
+    "cityscapes_c": (2048, 1024),
+    "acdc": (1920, 1080),
+    "acdc_reference": (1920, 1080),
+    "dark_zurich": (1920, 1080),
+    "nighttime_driving": (1920, 1080),
+    "bdd100k": (1280, 720),
+    "synthia": (1280, 760),
+}
 _SPLITS = {split for counts in IMAGE_COUNTS.values() for split in counts if split}
 
 
@@ -46,6 +58,7 @@ class DatasetCheck:
         group: ``dataset/domain``, or the class's name where samples carry no tags.
         images: Number of images.
         expected: Number of images of the published split, or ``None`` if not known.
+        expected_size: Published width and height, or ``None`` if not known or various.
         labelled: Number of images with a readable label.
         sizes: How many images there are of each (width, height).
         pixels: ``(N,)`` label pixels of each class; 255 apart in ``ignored``.
@@ -56,6 +69,7 @@ class DatasetCheck:
     group: str
     images: int = 0
     expected: int | None = None
+    expected_size: tuple[int, int] | None = None
     labelled: int = 0
     sizes: Counter = field(default_factory=Counter)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -66,6 +80,10 @@ class DatasetCheck:
     @property
     def count_is_right(self) -> bool:
         return self.expected is None or self.images == self.expected
+
+    @property
+    def sizes_are_right(self) -> bool:
+        return self.expected_size is None or set(self.sizes) <= {self.expected_size}
 
     @property
     def ok(self) -> bool:
@@ -154,7 +172,8 @@ def check_dataset(
         group = f"{info.get('dataset')}/{info.get('domain')}"
         if group not in checks:
             expected = expected_count(group, info["img_path"])
-            checks[group] = DatasetCheck(group, expected=expected)
+            size = IMAGE_SIZES.get(group.split("/")[0])
+            checks[group] = DatasetCheck(group, expected=expected, expected_size=size)
             checks[group].pixels = np.zeros(len(names), np.int64)
         checks[group].images += 1
         labels.setdefault(group, []).extend(filter(None, [info.get("seg_map_path")]))

@@ -29,6 +29,7 @@ def test_a_sound_tree(tree):
     for found in checks.values():
         assert (found.images, found.labelled, found.ok) == (3, 3, True)
         assert found.sizes == {(32, 24): 3}
+        assert (found.expected_size, found.sizes_are_right) == ((1920, 1080), False)
         assert found.pixels.sum() + found.ignored == 3 * 24 * 32
     assert (checks["acdc/night"].expected, checks["acdc/night"].count_is_right) == (106, False)
 
@@ -99,7 +100,9 @@ def test_the_tool(tree, tmp_path):
             env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 
-    sound = run("--any-count")
+    small = run("--any-count")
+    assert (small.returncode, "published: 1920x1080" in small.stdout) == (1, True)
+    sound = run("--any-count", "--any-size")
     assert sound.returncode == 0, sound.stderr
     assert "acdc/night" in sound.stdout
     assert "3 (published: 106)" in sound.stdout
