@@ -87,6 +87,31 @@ def test_a_learned_sign_makes_add_and_subtract_one_family_but_not_when_tied(feat
     assert all(not part.any() for part in tied(domain)), "a negative gain would undo the sign"
 
 
+@pytest.mark.parametrize(
+    ("tied", "optimizer"),
+    [(False, torch.optim.AdamW), (False, torch.optim.SGD), (True, torch.optim.AdamW)],
+)
+def test_training_with_either_sign_is_the_same_unless_tied(features, domain, tied, optimizer):
+    """What the documentation says of add and subtract, measured over some steps."""
+    outputs, start = [], None
+    for injection in ("add", "subtract"):
+        layer = DomainAdaptiveNorm(C, D, injection=injection, num_groups=4, tied=tied)
+        start = start or {k: v.clone() for k, v in layer.state_dict().items()}
+        layer.load_state_dict(start)
+        steps = optimizer(layer.parameters(), lr=0.05, weight_decay=0.01)
+        target = torch.linspace(-1, 1, features.numel()).view_as(features)
+        for _ in range(20):
+            steps.zero_grad()
+            (layer(features, domain) - target).square().mean().backward()
+            steps.step()
+        outputs.append(layer(features, domain).detach())
+    plain = DomainAdaptiveNorm(C, D, num_groups=4)(features, domain).detach()
+    assert (outputs[0] - plain).abs().max() > 0.1, "nothing was learned"
+    same = torch.allclose(outputs[0], outputs[1], atol=1e-5)
+    # A tied gain is kept from changing its sign.
+    assert same is not tied
+
+
 def test_the_tied_projection_is_orthonormal_and_the_same_in_every_run():
     for channels, width in ((4, 32), (32, 4)):
         p = TiedModulation(channels, width).projection
