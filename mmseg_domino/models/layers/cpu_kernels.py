@@ -24,8 +24,8 @@ __all__ = [
 
 #: Queries at a time: enough for oneDNN, and 16 MiB of scores over 4,096 keys.
 _CHUNK = 1024
-#: Smaller products are not worth the calls' overhead.
-_LEAST_KEYS = 128
+#: Multiplications below which the calls' overhead is not worth it.
+_LEAST_WORK = 2**22
 
 
 def _operator():
@@ -76,7 +76,8 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``torch.nn.functional.linear``."""
-    if not onednn_serves(x, weight) or x.ndim < 2:
+    work = x.numel() * weight.shape[0]
+    if work < _LEAST_WORK or not onednn_serves(x, weight) or x.ndim < 2:
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _Linear.apply(x, weight, bias)
@@ -94,9 +95,8 @@ class OneDNNPointwise(nn.Conv2d):
     """A convolution over single positions, by :func:`linear` where channels lie last."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not onednn_serves(x, self.weight) or not x.is_contiguous(
-            memory_format=torch.channels_last
-        ):
+        channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        if not channels_last or not onednn_serves(x, self.weight):
             return super().forward(x)
         return linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
@@ -137,7 +137,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = N
         than the scores of one chunk of one head are held.
     """
     with_graph = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
-    if with_graph or key.shape[2] < _LEAST_KEYS or not onednn_serves(query, key, value):
+    work = query.shape[2] * key.shape[2] * query.shape[3]  # of a head: heads are done one by one
+    if with_graph or work < _LEAST_WORK or not onednn_serves(query, key, value):
         return F.scaled_dot_product_attention(query, key, value, scale=scale)
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     out = torch.empty_like(query)

@@ -20,6 +20,11 @@ needs_onednn = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_work_is_too_small(monkeypatch):
+    monkeypatch.setattr(cpu_kernels, "_LEAST_WORK", 0)
+
+
 @pytest.fixture
 def calls(monkeypatch):
     """How often oneDNN was asked."""
@@ -142,6 +147,14 @@ def test_convolution_over_single_positions(calls, channels_last):
 )  # fmt: skip
 def test_other_convolutions_are_left_alone(options):
     assert type(use_onednn_layers(nn.Conv2d(4, 4, **options))) is nn.Conv2d
+
+
+def test_small_products_are_pytorchs_own(calls, monkeypatch):
+    monkeypatch.setattr(cpu_kernels, "_LEAST_WORK", 10_000)
+    x, weight, heads = random(4, 6), random(5, 6), random(1, 2, 20, 8)
+    linear(x, weight)
+    attention(heads, heads, heads)
+    assert not calls
 
 
 def test_linears_are_exchanged_in_place(calls):

@@ -1,0 +1,116 @@
+"""Time, memory and throughput, on a CPU or a CUDA device, for the scripts beside this file."""
+
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["Times", "count_flops", "describe", "interleave", "peak_gib", "peak_tflops"]
+
+#: Dense peaks in TFLOP/s, from the vendors' data sheets: bfloat16 (float16 before Ampere) with
+#: float32 sums on tensor cores, and float32 without tensor cores.
+PEAKS = {
+    "H200": (989.4, 66.9),
+    "H100 PCIe": (756.0, 51.0),
+    "H100 NVL": (835.0, 60.0),
+    "H100": (989.4, 66.9),
+    "A100": (312.0, 19.5),
+    "L40S": (362.0, 91.6),
+    "A10": (125.0, 31.2),
+    "V100": (125.0, 15.7),
+    "RTX 4090": (165.2, 82.6),
+    "RTX 3090": (71.0, 35.6),
+}
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one call: medians over repetitions.
+
+    Attributes:
+        wall: On the clock; by the device's own events on CUDA.
+        cpu: Of all threads of the process. On a machine that others use as well, this with one
+            thread is the figure to trust.
+    """
+
+    wall: float
+    cpu: float
+
+
+def _once(call: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    cpu = time.process_time()
+    if device.type == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        torch.cuda.synchronize(device)
+        return start.elapsed_time(end) / 1000, time.process_time() - cpu
+    wall = time.perf_counter()
+    call()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def interleave(
+    calls: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    repeats: int,
+    warm_up: int = 1,
+) -> dict[str, Times]:
+    """Time calls in turn, round by round, so that what disturbs one disturbs all.
+
+    Args:
+        calls: By name.
+        device: What they run on.
+        repeats: Rounds that count.
+        warm_up: Rounds before them.
+    """
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for turn in range(warm_up + repeats):
+        for name, call in calls.items():
+            times = _once(call, device)
+            if turn >= warm_up:
+                measured[name].append(times)
+    return {
+        name: Times(*(statistics.median(column) for column in zip(*rows, strict=True)))
+        for name, rows in measured.items()
+    }
+
+
+def peak_gib(device: torch.device) -> float:
+    """Largest memory so far: of the device's allocator, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def count_flops(call: Callable[[], object]) -> float:
+    """Floating-point operations of a call, by PyTorch's counter; use the meta device."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return float(counter.get_total_flops())
+
+
+def peak_tflops(device: torch.device, dtype: torch.dtype) -> float | None:
+    """The device's peak for matrix products, or None if it is not in the table."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    for key, (half, single) in PEAKS.items():
+        if all(word in name for word in key.split()):
+            return single if dtype == torch.float32 else half
+    return None
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, and how busy the machine is."""
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+        return f"{torch.cuda.get_device_name(device)}, {memory:.0f} GiB"
+    load = os.getloadavg()[0]
+    return f"{torch.get_num_threads()} threads of {os.cpu_count()} CPU cores, load {load:.1f}"
