@@ -140,7 +140,7 @@ class Sweep:
         return self.work_dir / run.folder
 
     def _execute(self) -> SweepReport:
-        self._begin, self._spent = time.monotonic(), []
+        self._begin, self._spent, self._configs = time.monotonic(), [], {}
         finished: list[PlannedRun] = []
         failed: dict[PlannedRun, str] = {}
         waiting = []
@@ -172,10 +172,7 @@ class Sweep:
         folder = self._folder(run)
         if self.redo and read_record(folder) is not None:
             shutil.rmtree(folder)
-        config = Config.fromfile(run.config)
-        if self.options:
-            config.merge_from_dict(dict(self.options))
-        digest = config_hash(config.to_dict(), run.seed)
+        digest = config_hash(self._config(run.config), run.seed)
         record = read_record(folder) or RunRecord(run.group, run.name, run.seed)
         if record.config_sha256 not in ("", digest):
             raise ValueError(
@@ -186,6 +183,15 @@ class Sweep:
             self._discard(run)
             return None
         return record.change(config_sha256=digest)
+
+    def _config(self, file: Path) -> dict:
+        """A complete config, read once for all its seeds."""
+        if file not in self._configs:
+            config = Config.fromfile(file)
+            if self.options:
+                config.merge_from_dict(dict(self.options))
+            self._configs[file] = config.to_dict()
+        return self._configs[file]
 
     def _work(self, waiting: list, finished: list, failed: dict) -> list[PlannedRun]:
         active: list[_Active] = []
