@@ -7,8 +7,9 @@
 Both sides have the same random weights; how far their features are apart is printed. The
 reference always computes in float32, ours in each of ``--dtypes`` (half precision by autocast).
 Training steps run in a process each, forward and backward, by turns; ``--optimizer`` adds an
-update. Ratios are the reference's time or memory over ours, except for peak memory, which is ours
-over the reference's.
+update. ``--parts windows --taesd PATH --frames FOLDER`` measures on real frames how far a window's
+latent is from that cut out of the whole image's. Ratios are the reference's time over ours; for
+peak memory, ours over the reference's.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import torch
 from diffusers import AutoencoderTiny
 from measuring import Times, count_flops, describe, interleave, peak_gib, peak_tflops
@@ -32,8 +34,9 @@ from torch import Tensor, nn
 import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.models.backbones import DominoVPD
 from mmseg_domino.models.backbones.sd_architecture import resolve_architecture
+from mmseg_domino.models.segmentors.slide import window_positions
 
-PARTS = ("flops", "forward", "train", "slide")
+PARTS = ("flops", "forward", "train", "slide", "windows")
 CLASSES = 19
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SMALL = dict(
@@ -64,7 +67,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="of the CPU; PyTorch's default if not given")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(512, 512))
@@ -79,6 +82,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--crop", type=int, default=512)
     parser.add_argument("--stride", type=int, default=341)
     parser.add_argument("--windows-per-batch", type=int, default=1)
+    parser.add_argument("--frames", type=Path, help="folder of JPEG images, for part windows")
     parser.add_argument("--small", action="store_true", help="miniature models and images")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -360,6 +364,55 @@ def measure_slide(args: argparse.Namespace) -> None:
             print_row(f"{name}, {dtype}", times[f"{kind} {dtype}"], times["plain"], note)
 
 
+def load_frame(path: Path) -> Tensor:
+    """An image as ``(1, 3, H, W)`` in [-1, 1], cut to multiples of 8."""
+    image = torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy())
+    height, width = (length // 8 * 8 for length in image.shape[:2])
+    return image[:height, :width].permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def distance_to_cut(top_left: tuple[int, int], crop: tuple[int, int], size: tuple[int, int]):
+    """How many latents each position of a window is from the nearest side that cuts the image."""
+    far = torch.full(crop, max(size))
+    for axis, (start, length, whole) in enumerate(zip(top_left, crop, size, strict=True)):
+        shape = (-1, 1) if axis == 0 else (1, -1)
+        steps = torch.arange(length).view(shape)
+        if start > 0:
+            far = torch.minimum(far, steps.expand(crop))
+        if start + length < whole:
+            far = torch.minimum(far, (length - 1 - steps).expand(crop))
+    return far
+
+
+@torch.no_grad()
+def measure_windows(args: argparse.Namespace) -> None:
+    """Latents of windows against those cut out of the whole image's, by distance from the cut."""
+    if not args.taesd or not args.frames:
+        raise SystemExit("--parts windows needs --taesd and --frames: random weights tell nothing")
+    tiny = build_ours(argparse.Namespace(**{**vars(args), "small": True}), vae=args.taesd).vae
+    paths = sorted(args.frames.glob("*.jpg"))[:20]
+    squares, counts, total = torch.zeros(10), torch.zeros(10), []
+    for path in paths:
+        image = load_frame(path)
+        whole = tiny(image)
+        total.append(whole.flatten())
+        size = tuple(whole.shape[2:])
+        crop = tuple(min(args.crop // 8, length) for length in size)
+        for y, x in window_positions(size, crop, (args.stride // 8,) * 2):
+            rows, columns = slice(y, y + crop[0]), slice(x, x + crop[1])
+            own = tiny(image[:, :, y * 8 : (y + crop[0]) * 8, x * 8 : (x + crop[1]) * 8])
+            error = (own - whole[:, :, rows, columns]).square().mean(dim=(0, 1)).flatten()
+            ring = distance_to_cut((y, x), crop, size).clamp(max=9).flatten()
+            squares += torch.zeros(10).index_add_(0, ring, error)
+            counts += torch.bincount(ring, minlength=10)
+    deviation = torch.cat(total).std()
+    print(f"{len(paths)} frames, latents' standard deviation {deviation:.3f}")
+    for ring, error in enumerate((squares / counts).sqrt() / deviation):
+        name = f"{ring} latents from a cut" if ring < 9 else "9 and more"
+        print(f"  {name:<24} {error:8.2%} of it (RMS), {counts[ring] / counts.sum():6.1%} of all")
+    print(f"  all: {(squares.sum() / counts.sum()).sqrt() / deviation:.2%}")
+
+
 def taesd_path(args: argparse.Namespace, folder: Path) -> str:
     """TAESD as given, or with random weights."""
     if args.taesd:
@@ -386,6 +439,8 @@ def main() -> None:
         measure_training(args)
     if "slide" in args.parts:
         measure_slide(args)
+    if "windows" in args.parts:
+        measure_windows(args)
     print(f"at the end: {describe(device)}")
 
 
