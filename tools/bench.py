@@ -43,6 +43,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, help="folder (work_dirs/bench or bench_quick)")
     parser.add_argument("--quick", action="store_true", help="the regression check")
     parser.add_argument("--seeds", type=int, help="of every condition (3)")
+    parser.add_argument("--iterations", type=int, help="of each training (300)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="SET/NAME", help="run these conditions alone for now"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of each run (%(default)s)")
     parser.add_argument("--hours", type=float, help="start no further run after this time")
@@ -75,8 +79,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     root = args.root or Path("work_dirs") / ("bench_quick" if args.quick else "bench")
     size = QUICK if args.quick else FULL
-    if args.seeds is not None:
-        size = replace(size, seeds=args.seeds)
+    changes = {"seeds": args.seeds, "iterations": args.iterations}
+    size = replace(size, **{k: v for k, v in changes.items() if v is not None})
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     if args.report_only:
         report(root, command)
@@ -87,13 +91,15 @@ def main() -> int:
         with atomic_write(root / "used.json") as path:
             path.write_text(json.dumps(used, indent=1) + "\n")
         only = QUICK_CONDITIONS if args.quick else None
+        if args.only is not None:
+            only = [tuple(name.split("/", 1)) for name in args.only]
         swept = Sweep(
             bench_runs(CONFIGS, root / "runs", size, only), root / "runs", args.jobs, args.threads,
-            options=dict(size.options), cwd=root, discard_checkpoints=True, pretty=False,
+            options=size.options, cwd=root, discard_checkpoints=True, pretty=False,
             seconds=None if args.hours is None else 3600 * args.hours,
             say=lambda line: print(line, flush=True),
         ).execute()  # fmt: skip
-    except SweepBusyError as error:
+    except (SweepBusyError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -19,7 +19,5 @@ synthetic = dict(
 )
 train_dataloader = dict(
     sampler=dict(_delete_=True, type="ResumableInfiniteSampler", balance_domains=True),
-    dataset=dict(
-        _delete_=True, type="RatioConcatDataset", ratio="4:1", datasets=[real, synthetic]
-    ),
+    dataset=dict(_delete_=True, type="RatioConcatDataset", ratio="4:1", datasets=[real, synthetic]),
 )

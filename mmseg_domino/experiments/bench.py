@@ -4,6 +4,8 @@ Everything lies below one root, from which the runs' configs name their files: `
 world and models), ``data/synthetic``, ``runs`` and ``report``.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from ..domain.extraction import extract
 from ..domain.images import list_images
 from ..mini import prepare
 from ..mini.cards import read_card
+from ..mini.trees import MANIFEST
 from ..reporting import PerImage, load_per_image, load_results
 from ..utils import atomic_write
 from .plan import PlannedRun, plan_runs
@@ -54,21 +57,26 @@ class BenchSize:
         val: Validation scenes, in every domain.
         synthetic: Training labels that synthetic images are made from, in each domain.
         seeds: Of every condition; the headline has :data:`HEADLINE_SEEDS` if this is 3 or more.
-        options: Overrides of all configs.
+        iterations: Of each training, 4 crops each.
     """
 
     train: int
     val: int
     synthetic: int
     seeds: int
-    options: tuple[tuple[str, object], ...] = ()
+    iterations: int
+
+    @property
+    def options(self) -> dict[str, int]:
+        """Overrides of all configs."""
+        return {
+            "train_cfg.max_iters": self.iterations,
+            "param_scheduler.1.end": self.iterations,
+        }
 
 
-FULL = BenchSize(train=240, val=32, synthetic=48, seeds=3)
-QUICK = BenchSize(
-    train=64, val=8, synthetic=0, seeds=1,
-    options=(("train_cfg.max_iters", 60), ("param_scheduler.1.end", 60)),
-)  # fmt: skip
+FULL = BenchSize(train=240, val=24, synthetic=48, seeds=3, iterations=300)
+QUICK = BenchSize(train=48, val=6, synthetic=0, seeds=1, iterations=40)
 
 #: What the quick version runs: its checks need no more.
 QUICK_CONDITIONS = (DOMINO, ("backbones", "mini-sd-random"))
@@ -106,6 +114,9 @@ def prepare_bench(root: Path, size: BenchSize, workers: int = 1) -> dict[str, st
 
     Returns:
         What was used, in words, by ``clip``, ``sd`` and ``synthetic``.
+
+    Raises:
+        ValueError: If there are runs that were made with another world or other models.
     """
     # Heavy, and not needed to plan the runs or to report.
     from ..mini.controls import write_random_twin
@@ -118,8 +129,25 @@ def prepare_bench(root: Path, size: BenchSize, workers: int = 1) -> dict[str, st
     if size.synthetic:
         made_with = make_synthetic(root, folders, DOMAINS, size.synthetic)
     _extract(root, folders["clip"])
-    cards = {key: read_card(folders[key])["weights"] for key in ("clip", "sd")}
-    return {**cards, "synthetic": made_with}
+    cards = {key: read_card(folders[key]) for key in ("clip", "sd")}
+    _check_identity(root, [cards, json.loads((data / MANIFEST).read_text()), made_with])
+    words = {key: card["weights"] for key, card in cards.items()}
+    return {**words, "synthetic": made_with}
+
+
+def _check_identity(root: Path, used: list) -> None:
+    """Refuse to add runs to those of another world or other models."""
+    digest = hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
+    file = root / "identity"
+    if any((root / "runs").glob("*/*/*/results.json")):
+        known = file.read_text().strip() if file.is_file() else "none"
+        if known != digest:
+            raise ValueError(
+                f"the runs in {root} were made with another street world or other miniature "
+                "models than are there now; start over in another --root"
+            )
+    with atomic_write(file) as path:
+        path.write_text(digest + "\n")
 
 
 def _extract(root: Path, clip: Path) -> None:

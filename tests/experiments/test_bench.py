@@ -8,6 +8,7 @@ from mmseg_domino.experiments.bench import (
     QUICK,
     QUICK_CONDITIONS,
     Check,
+    _check_identity,
     bench_runs,
     constant_miou,
     domain_accuracy,
@@ -67,3 +68,14 @@ def test_checks_say_what_failed(tmp_path):
     text = write_checks(tmp_path / "checks.txt", checks)
     assert "ok     good: 2.00 >= 1.00" in text
     assert "FAILED bad: 0.50 >= 1.00" in (tmp_path / "checks.txt").read_text()
+
+
+def test_runs_of_other_models_are_not_added_to(tmp_path):
+    _check_identity(tmp_path, ["one"])
+    _check_identity(tmp_path, ["two"])  # nothing was run yet
+    results = tmp_path / "runs" / "s" / "a" / "seed0" / "results.json"
+    results.parent.mkdir(parents=True)
+    results.write_text("{}")
+    _check_identity(tmp_path, ["two"])
+    with pytest.raises(ValueError, match="another street world or other miniature models"):
+        _check_identity(tmp_path, ["three"])
