@@ -137,8 +137,10 @@ def outputs(model, seed=3):
         return model(torch.rand(1, 3, 64, 64) * 2 - 1)
 
 
-@pytest.mark.parametrize("finetune", ["full", "frozen", "lora", "norms"])
-@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a segmentor"])
+@pytest.mark.parametrize(
+    ("finetune", "inside"),
+    [("full", True), ("frozen", False), ("lora", False), ("lora", True), ("norms", True)],
+)
 def test_a_checkpoint_without_frozen_weights_restores_the_whole(
     finetune, inside, weights, tmp_path
 ):
