@@ -5,20 +5,24 @@ import json
 from functools import cache
 from pathlib import Path
 
+import cv2
 import mmpretrain.models  # noqa: F401  registers ConvNeXt
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 from torch.overrides import TorchFunctionMode
 
 import mmseg_domino.plugin  # noqa: F401  registers the parts
+from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.engine import apply_domino
 from mmseg_domino.engine.optimizers import parameter_groups
 
 from .models.backbones.vpd_models import ARCHITECTURE
 from .test_stock_configs import samples, walk
-from .tiny_clip import CONFIG
+from .tiny_clip import CONFIG, write_tiny_clip
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SUFFIX = "_8xb2-40k_cityscapes-512x512"
@@ -212,6 +216,24 @@ def test_the_comparison_is_the_ready_config_with_and_without_domino():
         transforms = [t.type for t in plain.train_dataloader.dataset.pipeline]
         assert "LoadDomainEmbedding" not in transforms
         assert plain.optim_wrapper == expected.optim_wrapper
+
+
+@pytest.mark.parametrize("kind", ["file", "array"])
+def test_a_raw_image_needs_no_store(kind, tmp_path):
+    """The config asks for a store; deployed, the data preprocessor runs CLIP itself."""
+    clip = write_tiny_clip(tmp_path / "clip")
+    cfg = small(ready("r50"), "r50", tmp_path)
+    cfg.domino.encoder = dict(model=str(clip), bank="acdc")
+    cfg.domino.domain_channels = CONFIG["model_cfg"]["text_cfg"]["width"]
+    cfg = apply_domino(cfg)
+    cfg.test_pipeline[-2].scale = (96, 48)
+    model = init_model(cfg, device="cpu")
+    array = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "image.png"), array)
+    result = inference_model(model, str(tmp_path / "image.png") if kind == "file" else array)
+    assert result.pred_sem_seg.data.shape == (1, 40, 90)
+    assert result.domain_names == load_prompt_bank("acdc").keys
+    assert result.domain_scores.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("tune", TUNES)

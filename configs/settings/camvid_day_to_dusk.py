@@ -16,6 +16,11 @@ val_dataloader = dict(
     dataset=_base_.camvid_val,
 )
 test_dataloader = val_dataloader
-test_pipeline = _base_.camvid_test_pipeline  # of mmseg.apis.inference_model
+# What mmseg.apis.inference_model does to an image of no data set, a file or an array.
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(480, 360), keep_ratio=True),
+    dict(type="PackDominoInputs"),
+]
 val_evaluator = dict(type="DomainIoUMetric", source="camvid/day")
 test_evaluator = val_evaluator

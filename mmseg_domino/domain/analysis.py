@@ -118,7 +118,8 @@ def true_conditions(
         keys: ``M`` POSIX paths.
         domains: The ``K`` domain keys; a folder of such a name gives its images that condition.
         named: Conditions of other folders, such as ``{'leftImg8bit': 'clear_day'}``; these come
-            first. A condition need not be a domain.
+            first. A condition need not be a domain. Below a folder whose name ends in ``_ref``, as
+            ACDC's images of the same places in clear weather are, only these count.
 
     Returns:
         ``M`` conditions, ``None`` where no folder says it.
@@ -131,7 +132,8 @@ def true_conditions(
     for key in keys:
         parts = PurePosixPath(key).parts[:-1]
         said = {meaning[part] for part in parts if part in (named or {})}
-        said = said or {meaning[part] for part in parts if part in meaning}
+        if not said and not any(part.endswith("_ref") for part in parts):
+            said = {meaning[part] for part in parts if part in meaning}
         if len(said) > 1:
             raise ValueError(f"the folders of {key} name several conditions: {sorted(said)}")
         conditions.append(said.pop() if said else None)

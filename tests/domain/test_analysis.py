@@ -81,6 +81,9 @@ def test_conditions_from_paths():
     assert true_conditions(keys, DOMAINS) == ["fog", None, None, None, "fog"]
     named = {"left": "day", "fog_ref": "dusk"}
     assert true_conditions(keys, DOMAINS, named) == ["fog", "dusk", "day", None, "day"]
+    reference = ["rgb_anon/fog/val_ref/GOPR0475/a.png"]
+    assert true_conditions(reference, DOMAINS) == [None]
+    assert true_conditions(reference, DOMAINS, {"val_ref": "day"}) == ["day"]
     with pytest.raises(ValueError, match="several conditions"):
         true_conditions(["fog/night/a.png"], DOMAINS)
 

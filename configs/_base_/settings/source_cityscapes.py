@@ -20,7 +20,12 @@ train_pipeline = [
     dict(type="PhotoMetricDistortion"),
     dict(type="PackDominoInputs"),
 ]
-test_pipeline = _base_.cityscapes_test_pipeline
+# What mmseg.apis.inference_model does to an image of no data set, a file or an array.
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(2048, 1024), keep_ratio=True),
+    dict(type="PackDominoInputs"),
+]
 tta_pipeline = [
     dict(type="LoadCheckedImage"),
     dict(

@@ -109,8 +109,8 @@ class LoadDomainEmbedding(_AttachDomain):
         drop: Probability of the null embedding, in [0, 1].
         root: The data root, if images should be looked up by their exact path below it; ``None``
             to find them by the longest ending that is in the store.
-        missing: ``'error'``, or ``'leave'`` to leave an image that is not in the store to
-            ``DominoDataPreProcessor(domain_encoder=...)``.
+        missing: ``'error'``, or ``'leave'`` to leave an image that is not in the store, or all if
+            there is no store, to ``DominoDataPreProcessor(domain_encoder=...)``.
         model: If given, an open_clip model name that the store must have been made with.
         bank: If given, a prompt bank that the store must have been made with.
 
@@ -145,6 +145,8 @@ class LoadDomainEmbedding(_AttachDomain):
 
     def transform(self, results: dict) -> dict:
         """Attach the embedding; see the class."""
+        if self.missing == "leave" and not Path(self.store).is_file():
+            return results  # deployed where the training machine's store is not
         store = _open_store(self.store)
         if not self._checked:
             self._check_made_as_asked(store)

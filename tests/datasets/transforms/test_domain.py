@@ -147,6 +147,10 @@ def test_image_that_is_not_in_the_store(world, tmp_path):
     with pytest.raises(KeyError, match=r"lacks 1 of the images.*new\.png"):
         LoadDomainEmbedding(store)(dict(sample))
     assert LoadDomainEmbedding(store, missing="leave")(dict(sample)) == sample
+    absent = str(store) + ".absent"
+    assert LoadDomainEmbedding(absent, missing="leave")(dict(sample)) == sample
+    with pytest.raises(FileNotFoundError, match="there is no embedding store"):
+        LoadDomainEmbedding(absent)(dict(sample))
     with pytest.raises(KeyError, match="none"):
         LoadDomainEmbedding(store)({"img": np.zeros((4, 4, 3), np.uint8)})
 
