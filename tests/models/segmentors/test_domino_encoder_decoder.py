@@ -334,3 +334,15 @@ class TestGatherDomain:
         data[1].domain_embedding[2] = value
         with pytest.raises(ValueError, match=r"of 1 samples hold NaN or infinite .* image_1\.png"):
             gather_domain(data, images())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("latent", ["window", "image"])
+def test_slide_on_a_gpu_equals_the_cpu(latent):
+    model = build_latent(latent=latent, windows_per_batch=4)
+    expected = run(model, "predict", embeddings())
+    data = samples(embeddings().cuda())
+    with torch.no_grad():
+        found = model.cuda()(images().cuda(), data, mode="predict")
+    result = torch.stack([s.seg_logits.data.cpu() for s in found])
+    torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-3)
