@@ -5,33 +5,51 @@ import json
 from pathlib import Path
 
 from mmseg_domino.mini.tokenizer import TOKENIZER_FOLDER
+from mmseg_domino.utils.io import atomic_write
 from mmseg_domino.version import __version__
 
-__all__ = ["FOLDERS", "TRAINED_FOLDER", "are_present", "expected_cards", "read_card"]
+__all__ = [
+    "FOLDERS",
+    "TRAINED_FOLDER",
+    "are_present",
+    "expected_cards",
+    "file_sha256",
+    "read_card",
+    "write_card",
+]
 
-FOLDERS = {"clip": "mini-clip", "sd": "mini-sd"}
+FOLDERS = {"clip": "mini-clip", "sd": "mini-sd", "controlnet": "mini-controlnet"}
 TRAINED_FOLDER = Path(__file__).parent / "weights"
-_FORMAT = 2  # raise it when an older folder must be rebuilt
+_FORMAT = 3  # raise it when an older folder must be rebuilt
 
 
-def expected_cards(seed: int) -> dict[str, dict]:
-    """The cards of the models that ``build_mini_models`` writes from ``seed``, by model.
+def expected_cards(seed: int, trained: bool = True) -> dict[str, dict]:
+    """The cards of the models that ``build_mini_models`` writes, by model.
 
-    A model whose trained weights come with the package is those weights, whatever the seed.
+    Args:
+        seed: Of random weights; trained ones are what comes with the package, whatever the seed.
+        trained: Whether the diffusion models are the trained ones. The CLIP always is.
     """
+    clip = read_card(TRAINED_FOLDER / FOLDERS["clip"])
+    cards = {key: read_card(TRAINED_FOLDER / name) for key, name in FOLDERS.items()}
+    if trained and None not in cards.values():
+        return cards
     vocabulary = (TOKENIZER_FOLDER / "vocab.json").read_bytes()
     random = {
         "format": f"mmseg_domino.mini/{_FORMAT}",
-        "weights": "randomly initialised",
+        "weights": "randomly initialised, text encoder of the trained mini-clip",
         "seed": seed,
         "vocabulary": hashlib.sha256(vocabulary).hexdigest(),
         "version": __version__,
+        "clip_sha256": clip["sha256"],
     }
-    clip = read_card(TRAINED_FOLDER / FOLDERS["clip"])
-    if clip is None:
-        return {"clip": random, "sd": random}
-    weights = "randomly initialised, text encoder of the trained mini-clip"
-    return {"clip": clip, "sd": {**random, "weights": weights, "clip_sha256": clip["sha256"]}}
+    copy = {**random, "weights": "a copy of the randomly initialised mini-sd's encoder"}
+    return {"clip": clip, "sd": random, "controlnet": copy}
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_card(folder: Path) -> dict | None:
@@ -40,7 +58,13 @@ def read_card(folder: Path) -> dict | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def are_present(root: Path, seed: int) -> bool:
-    """Whether the models of ``seed`` are complete below ``root``."""
-    cards = expected_cards(seed)
+def write_card(folder: Path, card: dict) -> None:
+    """Write the card that says that ``folder`` is finished."""
+    with atomic_write(folder / "model_card.json") as path:
+        path.write_text(json.dumps(card, indent=1) + "\n")
+
+
+def are_present(root: Path, seed: int, trained: bool = True) -> bool:
+    """Whether the models are complete below ``root``."""
+    cards = expected_cards(seed, trained)
     return all(read_card(root / name) == cards[key] for key, name in FOLDERS.items())

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from open_clip.model import CLIP
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -21,7 +21,7 @@ from mmseg_domino.mini.cards import (
     TRAINED_FOLDER,
     are_present,
     expected_cards,
-    read_card,
+    write_card,
 )
 from mmseg_domino.mini.tokenizer import TOKENIZER_FOLDER
 from mmseg_domino.utils.io import atomic_write
@@ -29,10 +29,15 @@ from mmseg_domino.utils.io import atomic_write
 __all__ = [
     "CONTEXT_CHANNELS",
     "build_clip",
+    "build_controlnet",
     "build_mini_models",
+    "build_scheduler",
     "build_unet",
     "build_vae",
     "clip_config",
+    "load_trained_clip",
+    "load_trained_controlnet",
+    "load_trained_sd",
     "text_encoder_from_clip",
 ]
 
@@ -165,7 +170,32 @@ def build_vae() -> AutoencoderKL:
         latent_channels=4,
         norm_num_groups=8,
         sample_size=256,
-        scaling_factor=0.18215,
+        # The training gives latents mean 0 and deviation 1 by itself.
+        scaling_factor=1.0,
+    )
+
+
+def build_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """A ControlNet for ``unet`` that starts as a copy of its encoder and changes nothing yet."""
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16, 24, 32))
+
+
+def build_scheduler() -> DDIMScheduler:
+    """The noise schedule of Stable Diffusion, stretched to end in pure noise, for velocities.
+
+    Without the stretch a little of the image's mean is left at the last step, and nights come out
+    grey (Lin et al. 2024, "Common diffusion noise schedules and sample steps are flawed").
+    """
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
     )
 
 
@@ -200,15 +230,7 @@ def write_sd(
     unet.save_pretrained(folder / "unet", safe_serialization=True)
     text_encoder.save_pretrained(folder / "text_encoder", safe_serialization=True)
     _write_tokenizer(folder / "tokenizer", tokenizer)
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
-    scheduler.save_pretrained(folder / "scheduler")
+    build_scheduler().save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "StableDiffusionPipeline",
         "feature_extractor": [None, None],
@@ -224,38 +246,62 @@ def write_sd(
         path.write_text(json.dumps(index, indent=2) + "\n")
 
 
-def build_mini_models(root: str | Path, seed: int = 0) -> dict[str, Path]:
-    """Write the miniature models unless they are there already.
+def load_trained_clip() -> CLIP:
+    """The mini-CLIP that comes with the package, in float32."""
+    clip = build_clip(len(load_tokenizer()))
+    weights = TRAINED_FOLDER / FOLDERS["clip"] / "open_clip_model.safetensors"
+    clip.load_state_dict(load_file(weights))
+    return clip.eval()
 
-    Those whose trained weights come with the package are copies of these, the others are randomly
-    initialised; the ``weights`` entry of each folder's ``model_card.json`` says which. The
-    caller's random state is left as it was; the same seed gives the same bytes.
+
+def load_trained_sd() -> tuple[AutoencoderKL, UNet2DConditionModel]:
+    """The mini-SD's autoencoder and UNet that come with the package, in float32."""
+    folder = TRAINED_FOLDER / FOLDERS["sd"]
+    vae = AutoencoderKL.from_pretrained(folder, subfolder="vae")
+    unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet")
+    return vae.float().eval(), unet.float().eval()
+
+
+def load_trained_controlnet() -> ControlNetModel:
+    """The mini-ControlNet that comes with the package, in float32."""
+    return ControlNetModel.from_pretrained(TRAINED_FOLDER / FOLDERS["controlnet"]).float().eval()
+
+
+def build_mini_models(root: str | Path, seed: int = 0, trained: bool = True) -> dict[str, Path]:
+    """Write the miniature models, in float32, unless they are there already.
+
+    The caller's random state is left as it was; the same arguments give the same bytes. The
+    ``weights`` entry of each folder's ``model_card.json`` says what they are.
 
     Args:
-        root: Folder that receives ``mini-clip`` and ``mini-sd``.
+        root: Folder that receives ``mini-clip``, ``mini-sd`` and ``mini-controlnet``.
         seed: Seed of random weights.
+        trained: Give the mini-SD and the mini-ControlNet the weights that come with the package,
+            not random ones. The CLIP is always the trained one.
 
     Returns:
-        ``{"clip": PATH, "sd": PATH}``.
+        ``{"clip": PATH, "sd": PATH, "controlnet": PATH}``.
     """
     root = Path(root)
     folders = {key: root / name for key, name in FOLDERS.items()}
-    if are_present(root, seed):
+    if are_present(root, seed, trained):
         return folders
     for folder in folders.values():  # a folder without its card is not finished
         (folder / "model_card.json").unlink(missing_ok=True)
-    tokenizer = load_tokenizer()
+    cards = expected_cards(seed, trained)
+    tokenizer, clip = load_tokenizer(), load_trained_clip()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        clip = build_clip(len(tokenizer))
-        trained = TRAINED_FOLDER / FOLDERS["clip"]
-        if read_card(trained):
-            clip.load_state_dict(load_file(trained / "open_clip_model.safetensors"))
-        vae, unet = build_vae(), build_unet()
         text_encoder = text_encoder_from_clip(clip, tokenizer)
+        if cards["sd"]["weights"].startswith("trained"):
+            vae, unet = load_trained_sd()
+            controlnet = load_trained_controlnet()
+        else:
+            vae, unet = build_vae(), build_unet()
+            controlnet = build_controlnet(unet)
     write_clip(folders["clip"], clip, tokenizer)
     write_sd(folders["sd"], vae, unet, text_encoder, tokenizer)
-    for key, card in expected_cards(seed).items():
-        with atomic_write(folders[key] / "model_card.json") as path:
-            path.write_text(json.dumps(card, indent=1) + "\n")
+    controlnet.save_pretrained(folders["controlnet"], safe_serialization=True)
+    for key, card in cards.items():
+        write_card(folders[key], card)
     return folders

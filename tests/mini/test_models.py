@@ -34,7 +34,7 @@ def test_same_seed_same_bytes(folders, tmp_path):
     again = build_mini_models(tmp_path, seed=3)
     for name, folder in folders.items():
         files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-        assert len(files) >= 5
+        assert len(files) >= 3
         for file in files:
             assert (folder / file).read_bytes() == (again[name] / file).read_bytes(), file
 

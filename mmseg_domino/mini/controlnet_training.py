@@ -1,0 +1,141 @@
+"""Training the mini-ControlNet: label maps in colours steer the frozen mini-SD.
+
+Shapes: ``B`` batch, ``H W`` image, ``h w`` latent (an eighth of the image).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor
+from tqdm import tqdm
+
+from mmseg_domino.mini.frames import Frames
+from mmseg_domino.mini.models import build_controlnet, build_scheduler
+from mmseg_domino.mini.sd_training import (
+    Latents,
+    TextStates,
+    View,
+    Windows,
+    diffuse,
+    draw_text,
+    draw_windows,
+    velocity_loss,
+)
+from mmseg_domino.mini.street import CLASSES, IGNORE
+from mmseg_domino.mini.training import MovingAverage, TrainingLog, cosine_rate
+
+__all__ = ["ControlnetRecipe", "control_windows", "train_controlnet"]
+
+
+@dataclass(frozen=True)
+class ControlnetRecipe:
+    """Training of the ControlNet; ``texts`` as in ``UnetRecipe``, more often empty, so that the
+    label map has to be read."""
+
+    iterations: int = 500
+    views: tuple[View, ...] = (View("half", 16, 32, 24, 0.75), View("full", 16, 32, 24, 0.25))
+    texts: tuple[float, float, float, float] = (0.15, 0.4, 0.15, 0.3)
+    bank: str = "acdc"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: int = 30
+    snr_limit: float = 5.0
+    average: float = 0.99
+    seed: int = 0
+
+
+def control_windows(windows: Windows, frames: Frames, colours: np.ndarray) -> Tensor:
+    """The coloured label maps of a batch, (B, 3, 8 h, 8 w) in [0, 1], as the pipeline gives them.
+
+    Args:
+        colours: (19, 3) uint8, the colour of each class; what has no class is black.
+    """
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(CLASSES)] = colours
+    table[IGNORE] = 0
+    height, width = (8 * side for side in windows.latents.shape[2:])
+    parts = []
+    for frame, (top, left) in zip(windows.frames, windows.corners, strict=True):
+        label = frames.labels[frames.scenes[frame]]
+        if windows.source == "half":
+            label = label[1::2, 1::2]
+        parts.append(table[label[8 * top : 8 * top + height, 8 * left : 8 * left + width]])
+    return torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2).float() / 255
+
+
+def train_controlnet(
+    recipe: ControlnetRecipe,
+    unet: UNet2DConditionModel,
+    latents: Latents,
+    frames: Frames,
+    texts: TextStates,
+    colours: np.ndarray,
+    device: str = "cpu",
+) -> tuple[ControlNetModel, list[dict[str, float]]]:
+    """Train a ControlNet for a UNet that stays as it is.
+
+    Args:
+        colours: See ``control_windows``.
+
+    Returns:
+        The moving average of the model, on the CPU in evaluation mode, and the log.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        controlnet = build_controlnet(unet).to(device).train()
+    unet = unet.to(device).eval().requires_grad_(False)
+    scheduler = build_scheduler()
+    rng, noise = np.random.default_rng((recipe.seed, 42)), torch.Generator()
+    noise.manual_seed(recipe.seed)
+    optimizer = torch.optim.AdamW(
+        controlnet.parameters(),
+        recipe.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=recipe.weight_decay,
+    )
+    average = MovingAverage(controlnet, recipe.average)
+    log = TrainingLog(recipe.iterations)
+    for step in (bar := tqdm(range(recipe.iterations), desc="ControlNet")):
+        for group in optimizer.param_groups:
+            group["lr"] = cosine_rate(step, recipe.iterations, recipe.learning_rate, recipe.warmup)
+        windows = draw_windows(recipe.views, latents, rng)
+        context = texts(
+            [draw_text(i, frames, recipe.texts, recipe.bank, rng) for i in windows.frames]
+        )
+        controls = control_windows(windows, frames, colours).to(device)
+        noisy, target, steps = (
+            value.to(device) for value in diffuse(windows.latents, scheduler, noise)
+        )
+        output = _controlled(unet, controlnet, noisy, steps, context, controls)
+        loss = velocity_loss(output, target, scheduler, steps, recipe.snr_limit)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
+        optimizer.step()
+        average.update(controlnet.parameters())
+        log.add(step, loss=loss.item())
+        if (step + 1) % log.interval == 0:
+            bar.set_postfix(log.lines[-1])
+    average.copy_to(controlnet)
+    return controlnet.cpu().eval(), log.lines
+
+
+def _controlled(
+    unet: UNet2DConditionModel,
+    controlnet: ControlNetModel,
+    noisy: Tensor,
+    steps: Tensor,
+    context: Tensor,
+    controls: Tensor,
+) -> Tensor:
+    """The UNet's output with what the ControlNet adds to its skip connections."""
+    down, mid = controlnet(noisy, steps, context, controls, return_dict=False)
+    return unet(
+        noisy,
+        steps,
+        context,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=mid,
+    ).sample
