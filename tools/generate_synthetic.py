@@ -28,6 +28,7 @@ import mmseg_domino.datasets  # noqa: F401  registers the data sets, MMSegmentat
 from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.synthesis import (
     DiskFullError,
+    FolderInUseError,
     GateThresholds,
     LabelledImages,
     OtherMakerError,
@@ -150,7 +151,9 @@ def main() -> int:
         distributed.init_process_group("gloo", timeout=timedelta(hours=6))
     try:
         run(args, rank, world_size)
-    except (DiskFullError, OtherMakerError, FileNotFoundError, ValueError) as error:
+    except (
+        DiskFullError, FolderInUseError, OtherMakerError, FileNotFoundError, ValueError
+    ) as error:  # fmt: skip
         if rank == 0 or isinstance(error, DiskFullError):
             print(f"error: {error}", file=sys.stderr)
         return 1

@@ -4,12 +4,13 @@ from .quality import GateThresholds, QualityGate
 from .run import Plan, SynthesisReport, synthesise
 from .source import LabelledImages
 from .summary import write_summary
-from .tree import DiskFullError, OtherMakerError, Record, SynthesisTree
+from .tree import DiskFullError, FolderInUseError, OtherMakerError, Record, SynthesisTree
 
 __all__ = [
     "ADE20K_OF_CLASS",
     "GENERATORS",
     "DiskFullError",
+    "FolderInUseError",
     "GateThresholds",
     "Generated",
     "Generator",

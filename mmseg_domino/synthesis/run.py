@@ -3,6 +3,7 @@
 Several processes share the work; a killed run goes on where it was.
 """
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -131,15 +132,33 @@ def synthesise(
     Raises:
         OtherMakerError: If the folder was begun with another model, bank or settings.
         DiskFullError: If the disk runs full.
+        FolderInUseError: If another run is at work in the folder.
         ValueError: If a domain cannot be made, or the first labels are all unusable.
     """
     generator.check_domains(plan.domains)
     colours = class_colours(source.classes, plan.colours)
     _check_first_labels(source)
-    if rank == 0:
-        maker = {"generator": generator.describe(), "prompts": plan.describe()}
-        tree.open({**maker, "gate": gate.describe(), "classes": list(source.classes)})
-    barrier()
+    with contextlib.ExitStack() as stack:
+        if rank == 0:
+            maker = {"generator": generator.describe(), "prompts": plan.describe()}
+            tree.open({**maker, "gate": gate.describe(), "classes": list(source.classes)})
+            stack.enter_context(tree.claimed(alone=True))
+        barrier()
+        if rank > 0:
+            stack.enter_context(tree.claimed())
+        worker = _Worker(source, generator, gate, tree, plan, colours)
+        made = _share(worker, rank, world_size, barrier, progress)
+        barrier()
+        records = _finish(tree, gate) if rank == 0 else []
+        barrier()
+    return SynthesisReport(records, made)
+
+
+def _share(
+    worker: "_Worker", rank: int, world_size: int, barrier: Callable[[], None], progress: bool
+) -> int:
+    """Make this process's share of what the folder lacks; how many images that were."""
+    source, tree, plan = worker.source, worker.tree, worker.plan
     done = tree.records()
     todo = [t for t in _tasks(source, plan) if (t.name, t.domain, t.index) not in done]
     barrier()  # all have read what is done before any adds to it
@@ -147,7 +166,6 @@ def synthesise(
     shape = source.read(_readable(source))[1].shape
     needed = int(len(todo) * math.prod(shape) * _BYTES_PER_PIXEL)
     tree.check_disk(needed, int(plan.min_free * 2**30))
-    worker = _Worker(source, generator, gate, tree, plan, colours)
     bar = tqdm(total=len(mine), unit="image", disable=not progress or rank > 0, smoothing=0.05)
     with bar, tree.writer(rank) as writer:
         for begin in range(0, len(mine), plan.batch_size):
@@ -155,10 +173,7 @@ def synthesise(
             batch = mine[begin : begin + plan.batch_size]
             worker.work(batch, writer)
             bar.update(len(batch))
-    barrier()
-    records = _finish(tree, gate) if rank == 0 else []
-    barrier()
-    return SynthesisReport(records, len(mine))
+    return len(mine)
 
 
 def _tasks(source: LabelledImages, plan: Plan) -> list[_Task]:

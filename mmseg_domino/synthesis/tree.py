@@ -16,6 +16,7 @@ process appends to a file of its own in ``OUT/records``; at the end they are mer
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -29,13 +30,17 @@ from PIL import Image
 
 from ..utils.io import atomic_write
 
-__all__ = ["DiskFullError", "OtherMakerError", "Record", "SynthesisTree"]
+__all__ = ["DiskFullError", "FolderInUseError", "OtherMakerError", "Record", "SynthesisTree"]
 
 FORMAT = "mmseg_domino.synthesis/1"
 
 
 class OtherMakerError(ValueError):
     """A folder was begun with another model, prompt bank or settings."""
+
+
+class FolderInUseError(OSError):
+    """Another run is at work in a folder."""
 
 
 class DiskFullError(OSError):
@@ -117,8 +122,6 @@ class SynthesisTree:
             with atomic_write(self.header) as path:
                 path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
             return
-        for left in self.root.rglob(".*.*"):  # half-written when a process was killed
-            left.unlink()
         known = json.loads(self.header.read_text(encoding="utf-8"))
         different = list(_differences(known, wanted))
         if different:
@@ -127,6 +130,38 @@ class SynthesisTree:
                 f"{self.root} was begun with other settings; mixing them would make images that "
                 f"nobody can tell apart:\n{listed}\nGive another folder, or the same settings."
             )
+
+    @contextlib.contextmanager
+    def claimed(self, alone: bool = False) -> Iterator[None]:
+        """Within the block this process counts as working here.
+
+        Where the file system knows no locks, nothing is checked.
+
+        Args:
+            alone: Refuse if any process works here; then clear away what a killed one left half
+                written. For the first process of a run, before the others come.
+
+        Raises:
+            FolderInUseError: If another run is at work, such as processes that outlived their
+                killed launcher.
+        """
+        with open(self.root / ".lock", "ab") as file:
+            try:
+                if alone:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FolderInUseError(
+                    f"another run is at work in {self.root}, perhaps processes that outlived a "
+                    "killed launcher. Wait for it or end it, then give the same command again."
+                ) from None
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+            if alone:
+                for left in self.root.rglob(".*.*"):
+                    left.unlink()
+            yield
 
     def records(self) -> dict[tuple[str, str, int], Record]:
         """All that is done, by (source, domain, index).

@@ -12,6 +12,7 @@ from PIL import Image
 import mmseg_domino.datasets  # noqa: F401  registers FolderDataset
 from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.synthesis import (
+    FolderInUseError,
     GateThresholds,
     Generated,
     LabelledImages,
@@ -168,6 +169,29 @@ def test_processes_share_the_work(source, tmp_path, monkeypatch):
     assert len(parts[0].asked) == len(parts[1].asked) == 4
     assert not set(parts[0].asked) & set(parts[1].asked)
     assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
+def test_two_runs_in_one_folder_are_refused(source, tmp_path):
+    """As when processes outlive their killed launcher and the command is given again."""
+    tree = SynthesisTree(tmp_path / "out")
+    seen = []
+
+    class Late(Recolour):
+        def generate(self, requests):
+            if not seen:  # meanwhile, somebody starts another run
+                half = tree.root / "images" / ".a.x.png"
+                half.parent.mkdir(exist_ok=True)
+                half.write_bytes(b"being written")
+                with pytest.raises(FolderInUseError, match="another run is at work"):
+                    make(source, tree.root, Recolour())
+                seen.append(half.is_file())
+                half.unlink()
+            return super().generate(requests)
+
+    report = make(source, tree.root, Late())
+    assert seen == [True]
+    assert report.count("kept") == {"fog": 4, "night": 4}
+    assert len(make(source, tree.root, Recolour()).records) == 8  # free again
 
 
 def test_bad_images_are_set_aside_with_their_reason(source, tmp_path):
