@@ -10,9 +10,8 @@ from safetensors.torch import load_file
 __all__ = ["load_safetensors"]
 
 
-# Local paths only: MMEngine tries prefixes from the last to the first in the alphabet, so those
-# of remote storage come before this pattern, and its own for any path after it.
-@CheckpointLoader.register_scheme(prefixes=r".*\.safetensors$")
+# Without a colon: addresses of remote storage stay with MMEngine's own loaders.
+@CheckpointLoader.register_scheme(prefixes=r"[^:]*\.safetensors$")
 def load_safetensors(
     filename: str, map_location: str | torch.device | None = None
 ) -> dict[str, dict]:

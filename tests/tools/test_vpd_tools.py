@@ -270,16 +270,6 @@ def test_another_checkpoint_is_not_converted(tool, tmp_path, capsys):
         tool("convert_vpd_checkpoint", tmp_path / "r.pth", tmp_path / "o.bin")
 
 
-def test_damaged_safetensors_are_no_load_from(trained, tmp_path):
-    path = tmp_path / "x.safetensors"
-    save_file({"a": torch.ones(9)}, path)
-    path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ValueError, match=r"x\.safetensors cannot be read as safetensors"):
-        load_checkpoint(torch.nn.Linear(1, 1), str(path))
-    with pytest.raises(FileNotFoundError, match="there is no such checkpoint"):
-        load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / "none.safetensors"))
-
-
 # ---- embed_classes ------------------------------------------------------------------------------
 
 
