@@ -248,7 +248,8 @@ def write_sd(
 
 def load_trained_clip() -> CLIP:
     """The mini-CLIP that comes with the package, in float32."""
-    clip = build_clip(len(load_tokenizer()))
+    with torch.random.fork_rng(devices=[]):
+        clip = build_clip(len(load_tokenizer()))
     weights = TRAINED_FOLDER / FOLDERS["clip"] / "open_clip_model.safetensors"
     clip.load_state_dict(load_file(weights))
     return clip.eval()

@@ -26,7 +26,8 @@ def prepare(
         root: Folder to use; see ``write_street_world`` for the other arguments.
 
     Returns:
-        Folders by what they hold: ``cityscapes``, ``acdc``, ``held_out``, ``clip``, ``sd``.
+        Folders by what they hold: ``cityscapes``, ``acdc``, ``held_out``, ``clip``, ``sd``,
+        ``controlnet``.
     """
     root = Path(root)
     models = root / "models"
