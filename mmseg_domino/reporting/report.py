@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from ..utils.io import atomic_write
 from ..version import __version__
 from . import figures
+from .curves import calibration_curves, calibration_table
 from .examples import KINDS, Example, load_examples, render
 from .results import (
     PerImage,
@@ -249,9 +250,22 @@ def _run_context(run: ReportRun, suffix: str, page: _Page) -> dict[str, Any]:
             "Mean scores that the domain encoder gave to the images of each true domain.",
         ),
         "score_table": score_table(run),
+        "calibration": _calibration(results, suffix, page),
+        "calibration_table": calibration_table(results),
         "config": run.config,
         "provenance": _provenance(results),
     }  # fmt: skip
+
+
+def _calibration(run: RunResults, suffix: str, page: _Page) -> _Drawn | None:
+    figure = calibration_curves(run)
+    if figure is None:
+        return None
+    return page.draw(
+        f"calibration{suffix}", figure, calibration_curves(run, narrow=True),
+        "Left or above: how often pixels of a confidence are right. The other: how many of the "
+        "pixels that are kept are wrong if only the surest are kept.",
+    )  # fmt: skip
 
 
 def _provenance(run: RunResults) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 __all__ = [
     "FORMAT",
+    "Calibration",
     "DomainScores",
     "Group",
     "PerImage",
@@ -54,6 +55,27 @@ class DomainScores:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How far the confidences of a group can be trusted; everything a ratio from 0 to 1.
+
+    Attributes:
+        ece: Expected calibration error.
+        aurc: Area under the risk-coverage curve.
+        bin_confidence: Mean confidence of each bin; NaN for an empty one.
+        bin_accuracy: Share of right pixels of each bin; likewise.
+        coverage: Share of pixels kept, the surest first.
+        risk: Share of wrong ones among them.
+    """
+
+    ece: float
+    aurc: float
+    bin_confidence: np.ndarray
+    bin_accuracy: np.ndarray
+    coverage: np.ndarray
+    risk: np.ndarray
+
+
+@dataclass(frozen=True)
 class Group:
     """The figures of one domain of one data set.
 
@@ -77,6 +99,7 @@ class Group:
     aacc: float
     interval: tuple[float, float] | None = None
     domain_scores: DomainScores | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +225,7 @@ def image_miou(intersection: np.ndarray, prediction: np.ndarray, label: np.ndarr
 def _numbers(values: Sequence[float | None], where: str, length: int) -> np.ndarray:
     array = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
     if array.shape != (length,):
-        raise ResultsError(f"{where} has {array.size} values, expected one a class: {length}")
+        raise ResultsError(f"{where} has {array.size} values, expected {length}")
     return array
 
 
@@ -251,6 +274,22 @@ def _group(key: str, data: Mapping[str, Any], num_classes: int) -> Group:
         interval=_interval(data.get("ci"), "mIoU"),
         domain_scores=scores
         and DomainScores(tuple(scores["names"]), tuple(float(x) for x in scores["mean"])),
+        calibration=_calibration(key, data.get("calibration")),
+    )
+
+
+def _calibration(key: str, data: Mapping[str, Any] | None) -> Calibration | None:
+    if data is None:
+        return None
+    bins, points = len(data["bin_confidence_ratio"]), len(data["coverage_ratio"])
+    where = f"group '{key}': calibration"
+    return Calibration(
+        ece=float(data["ece_ratio"]),
+        aurc=float(data["aurc_ratio"]),
+        bin_confidence=_numbers(data["bin_confidence_ratio"], where, bins),
+        bin_accuracy=_numbers(data["bin_accuracy_ratio"], where, bins),
+        coverage=_numbers(data["coverage_ratio"], where, points),
+        risk=_numbers(data["risk_ratio"], where, points),
     )
 
 

@@ -1,4 +1,4 @@
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -85,29 +85,28 @@ def test_published_counts(group, path, count):
     assert expected_count(group, path) == count
 
 
-def test_the_tool(tree, tmp_path):
+def test_the_tool(tree, tmp_path, monkeypatch, capsys):
     config = tmp_path / "config.py"
     config.write_text(
         f"_base_ = {str(ROOT / 'configs/_base_/datasets/acdc.py')!r}\n"
         f"test_dataloader = dict(dataset=dict(_base_.acdc_val, data_root={str(tree)!r}))\n"
     )
+    tool = runpy.run_path(str(ROOT / "tools" / "check_dataset.py"))["main"]
 
     def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-W", "ignore", ROOT / "tools/check_dataset.py", config,
-             "--workers", "0", *arguments],
-            capture_output=True, text=True, timeout=120,
-            env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        given = ["check_dataset.py", str(config), "--workers", "0", *arguments]
+        monkeypatch.setattr(sys, "argv", given)
+        return tool(), capsys.readouterr().out
 
-    small = run("--any-count")
-    assert (small.returncode, "published: 1920x1080" in small.stdout) == (1, True)
-    sound = run("--any-count", "--any-size")
-    assert sound.returncode == 0, sound.stderr
-    assert "acdc/night" in sound.stdout
-    assert "3 (published: 106)" in sound.stdout
+    status, text = run("--any-count")
+    assert (status, "published: 1920x1080" in text) == (1, True)
+    status, text = run("--any-count", "--any-size")
+    assert status == 0
+    assert "acdc/night" in text
+    assert "3 (published: 106)" in text
+    assert run("--any-size")[0] == 1
     defects, _ = damage(tree)
-    broken = run("--show", "3")
-    assert broken.returncode == 1
-    assert "... and 4 more" in broken.stdout
-    assert str(next(iter(defects))) in broken.stdout.replace("\n", "")
+    status, text = run("--show", "3", "--any-count", "--any-size")
+    assert status == 1
+    assert "... and 4 more" in text
+    assert str(next(iter(defects))) in text.replace("\n", "")

@@ -138,7 +138,33 @@ def figures(confusion: np.ndarray) -> dict:
     }
 
 
-def results_of(tested: list[Frame], name="Domino, subtract", intervals=True) -> dict:
+def calibration_of(members: list[Frame], bins=5) -> dict:
+    """Calibration figures of the frames' confidences, by sorting all pixels."""
+    valid = np.concatenate([(f.label != IGNORED).ravel() for f in members])
+    confidence = np.concatenate([f.confidence.ravel() for f in members])[valid]
+    right = np.concatenate([(f.label == f.prediction).ravel() for f in members])[valid]
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    means = [
+        [float(values[which == b].mean()) if (which == b).any() else None for b in range(bins)]
+        for values in (confidence, right)
+    ]
+    order = np.argsort(-confidence, kind="stable")
+    risk = (~right[order]).cumsum() / np.arange(1, len(order) + 1)
+    points = np.linspace(0, len(order) - 1, 21).astype(int)[1:]
+    return {
+        "ece_ratio": float(np.abs(confidence - right).mean()),
+        "aurc_ratio": float(risk.mean()),
+        "bin_count": np.bincount(which, minlength=bins).tolist(),
+        "bin_confidence_ratio": means[0],
+        "bin_accuracy_ratio": means[1],
+        "coverage_ratio": ((points + 1) / len(order)).tolist(),
+        "risk_ratio": risk[points].tolist(),
+    }
+
+
+def results_of(
+    tested: list[Frame], name="Domino, subtract", intervals=True, calibration=False
+) -> dict:
     """The contents of the results.json of these frames."""
     groups = {}
     for key in dict.fromkeys(f.group for f in tested):
@@ -155,6 +181,8 @@ def results_of(tested: list[Frame], name="Domino, subtract", intervals=True) -> 
             **figures(confusion),
             "domain_scores": {"names": list(DOMAINS), "mean": scores.tolist()},
         }
+        if calibration:
+            groups[key]["calibration"] = calibration_of(members)
         if intervals:
             half = 60 / len(members) ** 0.5 / 8
             miou = groups[key]["mIoU"]

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from mmseg_domino.reporting import parse_results, write_report
+from mmseg_domino.reporting.curves import MAX_LINES, calibration_curves, calibration_table
+from mmseg_domino.reporting.results import ResultsError
+
+from . import fake
+
+
+@pytest.fixture(scope="module")
+def run(tested):
+    return parse_results(fake.results_of(tested, calibration=True))
+
+
+def test_a_line_a_domain_goes_through_the_measured_points(run):
+    figure = calibration_curves(run)
+    reliability, risk = figure.axes
+    lines = {line.get_label(): line for line in reliability.get_lines()[1:]}
+    assert next(iter(lines)) == "clear day (cityscapes)"
+    assert len(lines) == len(risk.get_lines()) == 5
+    styles = {(line.get_color(), line.get_linestyle()) for line in lines.values()}
+    assert len(styles) == 5
+    night = run.groups["acdc/night"].calibration
+    filled = np.isfinite(night.bin_accuracy)
+    np.testing.assert_array_equal(lines["night (acdc)"].get_ydata(), night.bin_accuracy[filled])
+    index = list(lines).index("night (acdc)")
+    np.testing.assert_array_equal(risk.get_lines()[index].get_ydata(), night.risk)
+    assert calibration_curves(run, narrow=True).get_size_inches()[0] < 5
+
+
+def test_the_table(run):
+    table = calibration_table(run)
+    assert table.rows[0][0] == "cityscapes/clear_day"
+    assert table.rows[2][1:] == [
+        run.groups["acdc/night"].calibration.ece, run.groups["acdc/night"].calibration.aurc,
+    ]  # fmt: skip
+
+
+def test_nothing_where_it_was_not_measured_and_no_figure_of_too_many(tested, run):
+    plain = parse_results(fake.results_of(tested))
+    assert calibration_curves(plain) is None
+    assert calibration_table(plain) is None
+    data = fake.results_of(tested, calibration=True)
+    for index in range(MAX_LINES):
+        data["groups"][f"acdc/more_{index}"] = {**data["groups"]["acdc/fog"], "domain": f"{index}"}
+    many = parse_results(data)
+    assert calibration_curves(many) is None
+    assert len(calibration_table(many).rows) == MAX_LINES + 5
+
+
+def test_damaged_figures_are_refused(tested):
+    data = fake.results_of(tested, calibration=True)
+    data["groups"]["acdc/fog"]["calibration"]["risk_ratio"].pop()
+    with pytest.raises(ResultsError, match=r"group 'acdc/fog': calibration has 19 values"):
+        parse_results(data)
+
+
+def test_the_page_has_the_section_only_if_it_was_measured(tested, tmp_path):
+    fake.write_run(tmp_path / "with", tested, calibration=True)
+    html = write_report([tmp_path / "with"], tmp_path / "out").read_text()
+    assert 'id="calibration"' in html
+    assert (tmp_path / "out" / "figures" / "calibration.png").is_file()
+    fake.write_run(tmp_path / "without", tested)
+    html = write_report([tmp_path / "without"], tmp_path / "out2").read_text()
+    assert "calibration" not in html.split("<main>")[1]
