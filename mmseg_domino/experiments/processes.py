@@ -12,6 +12,7 @@ from pathlib import Path
 __all__ = ["RunProcess", "failure_reason"]
 
 LOG_FILE = "sweep.log"
+_MARK = "==== a run starts ===="
 #: Names the process id of the sweep that a run belongs to: a run does not outlive it.
 SWEEP_PID = "MMSEG_DOMINO_SWEEP_PID"
 #: Imported once and shared by all runs: 5 to 10 s of a processor each otherwise.
@@ -60,6 +61,8 @@ class RunProcess:
         work_dir = work_dir.resolve()
         work_dir.mkdir(parents=True, exist_ok=True)
         self.log = work_dir / LOG_FILE
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(_MARK + "\n")
         environment = {**(environment or {}), SWEEP_PID: str(os.getpid())}
         cwd = None if cwd is None else str(Path(cwd).resolve())
         config = config.resolve()
@@ -104,22 +107,25 @@ class RunProcess:
             self._process.join()
 
 
-_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?([A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b.*)$")
+_ERROR = re.compile(r"^(\[rank\d+\]:\s*)?([A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b.*)$")
 
 
 def failure_reason(exit_code: int, log: Path) -> str:
-    """Why a run failed, in a line: the last error in its log, or the signal that ended it."""
+    """Why a run failed, in a line: the error that its log ends with, or the signal that ended it.
+
+    Of several processes it is the error of the first that failed: the others lost their partner.
+    """
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"ended by {name}{hint}"
-    lines = []
+    text = ""
     if log.is_file():
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 65536))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    for line in reversed(lines):
-        match = _ERROR.match(line)
-        if match:
-            return match[1][:500]
+            file.seek(max(0, log.stat().st_size - 262144))
+            text = file.read().decode("utf-8", "replace").rsplit(_MARK, 1)[-1]
+    found = [match for line in text.splitlines() if (match := _ERROR.match(line))]
+    of_ranks = [match for match in found if match[1]]
+    if found:
+        return (of_ranks[0] if of_ranks else found[-1])[2][:500]
     return f"ended with exit code {exit_code}; see {log}"

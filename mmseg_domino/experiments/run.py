@@ -85,6 +85,7 @@ def _train(cfg, work_dir: Path) -> str:
         return done.read_text().strip()
     cfg.resume = last.is_file()
     engine.build_runner(cfg).train()
+    barrier()  # the first process writes the last checkpoint
     checkpoint = last.read_text().strip()
     if is_main_process():
         with atomic_write(done) as path:

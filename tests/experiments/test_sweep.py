@@ -162,6 +162,11 @@ def test_reasons(tmp_path):
     log.write_text("x\nTraceback\nKeyError: 'a'\n\nmmengine.Foo.BarError: deep\nwarning\n")
     assert failure_reason(1, log) == "mmengine.Foo.BarError: deep"
     assert failure_reason(-9, log) == "ended by SIGKILL (out of memory?)"
+    log.write_text(
+        "OldError: of an earlier attempt\n==== a run starts ====\n[rank1]: ValueError: the cause\n"
+        "[rank0]: RuntimeError: Connection closed by peer\ntorch.ChildFailedError: \n"
+    )
+    assert failure_reason(1, log) == "ValueError: the cause"
     log.write_text("nothing useful\n")
     assert failure_reason(3, log) == f"ended with exit code 3; see {log}"
 
