@@ -194,3 +194,20 @@ def test_a_stock_train_tool_runs_the_mix_in_and_a_stock_test_tool_is_stopped(wor
     # ... while the complete config that training wrote works under any program.
     done = run([sys.executable, "test.py", "w/config.py", "w/iter_2.pth"], project)
     assert "mIoU" in done.stdout + done.stderr
+
+
+def test_mixed_precision_trains_or_is_refused_with_the_reason(world):
+    from mmseg_domino.engine.amp import cpu_bfloat16_units
+
+    done = run(train(world, "amp", "--amp"), world, check=False)
+    if torch.cuda.is_available() or cpu_bfloat16_units():
+        assert done.returncode == 0, done.stderr[-3000:]
+        half, whole = (weights(world / name / f"iter_{STEPS}.pth") for name in ("amp", "whole"))
+        assert all(value.isfinite().all() for value in half.values())
+        trained = [k for k in whole if k.startswith("decode_head") and k.endswith("weight")]
+        # Near what float32 gives, and not the same.
+        difference = max(float((half[k] - whole[k]).abs().max()) for k in trained)
+        assert 0 < difference < 0.05
+    else:
+        assert done.returncode != 0
+        assert "no hardware for bfloat16" in done.stderr
