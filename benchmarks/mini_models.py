@@ -1,13 +1,15 @@
 """What the miniature diffusion models know, against the same networks with random weights.
 
-    python benchmarks/mini_models.py
+    python benchmarks/mini_models.py --real day=FOLDER dusk=FOLDER
 
-Linear probe: one 1 x 1 convolution over the frozen features of `DominoVPD` (all options at their
-defaults, no domain), trained on clear days and tested on held-out scenes in every domain; the
-trained mini-SD, the trained autoencoder with a random UNet, and everything random; the same images,
-budget and seeds. Control: pixel agreement of pictures that `ControlNetGenerator` makes from label
-maps with those maps, by a probe trained on rendered frames of all domains; beside it the agreement
-on rendered frames (the judge's own error) and on pictures made from other maps (chance).
+Zero-shot: domain accuracy of the mini-CLIP on held-out scenes, and, without adjustment, the domains
+it sees in photographs. Linear probe: one 1 x 1 convolution over the frozen features of `DominoVPD`
+(all options at their defaults, no domain), trained on clear days and tested on held-out scenes in
+every domain; the trained mini-SD, the trained autoencoder with a random UNet, and everything
+random; the same images, budget and seeds. Control: pixel agreement of pictures that
+`ControlNetGenerator` makes from label maps with those maps, by a probe trained on rendered frames of
+all domains; beside it the agreement on rendered frames (the judge's own error) and on pictures made
+from other maps (chance).
 """
 
 import argparse
@@ -18,8 +20,14 @@ import numpy as np
 import torch
 
 from mmseg_domino.domain.prompts import load_prompt_bank
+from mmseg_domino.mini.clip_training import (
+    TEST_SEEDS,
+    domain_accuracy,
+    photograph_shares,
+    render_pictures,
+)
 from mmseg_domino.mini.frames import FrameRecipe, Frames, load_frames
-from mmseg_domino.mini.models import build_mini_models
+from mmseg_domino.mini.models import build_mini_models, load_trained_clip
 from mmseg_domino.mini.probe import (
     LinearProbe,
     ProbeRecipe,
@@ -47,6 +55,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=ProbeRecipe().iterations)
     parser.add_argument("--pictures", type=int, default=10, help="controlled ones of each domain")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--real", nargs="*", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--only", choices=("zero-shot", "probe", "control"))
     return parser.parse_args()
 
 
@@ -139,14 +149,33 @@ def control_table(args: argparse.Namespace, train: Frames, test: Frames, folder:
     print("| controlled by another map |", agreement(judge, made, labels.roll(1, 0)), "|")
 
 
+def zero_shot_table(args: argparse.Namespace) -> None:
+    """Print the mini-CLIP's accuracy by domain, and what it makes of photographs."""
+    clip = load_trained_clip()
+    pictures = render_pictures(TEST_SEEDS, 60, (0.55, 1.0), args.workers)
+    rows = {"held-out scenes, accuracy": domain_accuracy(clip, pictures, "acdc")}
+    rows.update(photograph_shares(clip, args.real, "acdc"))
+    print(f"| % | {' | '.join(DOMAINS)} |\n|{'---|' * (len(DOMAINS) + 1)}")
+    for name, row in rows.items():
+        count = f" ({row['images']} photographs)" if "images" in row else ""
+        print(f"| {name}{count} | {' | '.join(f'{row[key]:.1f}' for key in DOMAINS)} |")
+    print(flush=True)
+
+
 def main() -> None:
     args = parse_args()
     work = Path(args.work_dir)
+    if args.only in (None, "zero-shot"):
+        zero_shot_table(args)
+    if args.only == "zero-shot":
+        return
     train = load_frames(work / "train", TRAIN, args.workers)
     test = load_frames(work / "test", TEST, args.workers)
     with tempfile.TemporaryDirectory() as folder:
-        probe_table(args, train, test, Path(folder))
-        control_table(args, train, test, Path(folder))
+        if args.only in (None, "probe"):
+            probe_table(args, train, test, Path(folder))
+        if args.only in (None, "control"):
+            control_table(args, train, test, Path(folder))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import torch
 
 from mmseg_domino.mini.cards import TRAINED_FOLDER
@@ -17,16 +16,14 @@ from mmseg_domino.mini.clip_training import (
     TEST_SEEDS,
     TRAIN_SEEDS,
     ClipRecipe,
-    centre_square,
     domain_accuracy,
-    domain_scores,
+    photograph_shares,
     render_pictures,
     train_clip,
     vocabulary_texts,
     write_card,
 )
 from mmseg_domino.mini.models import load_tokenizer, write_clip
-from mmseg_domino.mini.street import DOMAINS
 from mmseg_domino.mini.tokenizer import TOKENIZER_FOLDER, write_vocabulary
 
 
@@ -51,22 +48,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def real_scores(clip: torch.nn.Module, named_folders: list[str], bank: str) -> dict:
-    """Share (percent) of each domain among the photographs of each folder."""
-    report = {}
-    for item in named_folders:
-        name, _, folder = item.partition("=")
-        paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".jpg", ".png"))
-        if not paths:
-            raise FileNotFoundError(f"no .jpg or .png below {folder!r} (given as {item!r})")
-        images = [centre_square(cv2.imread(str(path))[..., ::-1]) for path in paths]
-        best = domain_scores(clip, images, bank).argmax(1)
-        shares = torch.bincount(best, minlength=len(DOMAINS)) / len(paths) * 100
-        shares = [round(value, 1) for value in shares.tolist()]
-        report[name] = {"images": len(paths), **dict(zip(DOMAINS, shares, strict=True))}
-    return report
-
-
 def main() -> None:
     args = parse_args()
     if args.vocabulary:
@@ -80,7 +61,7 @@ def main() -> None:
     test = render_pictures(TEST_SEEDS, args.test_scenes, (0.55, 1.0), args.workers)
     results = {"zero_shot_domain_accuracy_percent": domain_accuracy(clip, test, recipe.bank)}
     if args.real:
-        results["real_photographs_percent"] = real_scores(clip, args.real, recipe.bank)
+        results["real_photographs_percent"] = photograph_shares(clip, args.real, recipe.bank)
     folder = Path(args.out)
     write_clip(folder, clip.half(), load_tokenizer())
     weights = folder / "open_clip_model.safetensors"

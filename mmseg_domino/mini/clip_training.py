@@ -41,6 +41,7 @@ __all__ = [
     "contrastive_targets",
     "domain_accuracy",
     "domain_text",
+    "photograph_shares",
     "render_pictures",
     "train_clip",
     "vocabulary_texts",
@@ -290,6 +291,26 @@ def domain_accuracy(clip: CLIP, pictures: Pictures, bank: str) -> dict[str, floa
         name: 100 * float(right[pictures.domains == k].mean()) for k, name in enumerate(DOMAINS)
     }
     return {"mean": 100 * float(right.mean()), **report}
+
+
+def photograph_shares(clip: CLIP, named_folders: Sequence[str], bank: str) -> dict[str, dict]:
+    """Share (percent) of each domain among the photographs of each ``NAME=FOLDER``.
+
+    Raises:
+        FileNotFoundError: If a folder has no photographs.
+    """
+    report = {}
+    for item in named_folders:
+        name, _, folder = item.partition("=")
+        paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".jpg", ".png"))
+        if not paths:
+            raise FileNotFoundError(f"no .jpg or .png below {folder!r} (given as {item!r})")
+        images = [centre_square(cv2.imread(str(path))[..., ::-1]) for path in paths]
+        best = domain_scores(clip, images, bank).argmax(1)
+        shares = torch.bincount(best, minlength=len(DOMAINS)) / len(paths) * 100
+        shares = [round(value, 1) for value in shares.tolist()]
+        report[name] = {"images": len(paths), **dict(zip(DOMAINS, shares, strict=True))}
+    return report
 
 
 def write_card(
