@@ -124,11 +124,20 @@ class _OpenClipTower:
 def _folder_tower(source: FolderWeights) -> TextTower:
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    folder = source.part("text_encoder")
+    folder, vocabulary = source.part("text_encoder"), source.part("tokenizer")
     for path in folder.glob("*.safetensors"):
         check_safetensors(path)
-    tokenizer = CLIPTokenizer.from_pretrained(source.part("tokenizer"), local_files_only=True)
-    tower = CLIPTextModel.from_pretrained(folder, local_files_only=True)
+    tokenizer = CLIPTokenizer.from_pretrained(vocabulary, local_files_only=True)
+    tower, info = CLIPTextModel.from_pretrained(
+        folder, local_files_only=True, output_loading_info=True
+    )
+    absent = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
+    absent = [key for key in absent if not key.endswith("position_ids")]
+    if absent:
+        raise ValueError(
+            f"the weights in {folder} are not those of a CLIP text tower: {len(absent)} keys are "
+            f"missing or of another shape, the first: {', '.join(absent[:4])}"
+        )
 
     length = min(MAX_LENGTH, tokenizer.model_max_length)
 

@@ -1,12 +1,13 @@
 """Class embeddings against the text towers that make them."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from open_clip import OPENAI_IMAGENET_TEMPLATES, SimpleTokenizer
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from mmseg_domino.mini.models import build_mini_models
@@ -71,6 +72,23 @@ def test_another_folder_may_bring_the_tower(mini, tower):
     assert torch.equal(ours, embed_classes(tower, CLASSES[:1]))
     with pytest.raises(ValueError, match="random weights have no text tower; give `text_encoder`"):
         open_text_tower(None, random)
+
+
+def test_a_folder_whose_tower_lacks_weights_is_refused(mini, tmp_path):
+    folder = shutil.copytree(mini["sd"], tmp_path / "sd")
+    path = folder / "text_encoder" / "model.safetensors"
+    state = load_file(path)
+    key = next(k for k in state if k.endswith("layers.0.mlp.fc1.bias"))
+    del state[key]
+    save_file(state, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"are not those of a CLIP text tower: 1 keys .*fc1\.bias"):
+        open_text_tower(str(folder))
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match="is not whole"):
+        open_text_tower(str(folder))
+    shutil.rmtree(folder / "tokenizer")
+    with pytest.raises(FileNotFoundError, match="has no `tokenizer`"):
+        open_text_tower(str(folder))
 
 
 @pytest.fixture
