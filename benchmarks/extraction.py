@@ -4,9 +4,13 @@
 
 Three rates, measured in turns on the same machine: the image tower on ready-made tensors, decoding
 and preprocessing alone in as many workers, and the whole extraction into a store. On a GPU the
-whole can be no faster than the slower of the two parts; on the CPU they share the cores. The last
-line says how much of that bound it reaches. Weights are random unless asked for: they change no
-rate.
+whole can be no faster than the slower of the two parts; on the CPU they share the cores. The line
+after says how much of that bound it reaches.
+
+The last line compares the processor time of this process alone, tower against extraction, without
+the workers that decode: what extraction costs beside the tower while decoding keeps up. Unlike the
+clock it means the same on a busy machine. (On a GPU it says only how busy the feeding process is.)
+Weights are random unless asked for: they change no rate.
 """
 
 import argparse
@@ -58,11 +62,12 @@ def write_images(folder: Path, args: argparse.Namespace) -> dict[str, Path]:
     return images
 
 
-def rate(function: Callable[[], int]) -> float:
-    """Images a second of a function that returns how many it handled."""
-    start = time.perf_counter()
+def rate(function: Callable[[], int]) -> tuple[float, float]:
+    """Of a function that returns how many images it handled: images a second by the clock, and
+    seconds an image of this process's processor time."""
+    start, used = time.perf_counter(), time.process_time()
     count = function()
-    return count / (time.perf_counter() - start)
+    return count / (time.perf_counter() - start), (time.process_time() - used) / count
 
 
 def bare_tower(encoder: DomainEncoder, pixels: torch.Tensor, batches: int) -> int:
@@ -92,15 +97,16 @@ def main() -> None:
     shape = (size, size) if isinstance(size, int) else tuple(size)
     pixels = torch.randn(args.batch_size, 3, *shape, device=device)
     bare_tower(encoder, pixels, 2)  # warm up
-    rates: dict[str, list[float]] = {"tower": [], "decoding": [], "extraction": []}
+    measured: dict[str, list[tuple]] = {"tower": [], "decoding": [], "extraction": []}
     with tempfile.TemporaryDirectory() as folder:
         images = write_images(Path(folder), args)
         batches = -(-args.images // args.batch_size)
         for n in range(args.rounds):
             out = Path(folder) / f"{n}.safetensors"
-            rates["tower"].append(rate(lambda: bare_tower(encoder, pixels, batches)))
-            rates["decoding"].append(rate(lambda: decode(images, encoder, args)))
-            rates["extraction"].append(rate(lambda o=out: _extract(images, encoder, o, args)))
+            measured["tower"].append(rate(lambda: bare_tower(encoder, pixels, batches)))
+            measured["decoding"].append(rate(lambda: decode(images, encoder, args)))
+            measured["extraction"].append(rate(lambda o=out: _extract(images, encoder, o, args)))
+    rates = {part: [images for images, _ in values] for part, values in measured.items()}
     tower, decoding, extraction = (statistics.median(rates[name]) for name in rates)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     print(
@@ -121,6 +127,11 @@ def main() -> None:
         f"extraction / tower {100 * extraction / tower:.1f} %; decoding / tower "
         f"{decoding / tower:.1f}; bound by the {limit}: {bound:.2f} images/s, of which it reaches "
         f"{100 * extraction / bound:.1f} %"
+    )
+    own, bare = (min(used for _, used in measured[part]) for part in ("extraction", "tower"))
+    print(
+        f"processor time of this process an image: tower {1e3 * bare:.1f} ms, extraction "
+        f"{1e3 * own:.1f} ms; tower / extraction {100 * bare / own:.1f} %"
     )
 
 

@@ -200,6 +200,28 @@ def test_weights_are_read_under_the_wrapper(folder, tune, injection):
     assert {n for n, p in backbone.named_parameters() if p.grad is not None} == trained
 
 
+def test_adapters_are_saved_and_read(folder):
+    config = dict(
+        type="DominoBackbone", domain_channels=6, tune="lora",
+        backbone=dict(type="OpenClipViT", model=str(folder), out_indices=(0, 1)),
+    )  # fmt: skip
+    backbone, other = MODELS.build(config), MODELS.build(config)
+    backbone.init_weights()
+    domain = torch.randn(2, 6, generator=torch.Generator().manual_seed(3))
+    optimizer = torch.optim.Adam([p for p in backbone.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(2):
+        optimizer.zero_grad()
+        sum(f.square().mean() for f in backbone.train()(images(), domain)).backward()
+        optimizer.step()
+    state = {k: v.clone() for k, v in backbone.state_dict().items()}
+    assert any(v.any() for k, v in state.items() if ".lora_B." in k)
+    other.load_state_dict(state)
+    for ours, theirs in zip(
+        backbone.eval()(images(), domain), other.eval()(images(), domain), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_random_weights_are_asked_for(folder):
     torch.manual_seed(0)
     one, other = OpenClipViT(str(folder), weights=None), OpenClipViT(str(folder), weights=None)

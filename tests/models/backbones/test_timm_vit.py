@@ -409,6 +409,22 @@ def test_it_compiles():
     torch._dynamo.reset()
 
 
+@pytest.mark.parametrize(
+    "neck",
+    [
+        dict(type="Feature2Pyramid", embed_dim=WIDTH, rescales=[4, 2, 1, 0.5]),
+        dict(type="MultiLevelNeck", in_channels=[WIDTH] * 4, out_channels=WIDTH,
+             scales=[4, 2, 1, 0.5]),
+    ],
+    ids=lambda neck: neck["type"],
+)  # fmt: skip
+def test_a_stock_neck_makes_a_pyramid(neck):
+    levels = MODELS.build(neck)(small(MAE)(images(64, 96)))
+    assert [tuple(f.shape[1:]) for f in levels] == [
+        (WIDTH, 16, 24), (WIDTH, 8, 12), (WIDTH, 4, 6), (WIDTH, 2, 3)
+    ]  # fmt: skip
+
+
 def test_stochastic_depth_is_handed_on():
     backbone = small(MAE, drop_path_rate=0.5).train()
     torch.manual_seed(0)
