@@ -119,12 +119,12 @@ def prepare_bench(root: Path, size: BenchSize, workers: int = 1) -> dict[str, st
         ValueError: If there are runs that were made with another world or other models.
     """
     # Heavy, and not needed to plan the runs or to report.
-    from ..mini.controls import write_random_twin
+    from ..mini.models import build_mini_models
     from .synthetic import make_synthetic
 
     data = root / "data" / "mini"
     folders = prepare(data, size.train, size.val, (128, 256), workers=workers)
-    write_random_twin(folders["sd"], data / "models" / "mini-sd-random")
+    build_mini_models(data / "models-random", trained=False)
     made_with = "none"
     if size.synthetic:
         made_with = make_synthetic(root, folders, DOMAINS, size.synthetic)
