@@ -6,10 +6,10 @@ Zero-shot: domain accuracy of the mini-CLIP on held-out scenes, and, without adj
 it sees in photographs. Linear probe: one 1 x 1 convolution over the frozen features of `DominoVPD`
 (all options at their defaults, no domain), trained on clear days and tested on held-out scenes in
 every domain; the trained mini-SD, the trained autoencoder with a random UNet, and everything
-random; the same images, budget and seeds. Control: pixel agreement of pictures that
-`ControlNetGenerator` makes from label maps with those maps, by a probe trained on rendered frames of
-all domains; beside it the agreement on rendered frames (the judge's own error) and on pictures made
-from other maps (chance).
+random; the same images, budget and seeds. Control: agreement of pictures that `ControlNetGenerator`
+makes from label maps with those maps, by a probe trained on rendered frames of all domains; beside
+it the agreement on rendered frames (the judge's own error) and on pictures made from other maps
+(chance).
 """
 
 import argparse

@@ -61,7 +61,9 @@ def main() -> None:
         colours = class_colours(CLASSES)
         return train_controlnet(recipe, unet, latents, frames, texts, colours, args.device)
 
-    controlnet, log = trained_once(ControlNetModel, work / "controlnet", recipe, train)
+    sd_sha256 = read_card(TRAINED_FOLDER / FOLDERS["sd"])["sha256"]
+    parts = {"frames": frame_recipe, "controlnet": recipe, "sd_sha256": sd_sha256}
+    controlnet, log = trained_once(ControlNetModel, work / "controlnet", parts, train)
     save_half(controlnet, out)
     card = {
         "format": "mmseg_domino.mini/3",
@@ -72,7 +74,7 @@ def main() -> None:
         "recipe": {"frames": asdict(frame_recipe), "controlnet": asdict(recipe)},
         "command": f"python tools/train_mini_controlnet.py --seed {args.seed} "
         f"--share {args.share:g}",
-        "sd_sha256": read_card(TRAINED_FOLDER / FOLDERS["sd"])["sha256"],
+        "sd_sha256": sd_sha256,
         "sha256": file_sha256(out / "diffusion_pytorch_model.safetensors"),
         "results": {"loss": log[-1]["loss"], "agreement": "python benchmarks/mini_models.py"},
         "log": log,

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel
 
 from mmseg_domino.mini.cards import FOLDERS, TRAINED_FOLDER, file_sha256, read_card, write_card
 from mmseg_domino.mini.frames import FrameRecipe, load_frames
@@ -30,11 +30,13 @@ from mmseg_domino.mini.sampling import (
     sample_pictures,
 )
 from mmseg_domino.mini.sd_training import (
+    DecoderRecipe,
     TextStates,
     UnetRecipe,
     VaeRecipe,
     load_latents,
     reconstruction_psnr,
+    train_decoder,
     train_unet,
     train_vae,
 )
@@ -56,14 +58,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def recipes(frames: FrameRecipe, share: float, seed: int) -> tuple[VaeRecipe, UnetRecipe]:
-    """The recipes with a share of their iterations."""
+def recipes(frames: FrameRecipe, share: float, seed: int) -> dict:
+    """The recipes with a share of their iterations, by the part that they train."""
 
     def shortened(part):
-        return replace(part, iterations=max(1, round(share * part.iterations)))
+        return replace(part, iterations=max(1, round(share * part.iterations)), seed=seed)
 
-    vae = replace(shortened(VaeRecipe()), frames=frames, seed=seed)
-    return vae, replace(shortened(UnetRecipe()), seed=seed)
+    vae = replace(shortened(VaeRecipe()), frames=frames)
+    return {"vae": vae, "decoder": shortened(DecoderRecipe()), "unet": shortened(UnetRecipe())}
 
 
 def measure(folder: Path, vae: AutoencoderKL, test_images, samples: int, bank: str) -> dict:
@@ -80,38 +82,50 @@ def main() -> None:
     args = parse_args()
     work, out = Path(args.work_dir), Path(args.out)
     frame_recipe = FrameRecipe(scenes=args.scenes, seed=args.seed)
-    vae_recipe, unet_recipe = recipes(frame_recipe, args.share, args.seed)
+    recipe = recipes(frame_recipe, args.share, args.seed)
     frames = load_frames(work / "frames", frame_recipe, args.workers)
     tokenizer = load_tokenizer()
     encoder = text_encoder_from_clip(load_trained_clip(), tokenizer)
-    vae, vae_log = trained_once(
-        AutoencoderKL, work / "vae", vae_recipe, lambda: train_vae(vae_recipe, frames, args.device)
+    clip_sha256 = read_card(TRAINED_FOLDER / FOLDERS["clip"])["sha256"]
+
+    def stage(kind: type[ModelMixin], names: str, train) -> tuple[ModelMixin, list[dict]]:
+        """A stage that depends on the recipes named, its own last."""
+        known = {name: recipe[name] for name in names.split()}
+        return trained_once(kind, work / names.split()[-1], known, train)
+
+    def train_on_latents() -> tuple[ModelMixin, list[dict]]:
+        latents = load_latents(work / "latents.safetensors", vae, frames, args.device)
+        texts = TextStates(encoder, tokenizer, args.device)
+        return train_unet(recipe["unet"], latents, frames, texts, args.device)
+
+    log = {}
+    vae, log["vae"] = stage(
+        AutoencoderKL, "vae", lambda: train_vae(recipe["vae"], frames, args.device)
+    )
+    vae, log["decoder"] = stage(
+        AutoencoderKL,
+        "vae decoder",
+        lambda: train_decoder(recipe["decoder"], vae, frames, args.device),
     )
     # What is measured, and what the UNet is trained on, is what is shipped.
     vae = save_half(vae, out / "vae")
-
-    def train() -> tuple[UNet2DConditionModel, list[dict]]:
-        latents = load_latents(work / "latents.safetensors", vae, frames, args.device)
-        texts = TextStates(encoder, tokenizer, args.device)
-        return train_unet(unet_recipe, latents, frames, texts, args.device)
-
-    unet, unet_log = trained_once(UNet2DConditionModel, work / "unet", unet_recipe, train)
+    unet, log["unet"] = stage(UNet2DConditionModel, "vae unet", train_on_latents)
     unet = save_half(unet, out / "unet")
     write_sd(work / "model", vae, unet, encoder.cpu(), tokenizer)
     test = load_frames(work / "test", TEST_FRAMES, args.workers)
-    results = measure(work / "model", vae, test.images, args.samples, unet_recipe.bank)
+    results = measure(work / "model", vae, test.images, args.samples, recipe["unet"].bank)
     weights = "diffusion_pytorch_model.safetensors"
     card = {
         "format": "mmseg_domino.mini/3",
         "name": "mini-sd",
         "weights": "trained on the procedural street world",
         "data": "scenes of mmseg_domino.mini.street alone; no photograph",
-        "recipe": {"vae": asdict(vae_recipe), "unet": asdict(unet_recipe)},
+        "recipe": {name: asdict(part) for name, part in recipe.items()},
         "command": f"python tools/train_mini_sd.py --seed {args.seed} --share {args.share:g}",
-        "clip_sha256": read_card(TRAINED_FOLDER / FOLDERS["clip"])["sha256"],
+        "clip_sha256": clip_sha256,
         "sha256": {part: file_sha256(out / part / weights) for part in ("vae", "unet")},
         "results": results,
-        "log": {"vae": vae_log, "unet": unet_log},
+        "log": log,
     }
     write_card(out, card)
     print(json.dumps(results, indent=1))

@@ -30,6 +30,7 @@ from mmseg_domino.mini.training import MovingAverage, TrainingLog, cosine_rate
 from mmseg_domino.utils.io import atomic_write
 
 __all__ = [
+    "DecoderRecipe",
     "Latents",
     "TextStates",
     "UnetRecipe",
@@ -40,6 +41,7 @@ __all__ = [
     "normalise_latents",
     "reconstruction_loss",
     "reconstruction_psnr",
+    "train_decoder",
     "train_unet",
     "train_vae",
     "velocity_loss",
@@ -82,8 +84,8 @@ def halved(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _windows(recipe: VaeRecipe, frames: Frames) -> Iterator[Tensor]:
-    rng = np.random.default_rng((recipe.seed, 40))
+def _windows(recipe: "VaeRecipe | DecoderRecipe", frames: Frames, stream: int) -> Iterator[Tensor]:
+    rng = np.random.default_rng((recipe.seed, stream))
     for _ in range(recipe.iterations):
         batch = []
         for index in rng.choice(len(frames.images), recipe.batch_size, replace=False):
@@ -154,7 +156,7 @@ def train_vae(
     )
     average = MovingAverage(vae, recipe.average)
     log = TrainingLog(recipe.iterations)
-    windows = _windows(recipe, frames)
+    windows = _windows(recipe, frames, stream=40)
     for step, images in enumerate(bar := tqdm(windows, total=recipe.iterations, desc="VAE")):
         for group in optimizer.param_groups:
             group["lr"] = cosine_rate(step, recipe.iterations, recipe.learning_rate, recipe.warmup)
@@ -179,6 +181,60 @@ def train_vae(
     set_spread(vae, recipe.noise)
     normalise_latents(vae, *latent_statistics(vae, frames))
     return vae.cpu(), log.lines
+
+
+@dataclass(frozen=True)
+class DecoderRecipe:
+    """Further training of the decoder alone, on larger windows; latents stay as they are."""
+
+    iterations: int = 450
+    batch_size: int = 8
+    window: int = 128
+    half_size: float = 0.6
+    learning_rate: float = 1.5e-3
+    warmup: int = 30
+    noise: float = 0.07
+    chroma: float = 3.0
+    average: float = 0.99
+    seed: int = 0
+
+
+def train_decoder(
+    recipe: DecoderRecipe, vae: AutoencoderKL, frames: Frames, device: str = "cpu"
+) -> tuple[AutoencoderKL, list[dict[str, float]]]:
+    """Train the decoder of ``vae`` further, in place, and its convolution before.
+
+    Returns:
+        The autoencoder with the decoder's moving average, and the log.
+    """
+    vae = vae.to(device).requires_grad_(False)
+    decoder = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
+    noise = torch.Generator().manual_seed(recipe.seed)
+    optimizer = torch.optim.AdamW(
+        decoder.parameters(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+    )
+    average = MovingAverage(decoder, recipe.average)
+    log = TrainingLog(recipe.iterations)
+    windows = _windows(recipe, frames, stream=43)
+    for step, images in enumerate(bar := tqdm(windows, total=recipe.iterations, desc="decoder")):
+        for group in optimizer.param_groups:
+            group["lr"] = cosine_rate(step, recipe.iterations, recipe.learning_rate, recipe.warmup)
+        images = images.to(device)
+        with torch.no_grad():
+            latent = vae.encode(images).latent_dist.mode()
+        draw = torch.randn(latent.shape, generator=noise).to(device)
+        output = vae.decode(latent + recipe.noise * draw).sample
+        loss = reconstruction_loss(output, images, recipe.chroma)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        average.update(decoder.parameters())
+        log.add(step, reconstruction=loss.item())
+        if (step + 1) % log.interval == 0:
+            bar.set_postfix(log.lines[-1])
+    average.copy_to(decoder)
+    return vae.cpu().eval().requires_grad_(True), log.lines
 
 
 @torch.no_grad()
@@ -308,8 +364,9 @@ def encode_frames(
 def load_latents(path: Path, vae: AutoencoderKL, frames: Frames, device: str = "cpu") -> Latents:
     """The latents in ``path``; encoded first, unless they are those of autoencoder and frames."""
     digest = hashlib.sha256(frames.images[0].tobytes() + frames.images[-1].tobytes())
-    for value in vae.state_dict().values():
-        digest.update(value.numpy().tobytes())
+    for part in (vae.encoder, vae.quant_conv):
+        for value in part.state_dict().values():
+            digest.update(value.numpy().tobytes())
     wanted = {"sha256": digest.hexdigest(), "frames": str(len(frames.images))}
     if path.is_file():
         with safe_open(path, "pt") as file:

@@ -75,17 +75,18 @@ class TrainingLog:
 def trained_once(
     model_class: type[ModelMixin],
     folder: Path,
-    recipe,
+    recipe: dict,
     train: Callable[[], tuple[ModelMixin, list[dict]]],
 ) -> tuple[ModelMixin, list[dict]]:
-    """The model of a stage and its log: from ``folder`` if the same recipe was finished there.
+    """The model of a stage and its log: from ``folder`` if the same was finished there.
 
     Args:
-        recipe: A dataclass; compared with the one in the folder's ``stage.json``.
+        recipe: Everything that the result depends on, dataclasses by name; compared with what the
+            folder's ``stage.json`` says.
         train: Called otherwise; its result is written to the folder.
     """
     stage = folder / "stage.json"
-    wanted = json.loads(json.dumps(asdict(recipe)))
+    wanted = json.loads(json.dumps(recipe, default=asdict))
     known = json.loads(stage.read_text()) if stage.is_file() else {}
     if known.get("recipe") != wanted:
         stage.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from mmseg_domino.domain.prompts import load_prompt_bank
 from mmseg_domino.mini.controlnet_training import (
@@ -24,6 +25,7 @@ from mmseg_domino.mini.models import (
 )
 from mmseg_domino.mini.probe import ProbeRecipe, confusion, mean_iou, train_probe
 from mmseg_domino.mini.sd_training import (
+    DecoderRecipe,
     TextStates,
     UnetRecipe,
     VaeRecipe,
@@ -32,9 +34,11 @@ from mmseg_domino.mini.sd_training import (
     draw_text,
     draw_windows,
     encode_frames,
+    load_latents,
     normalise_latents,
     reconstruction_loss,
     shown_classes,
+    train_decoder,
     train_unet,
     train_vae,
     velocity_loss,
@@ -229,6 +233,30 @@ def test_vae_trains_deterministically(frames):
     assert latents.full.std((0, 2, 3)).sub(1).abs().max() < 0.5
 
 
+def test_decoder_trains_deterministically_and_leaves_the_latents(frames):
+    torch.manual_seed(2)
+    vae = build_vae().eval()
+    recipe = DecoderRecipe(iterations=2, batch_size=2, window=32)
+    (a, _), (b, _) = (train_decoder(recipe, copy.deepcopy(vae), frames) for _ in range(2))
+    assert_same_weights(a, b)
+    assert_same_weights(a.encoder, vae.encoder)
+    assert_same_weights(a.quant_conv, vae.quant_conv)
+    assert not torch.equal(a.decoder.conv_in.weight, vae.decoder.conv_in.weight)
+
+
+def test_latents_are_encoded_once(frames, tmp_path):
+    torch.manual_seed(3)
+    vae, path = build_vae().eval(), tmp_path / "latents.safetensors"
+    first = load_latents(path, vae, frames)
+    written = path.stat().st_mtime_ns
+    vae.decoder.conv_in.weight.data += 1  # decides nothing here
+    again = load_latents(path, vae, frames)
+    assert path.stat().st_mtime_ns == written
+    assert torch.equal(first.half, again.half)
+    vae.encoder.conv_in.weight.data += 0.1
+    assert not torch.equal(load_latents(path, vae, frames).half, first.half)
+
+
 def test_unet_trains_deterministically(frames, latents, texts):
     recipe = UnetRecipe(iterations=3, views=VIEWS)
     (a, log), (b, _) = (train_unet(recipe, latents, frames, texts) for _ in range(2))
@@ -259,12 +287,12 @@ def test_a_finished_stage_is_not_trained_again(tmp_path):
         return build_vae(), [{"iteration": 1}]
 
     recipe = VaeRecipe()
-    first, _ = trained_once(type(build_vae()), tmp_path, recipe, train)
-    second, log = trained_once(type(build_vae()), tmp_path, recipe, train)
+    first, _ = trained_once(AutoencoderKL, tmp_path, {"vae": recipe}, train)
+    second, log = trained_once(AutoencoderKL, tmp_path, {"vae": recipe}, train)
     assert len(calls) == 1
     assert log == [{"iteration": 1}]
     assert_same_weights(first, second)
-    trained_once(type(build_vae()), tmp_path, replace(recipe, seed=1), train)
+    trained_once(AutoencoderKL, tmp_path, {"vae": replace(recipe, seed=1)}, train)
     assert len(calls) == 2
 
 
