@@ -1,6 +1,7 @@
 # make setup   the tested stack in .venv            (about 5 minutes the first time)
 # make train   train and test on the embedded world (under 10 minutes on 2 cores)
 # make test    the test suite                       (under 12 minutes on 2 cores)
+# make bench   the paper's questions in miniature   (under 2 hours on 2 cores; goes on if stopped)
 # make lint, make docs: what they say
 # Each does what it needs by itself and is quick the second time.
 
@@ -10,10 +11,10 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 CONSTRAINTS := requirements/constraints.txt
 
-.PHONY: setup train test lint docs clean help
+.PHONY: setup train test bench lint docs clean help
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 setup: $(STAMP)
 
@@ -51,6 +52,9 @@ train: $(STAMP)
 test: $(STAMP)
 	@echo "==> Running the test suite (2 cores, no GPU, no network; under 12 minutes)"
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=10
+
+bench: $(STAMP)
+	@$(PY) tools/bench.py
 
 lint: $(STAMP)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
