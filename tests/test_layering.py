@@ -27,6 +27,8 @@ HOST_FREE = {"utils", "domain", "mini", "reporting"}
 #: Heavy dependencies stay behind these modules.
 ADAPTERS = {
     "diffusers": ("models/backbones/", "synthesis/", "mini/"),
+    "timm": ("models/backbones/timm_vit",),
+    "peft": ("models/layers/lora",),
     "open_clip": ("domain/encoder", "models/backbones/", "mini/"),
 }
 

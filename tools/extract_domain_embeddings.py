@@ -98,7 +98,13 @@ def images_of_config(path: str, splits: tuple[str, ...], root: Path | None) -> d
         loader = config.get(f"{split}_dataloader")
         for leaf in _leaves(loader["dataset"]) if loader else ():
             # Only the list of images is wanted: no transform has to be buildable yet.
-            dataset = DATASETS.build({**leaf, "pipeline": []})
+            try:
+                dataset = DATASETS.build({**leaf, "pipeline": []})
+            except FileNotFoundError as error:
+                raise SystemExit(
+                    f"the {split} data set {leaf['type']} of {path} is not there: {error}. Put it "
+                    "at that place or change data_root in the config; --splits takes fewer sets."
+                ) from error
             files = [Path(dataset.get_data_info(i)["img_path"]) for i in range(len(dataset))]
             above = root or getattr(dataset, "data_root", None)
             above = above or os.path.commonpath([file.parent for file in files])

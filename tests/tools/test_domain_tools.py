@@ -124,6 +124,14 @@ def test_what_is_not_given_comes_from_the_config(tool, acdc, tiny_clip, tmp_path
         tool("extract_domain_embeddings", acdc / "rgb_anon", "--model", tiny_clip)
 
 
+def test_a_config_without_its_data_is_explained(tool, tiny_clip, tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(CONFIG.format(root=str(tmp_path / "nowhere")))
+    arguments = (config, "--model", tiny_clip, "--out", tmp_path / "s.safetensors")
+    with pytest.raises(SystemExit, match=r"data set .* is not there: .*nowhere.* --splits"):
+        tool("extract_domain_embeddings", *arguments)
+
+
 def test_two_data_sets_with_the_same_names_need_a_common_root(tool, acdc, tiny_clip, tmp_path):
     config = tmp_path / "config.py"
     other = tmp_path / "other"
