@@ -75,10 +75,10 @@ def build_gate(options: dict, bank: str, num_classes: int, device: str) -> Quali
     encoder, segment, name = options.pop("encoder", None), None, None
     segmentor = options.pop("segmentor", None)
     if segmentor is not None:
-        from mmseg_domino.engine.segmentor import load_segmentor
+        from mmseg_domino.engine.segmentor import checkpoint_name, load_segmentor
 
         segment = load_segmentor(**segmentor, num_classes=num_classes, device=device)
-        name = Path(segmentor["checkpoint"]).name
+        name = checkpoint_name(segmentor["checkpoint"])
     if encoder is not None:
         from mmseg_domino.domain import DomainEncoder
 

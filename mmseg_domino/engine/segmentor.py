@@ -1,5 +1,6 @@
 """A segmentation model as a plain function, for the gate of synthetic images."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,16 @@ import numpy as np
 
 from .inference import init_domino_model, predict_image
 
-__all__ = ["load_segmentor"]
+__all__ = ["checkpoint_name", "load_segmentor"]
+
+
+def checkpoint_name(path: str | Path) -> str:
+    """A checkpoint's name and what is in it: ``iter_40000.pth sha256:0123456789abcdef``."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return f"{Path(path).name} sha256:{digest.hexdigest()[:16]}"
 
 
 def load_segmentor(

@@ -63,6 +63,13 @@ class DepthFiles:
         self.image_suffix, self.scale = image_suffix, scale
         self.camera_root, self.baseline, self.focal = camera_root, baseline, focal
 
+    def describe(self) -> dict:
+        """What the metres depend on, without the folders of this machine."""
+        if self.kind == "depth":
+            return {"kind": self.kind, "scale": self.scale}
+        camera = {"baseline": self.baseline, "focal": self.focal}
+        return {"kind": self.kind, **(camera if self.camera_root is None else {"cameras": True})}
+
     def read(self, name: str) -> np.ndarray:
         """Depth in metres, (H, W) float32, NaN where unknown.
 
@@ -132,7 +139,7 @@ class ClassicalWeather:
             "visibility": list(self.visibility),
             "strength": list(self.strength),
             "exposure": list(self.exposure),
-            "depth": None if self.depth is None else self.depth.kind,
+            "depth": None if self.depth is None else self.depth.describe(),
         }
 
     def generate(self, requests: Sequence[Request]) -> list[Generated]:

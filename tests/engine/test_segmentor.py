@@ -9,7 +9,7 @@ from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
 import mmseg_domino.datasets  # noqa: F401  registers MMSegmentation's data sets, too
-from mmseg_domino.engine.segmentor import load_segmentor
+from mmseg_domino.engine.segmentor import checkpoint_name, load_segmentor
 from tests.synthesis.scenes import scene
 
 CLASSES = 19
@@ -74,6 +74,12 @@ def test_it_predicts_what_the_checkpoints_model_predicts(files):
     assert got.shape == image.shape[:2]
     assert len(np.unique(got)) > 1
     assert (got == expected).mean() > 0.999
+
+
+def test_a_checkpoint_is_named_by_its_content(tmp_path):
+    (tmp_path / "iter_1.pth").write_bytes(b"abc")
+    # SHA-256 of "abc": FIPS 180-2, appendix B.1.
+    assert checkpoint_name(tmp_path / "iter_1.pth") == "iter_1.pth sha256:ba7816bf8f01cfea"
 
 
 def test_what_cannot_judge_is_refused(files):

@@ -64,7 +64,7 @@ def write_pipeline(root: Path) -> dict[str, str]:
 
     from mmseg_domino.mini.models import build_mini_models
 
-    folders = build_mini_models(root)
+    folders = build_mini_models(root, trained=False)
     unet = UNet2DConditionModel.from_pretrained(folders["sd"] / "unet")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

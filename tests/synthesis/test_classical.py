@@ -132,3 +132,18 @@ def test_depth_files_of_other_kinds(tmp_path):
     assert disparity.read("c")[0, 0] == pytest.approx(5.0)
     with pytest.raises(ValueError, match="kind"):
         DepthFiles("x", kind="stereo")
+
+
+def test_runs_that_read_depth_differently_are_told_apart():
+    kinds = [
+        None,
+        dict(root="a"),
+        dict(root="a", focal=1000.0),
+        dict(root="a", camera_root="c"),
+        dict(root="a", kind="depth"),
+        dict(root="a", kind="depth", scale=1.0),
+    ]
+    described = [str(ClassicalWeather(depth=kind).describe()) for kind in kinds]
+    assert len(set(described)) == len(kinds)
+    # Where the same files lie does not matter.
+    assert str(ClassicalWeather(depth=dict(root="elsewhere")).describe()) == described[1]
