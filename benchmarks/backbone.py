@@ -113,23 +113,39 @@ def build_ours(args: argparse.Namespace, vae: str | None = None) -> DominoVPD:
     )
 
 
-def build_plain(args: argparse.Namespace, ours: DominoVPD | None = None) -> PlainVPD:
-    """The reference, with our weights if ours is given."""
-    torch.manual_seed(0)
+def build_plain(args: argparse.Namespace) -> PlainVPD:
+    """The reference with random weights."""
     parts = architecture(args)
-    width = parts["unet"]["cross_attention_dim"]
-    tokens = torch.randn(CLASSES, width) if ours is None else ours.context.class_embeddings
-    plain = PlainVPD(parts["unet"], parts["vae"], tokens)
-    if ours is not None:
-        missing = plain.unet.load_state_dict(ours.unet.state_dict(), strict=False).missing_keys
-        assert all(key.startswith(("conv_norm_out.", "conv_out.")) for key in missing)
-        plain.vae.encoder.load_state_dict(ours.vae.encoder.state_dict())
-        plain.vae.quant_conv.load_state_dict(ours.vae.quant_conv.state_dict())
-        plain.load_state_dict(
-            {k.removeprefix("context."): v for k, v in ours.state_dict().items()
-             if k.startswith("context.")}, strict=False,
-        )  # fmt: skip
-    return plain
+    tokens = torch.randn(CLASSES, parts["unet"]["cross_attention_dim"])
+    return PlainVPD(parts["unet"], parts["vae"], tokens)
+
+
+def quickly(build: Callable[[argparse.Namespace], nn.Module], args: argparse.Namespace):
+    """A model whose random weights are drawn once and repeated: 860 M draws take many seconds."""
+    with torch.device("meta"):
+        model = build(args)
+    model.to_empty(device=args.device)
+    generator = torch.Generator().manual_seed(0)
+    drawn = (torch.randn(2**20, generator=generator) * 0.02).to(args.device)
+    for name, tensor in model.state_dict().items():
+        if tensor.ndim < 2:
+            tensor.fill_(1.0 if name.endswith("weight") else 0.0)
+            continue
+        repeats = -(-tensor.numel() // len(drawn))
+        tensor.copy_(drawn.repeat(repeats)[: tensor.numel()].view(tensor.shape))
+    return model
+
+
+def build_pair(args: argparse.Namespace) -> tuple[DominoVPD, PlainVPD]:
+    """Both sides with the same weights, for inference."""
+    ours, plain = quickly(build_ours, args).eval(), quickly(build_plain, args).eval()
+    missing = plain.unet.load_state_dict(ours.unet.state_dict(), strict=False).missing_keys
+    assert all(key.startswith(("conv_norm_out.", "conv_out.")) for key in missing)
+    plain.vae.encoder.load_state_dict(ours.vae.encoder.state_dict())
+    plain.vae.quant_conv.load_state_dict(ours.vae.quant_conv.state_dict())
+    context = {f"{k}": v for k, v in ours.context.state_dict().items()}
+    assert not plain.load_state_dict(context, strict=False).unexpected_keys
+    return ours, plain
 
 
 def inputs(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
@@ -197,28 +213,33 @@ def measure_flops(args: argparse.Namespace) -> None:
 def measure_forward(args: argparse.Namespace, taesd: str) -> None:
     """UNet with maps, encoder, whole backbone, and the whole with TAESD."""
     device = torch.device(args.device)
-    ours = build_ours(args).to(device).eval()
-    plain = build_plain(args, ours).to(device).eval()
+    ours, plain = build_pair(args)
     tiny = build_ours(argparse.Namespace(**{**vars(args), "small": True}), vae=taesd).vae.to(device)
     images, domain = inputs(args)
+    latent = torch.randn(args.batch, 4, *(length // 8 for length in args.size)).to(device)
     flops = meta_flops(args)
-    with torch.no_grad():
-        latent = plain.encode(images)
-        expected = plain.forward_latent(latent, domain)
-        calls = {
-            "plain unet": lambda: plain.forward_latent(latent, domain),
-            "plain vae": lambda: plain.encode(images),
+    outputs: dict[str, Tensor | tuple[Tensor, ...]] = {}
+
+    def keep(name: str, call: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            outputs[name] = call()
+
+        return run
+
+    calls = {
+        "plain unet": keep("plain unet", lambda: plain.forward_latent(latent, domain)),
+        "plain vae": keep("plain vae", lambda: plain.encode(images)),
+    }
+    for dtype in args.dtypes:
+        parts = {
+            "unet": lambda: ours.forward_latent(latent, domain, tuple(args.size)),
+            "vae": lambda: ours.encode(images),
+            "taesd": lambda: tiny(ours._laid_out(images)),
         }
-        for dtype in args.dtypes:
-            parts = {
-                "unet": lambda: ours.forward_latent(latent, domain, tuple(args.size)),
-                "vae": lambda: ours.encode(images),
-                "taesd": lambda: tiny(ours._laid_out(images)),
-            }
-            for name, call in parts.items():
-                calls[f"{dtype} {name}"] = in_precision(call, dtype, args.device)
-            print(f"features differ by {apart(calls[f'{dtype} unet'](), expected):.1e} ({dtype})")
-        # On a CPU the comparison of features was warm-up enough.
+        for part, call in parts.items():
+            name = f"{dtype} {part}"
+            calls[name] = keep(name, in_precision(call, dtype, args.device))
+    with torch.no_grad():
         times = interleave(calls, device, args.repeats, warm_up=int(device.type == "cuda"))
     for dtype in args.dtypes:
         unet, vae, small = (times[f"{dtype} {part}"] for part in ("unet", "vae", "taesd"))
@@ -233,13 +254,16 @@ def measure_forward(args: argparse.Namespace, taesd: str) -> None:
         print_row(f"whole forward, {dtype}", both, whole, note)
         both = Times(unet.wall + small.wall, unet.cpu + small.cpu)
         print_row(f"whole forward with TAESD, {dtype}", both, whole)
+        apart_by = apart(outputs[f"{dtype} unet"], outputs["plain unet"])
+        encoders = apart((outputs[f"{dtype} vae"],), (outputs["plain vae"],))
+        print(f"features differ by {apart_by:.1e}, latents by {encoders:.1e} ({dtype})")
 
 
 def train_once(args: argparse.Namespace) -> None:
     """In a process of its own: some training steps of one side, printed as JSON."""
     side, dtype = args.worker.split(":")
     device = torch.device(args.device)
-    model = (build_ours(args) if side == "ours" else build_plain(args)).to(device).train()
+    model = quickly(build_ours if side == "ours" else build_plain, args).train()
     images, domain = inputs(args)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-5) if args.optimizer == "adamw" else None
@@ -273,6 +297,11 @@ def measure_training(args: argparse.Namespace) -> None:
     for _ in range(args.repeats):
         for worker in workers:
             results[worker].append(run_worker(args, worker))
+            step, peak = results[worker][-1]
+            print(
+                f"  {worker}: {step.wall:.1f} s, {step.cpu:.1f} s of CPU time, {peak:.2f} GiB",
+                flush=True,
+            )
     times = {
         worker: Times(*(statistics.median(t) for t in zip(*((t.wall, t.cpu) for t, _ in rows),
                                                            strict=True)))
@@ -323,8 +352,7 @@ def segmentor(args: argparse.Namespace, backbone: nn.Module, **test_cfg) -> nn.M
 def measure_slide(args: argparse.Namespace) -> None:
     """Slide inference of one image: exact, and with the latent computed once."""
     device = torch.device(args.device)
-    ours = build_ours(args).eval()
-    plain = build_plain(args, ours).eval()
+    ours, plain = build_pair(args)
     args = argparse.Namespace(**{**vars(args), "size": args.slide_size, "batch": 1})
     images, domain = inputs(args)
     plain.domain = domain

@@ -3,6 +3,7 @@
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def interleave(
 ) -> dict[str, Times]:
     """Time calls in turn, round by round, so that what disturbs one disturbs all.
 
+    Each single time goes to the standard error as it is measured.
+
     Args:
         calls: By name.
         device: What they run on.
@@ -74,6 +77,11 @@ def interleave(
     for turn in range(warm_up + repeats):
         for name, call in calls.items():
             times = _once(call, device)
+            print(
+                f"  round {turn}, {name}: {times[0]:.3f} s, {times[1]:.3f} s of CPU time",
+                file=sys.stderr,
+                flush=True,
+            )
             if turn >= warm_up:
                 measured[name].append(times)
     return {
