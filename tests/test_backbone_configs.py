@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import cv2
+import mmengine.config.utils
 import mmpretrain.models  # noqa: F401  registers ConvNeXt
 import numpy as np
 import pytest
@@ -78,6 +79,14 @@ class Meta(TorchFunctionMode):
         if function is torch.linspace:
             kwargs["device"] = "cpu"
         return function(*args, **kwargs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_indices_once():
+    """MMEngine reads 150 index files of MMSegmentation for every ``mmseg::`` base."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.utils, "load", cache(mmengine.config.utils.load))
+        yield
 
 
 @cache
