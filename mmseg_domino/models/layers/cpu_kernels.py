@@ -3,7 +3,8 @@
 PyTorch's own go through MKL, which on CPUs of other makers than its own reaches less than half of
 what oneDNN does (``benchmarks/backbone.py`` measures it); PyTorch itself uses oneDNN for
 convolutions only. Everything here gives PyTorch's results, to rounding, and falls back to
-PyTorch's functions on other devices, in other precisions, and while a graph is being compiled.
+PyTorch's functions on other devices, in other precisions, and while a graph is being compiled or
+traced.
 
 Shapes: ``B`` batch, ``h`` heads, ``L`` queries, ``S`` keys, ``d`` channels of a head.
 """
@@ -51,6 +52,7 @@ def onednn_serves(*tensors: Tensor) -> bool:
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
     )
 
 

@@ -180,3 +180,11 @@ def test_it_can_be_compiled():
     compiled = torch.compile(layer, backend="eager", fullgraph=True)
     x = random(3, 6)
     torch.testing.assert_close(compiled(x), F.linear(x, layer.weight, layer.bias))
+
+
+@needs_onednn
+def test_a_trace_has_pytorchs_own_operators(calls):
+    layer = OneDNNLinear(6, 5).requires_grad_(False)
+    traced = torch.jit.trace(layer, random(3, 6), check_trace=False)
+    assert "mkldnn" not in str(traced.graph)
+    assert not calls
