@@ -7,7 +7,8 @@ import pytest
 import timm
 import torch
 from mmseg.registry import MODELS
-from timm.layers import resample_abs_pos_embed
+from timm.layers import resample_abs_pos_embed, resample_abs_pos_embed_nhwc
+from torch.nn import functional
 
 from mmseg_domino.models.backbones import TimmViT
 
@@ -103,15 +104,17 @@ def test_any_size_is_taken_and_every_parameter_is_used(model):
     assert [n for n, p in backbone.named_parameters() if p.grad is None] == []
 
 
-@pytest.mark.parametrize("name", [DINOV2, MAE, SIGLIP])
+@pytest.mark.parametrize("name", [DINOV2, DINOV2_REG, MAE, SIGLIP, EVA02, DINOV3])
 def test_position_embeddings_are_interpolated_as_timm_does_for_another_size(name):
     trained, patch = whole(name, num_classes=0), 14 if "patch14" in name else 16
     size = (3 * patch, 5 * patch)
     other = whole(name, num_classes=0, img_size=size)
     state = trained.state_dict()
-    state["pos_embed"] = resample_abs_pos_embed(
-        state["pos_embed"], (3, 5), num_prefix_tokens=trained.num_prefix_tokens
-    )
+    if "pos_embed" in state:  # DINOv3 has rotary ones only
+        prefix = 0 if trained.no_embed_class else trained.num_prefix_tokens
+        state["pos_embed"] = resample_abs_pos_embed(
+            state["pos_embed"], (3, 5), num_prefix_tokens=prefix
+        )
     other.load_state_dict(state)
     backbone = small(name).eval()
     own = backbone.vit.state_dict()
@@ -119,6 +122,24 @@ def test_position_embeddings_are_interpolated_as_timm_does_for_another_size(name
     expected = block_outputs(other, images(*size))
     for ours, theirs in zip(backbone(images(*size)), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_segment_anything_for_another_size():
+    """Its embeddings lie on a grid, and relative ones are interpolated along each axis."""
+    trained, size = whole(SAM, num_classes=0), (48, 80)
+    other, state = whole(SAM, num_classes=0, img_size=size), trained.state_dict()
+    state["pos_embed"] = resample_abs_pos_embed_nhwc(state["pos_embed"], [3, 5])
+    for name, value in other.state_dict().items():
+        if "rel_pos" in name and value.shape != state[name].shape:
+            along = state[name].T[None]
+            state[name] = functional.interpolate(along, len(value), mode="linear")[0].T
+    other.load_state_dict(state)
+    backbone = small(SAM).eval()
+    own = backbone.vit.state_dict()
+    backbone.vit.load_state_dict({k: v for k, v in trained.state_dict().items() if k in own})
+    expected = block_outputs(other, images(*size))
+    for ours, theirs in zip(backbone(images(*size)), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_recomputation_gives_the_same_gradients(model):
