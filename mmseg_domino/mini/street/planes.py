@@ -1,7 +1,7 @@
 """Operations on whole images that NumPy's broadcasting makes slow, by way of OpenCV.
 
 NumPy multiplies (H, W, 1) by (3,) in inner loops of three elements, ten times slower than three
-planes. Everything here gives the numbers that the plain expression in its docstring gives.
+planes. Everything here gives what the plain expression in its docstring gives, but for rounding.
 
 Shapes: ``H W`` image, ``F`` entries of a table.
 """
