@@ -27,7 +27,9 @@ class FastResnetBlock(ResnetBlock2D):
 
     def forward(self, input_tensor: Tensor, temb: Tensor | None = None) -> Tensor:
         inplace = not torch.is_grad_enabled()
-        hidden = F.silu(self.norm1(input_tensor), inplace=inplace)
+        hidden = self.norm1(input_tensor)
+        # A norm that was exchanged for nothing would give back the input itself.
+        hidden = F.silu(hidden, inplace=inplace and hidden is not input_tensor)
         hidden = self.conv1(hidden)
         if self.time_emb_proj is not None:
             shift = self.time_emb_proj(F.silu(temb))[:, :, None, None]

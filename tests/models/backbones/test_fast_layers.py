@@ -57,6 +57,16 @@ def test_residual_block(inputs, options, memory_format):
     assert result.is_contiguous(memory_format=memory_format)
 
 
+def test_the_input_stays_as_it_is_without_a_norm(inputs):
+    x, temb = inputs
+    ours = use_fast_layers(block())
+    ours.norm1 = nn.Identity()
+    kept = x.clone()
+    with torch.no_grad():
+        ours(x, temb)
+    assert torch.equal(x, kept)
+
+
 def test_residual_block_under_autocast(inputs):
     theirs = block(out_channels=12)
     ours = use_fast_layers(copy.deepcopy(theirs))
