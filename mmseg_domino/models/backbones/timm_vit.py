@@ -144,7 +144,7 @@ def _load(model: str, weights: str, options: Mapping) -> nn.Module:
         raise FileNotFoundError(
             f"the weights of {model!r} are not in the cache and could not be fetched "
             f"({type(error).__name__}). On a machine with a network run\n"
-            f"    HF_HUB_OFFLINE=0 python -c \"{code}\"\n"
+            f'    HF_HUB_OFFLINE=0 python -c "{code}"\n'
             "and copy its Hugging Face cache here (HF_HOME names its folder); with "
             "HF_HUB_OFFLINE=1 nothing is asked of the network. Or give a file: weights='PATH'."
         ) from error
