@@ -6,21 +6,21 @@ Before the first run (the README says more):
 
 _base_ = [
     # MMSegmentation's Cityscapes loaders; tests Cityscapes val and ACDC's conditions in one pass
-    './settings/cityscapes_to_acdc.py',
-    'mmseg::_base_/default_runtime.py',
-    'mmseg::_base_/schedules/schedule_80k.py',
-    './_base_/domino.py',
+    "./settings/cityscapes_to_acdc.py",
+    "mmseg::_base_/default_runtime.py",
+    "mmseg::_base_/schedules/schedule_80k.py",
+    "./_base_/domino.py",
 ]
 
 # ---- The domain ---------------------------------------------------------------------------------
 domino = dict(
     # One file with the CLIP embedding of every training and test image: costs nothing a step.
-    store='data/domains/cityscapes_acdc.safetensors',
+    store="data/domains/cityscapes_acdc.safetensors",
     # The text tower of Stable Diffusion 1.x, so that its states fit the UNet's cross-attention.
-    encoder=dict(model='ViT-L-14', pretrained='openai', bank='acdc'),
+    encoder=dict(model="ViT-L-14", pretrained="openai", bank="acdc"),
     # The five domains' text states, weighted by CLIP's scores.
-    source='soft',
-    space='context',
+    source="soft",
+    space="context",
     # VPD takes the embedding through its cross-attention; its own norms stay as they are.
     backbone=None,
 )
@@ -41,93 +41,100 @@ domain_channels = 768  # width of CLIP ViT-L/14's text states
 joint_channels = 768  # and of its space of images and texts: for ablation/embedding/joint-*
 
 model = dict(
-    type='DominoEncoderDecoder',
+    type="DominoEncoderDecoder",
     data_preprocessor=dict(
-        type='SegDataPreProcessor',
+        type="SegDataPreProcessor",
         size=crop_size,
         # to [-1, 1], as the VAE expects
         mean=[127.5, 127.5, 127.5],
         std=[127.5, 127.5, 127.5],
         bgr_to_rgb=True,
         pad_val=0,
-        seg_pad_val=255),
+        seg_pad_val=255,
+    ),
     backbone=dict(
-        type='DominoVPD',
-        weights='stable-diffusion-v1-5/stable-diffusion-v1-5',
+        type="DominoVPD",
+        weights="stable-diffusion-v1-5/stable-diffusion-v1-5",
         classes=class_names,
         num_classes=19,
         # class tokens minus the domain embedding: the paper's best
-        injection='subtract',
+        injection="subtract",
         # convolutions run faster in this layout
-        channels_last=True),
+        channels_last=True,
+    ),
     neck=dict(
-        type='DominoNorm',
+        type="DominoNorm",
         in_channels=feature_channels,
         domain_channels=domain_channels,
         # over the channels of each position: 659 is prime and takes no groups
-        norm='layer',
-        injection='subtract',
-        neck=dict(
-            type='FPN', in_channels=feature_channels, out_channels=256, num_outs=4)),
+        norm="layer",
+        injection="subtract",
+        neck=dict(type="FPN", in_channels=feature_channels, out_channels=256, num_outs=4),
+    ),
     decode_head=dict(
-        type='FPNHead',
+        type="FPNHead",
         in_channels=[256, 256, 256, 256],
         in_index=[0, 1, 2, 3],
         feature_strides=[8, 16, 32, 64],
         channels=256,
         dropout_ratio=0.1,
         num_classes=19,
-        norm_cfg=dict(type='SyncBN', requires_grad=True),
+        norm_cfg=dict(type="SyncBN", requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
+        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
+    ),
     train_cfg=dict(),
     test_cfg=dict(
-        mode='slide',
+        mode="slide",
         crop_size=crop_size,
         stride=(341, 341),  # two thirds of the crop
         # the result does not depend on it; 18 windows cover 1024 x 2048
-        windows_per_batch=4))
+        windows_per_batch=4,
+    ),
+)
 
 # ---- Training -----------------------------------------------------------------------------------
 train_pipeline = [
     # augmentation by the seed and the place in training, so that a resumed run goes on exactly
-    dict(type='SeedSample'),
-    dict(type='SetDomain', dataset='cityscapes', domain='clear_day'),
-    dict(type='LoadCheckedImage'),  # the mix-in adds LoadDomainEmbedding here
-    dict(type='LoadCheckedAnnotations'),
-    dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackDominoInputs'),
+    dict(type="SeedSample"),
+    dict(type="SetDomain", dataset="cityscapes", domain="clear_day"),
+    dict(type="LoadCheckedImage"),  # the mix-in adds LoadDomainEmbedding here
+    dict(type="LoadCheckedAnnotations"),
+    dict(type="RandomResize", scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PhotoMetricDistortion"),
+    dict(type="PackDominoInputs"),
 ]
 train_dataloader = dict(
     batch_size=2,  # 8 GPUs x 2 = 16, as VPD
     num_workers=4,
-    sampler=dict(_delete_=True, type='ResumableInfiniteSampler', shuffle=True),
-    dataset=dict(pipeline=train_pipeline))
+    sampler=dict(_delete_=True, type="ResumableInfiniteSampler", shuffle=True),
+    dataset=dict(pipeline=train_pipeline),
+)
 randomness = dict(seed=0)  # the sampler needs to know it before a checkpoint is read
 custom_hooks = [
-    dict(type='mmseg_domino.engine.DominoGuardHook'),  # as in the mix-in
-    dict(type='SeedIterationHook'),  # dropout by the seed and the iteration
+    dict(type="mmseg_domino.engine.DominoGuardHook"),  # as in the mix-in
+    dict(type="SeedIterationHook"),  # dropout by the seed and the iteration
 ]
-custom_imports = dict(imports=['mmseg_domino.plugin'], allow_failed_imports=False)
+custom_imports = dict(imports=["mmseg_domino.plugin"], allow_failed_imports=False)
 
 optim_wrapper = dict(
     _delete_=True,
-    type='OptimWrapper',
+    type="OptimWrapper",
     # groups by prefix and module type, logged as a table at the start
-    constructor='DominoOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=8e-5, betas=(0.9, 0.999), weight_decay=1e-3),
+    constructor="DominoOptimWrapperConstructor",
+    optimizer=dict(type="AdamW", lr=8e-5, betas=(0.9, 0.999), weight_decay=1e-3),
     # VPD: the pretrained UNet at a tenth of the rate, norms without decay; the VAE is frozen
-    paramwise_cfg=dict(lr_mult={'backbone.unet': 0.1}, norm_decay_mult=0.0))
+    paramwise_cfg=dict(lr_mult={"backbone.unet": 0.1}, norm_decay_mult=0.0),
+)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, begin=0, end=1500, by_epoch=False),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, end=80000, by_epoch=False),
+    dict(type="LinearLR", start_factor=1e-6, begin=0, end=1500, by_epoch=False),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=1500, end=80000, by_epoch=False),
 ]
 
-# ---- Deployment: what mmseg.apis.inference_model does to an image of no data set -------------------
+# ---- Deployment: what mmseg.apis.inference_model does to an image of no data set -----------------
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='PackDominoInputs'),
+    dict(type="LoadImageFromFile"),
+    dict(type="PackDominoInputs"),
 ]

@@ -10,9 +10,9 @@ the child or on the command line: `--cfg-options domino.source=argmax`.
 """
 
 # A full path, so that it is found without `custom_imports`, which a stock base may define itself.
-runner_type = 'mmseg_domino.engine.DominoRunner'
+runner_type = "mmseg_domino.engine.DominoRunner"
 
 # Refuses to go on if a program ignores `runner_type` and builds the stock model.
-custom_hooks = [dict(type='mmseg_domino.engine.DominoGuardHook')]
+custom_hooks = [dict(type="mmseg_domino.engine.DominoGuardHook")]
 
 domino = dict()

@@ -9,11 +9,11 @@ CAMVID holds img/<condition>/<split>/*.jpg and label/<condition>/<split>/*.png (
 """
 
 _base_ = [
-    'mmseg::_base_/models/segformer_mit-b0.py',
-    'mmseg::_base_/default_runtime.py',
-    'mmseg::_base_/schedules/schedule_20k.py',
-    '../settings/camvid_day_to_dusk.py',  # trains on day; tests day and dusk apart
-    '../_base_/domino.py',
+    "mmseg::_base_/models/segformer_mit-b0.py",
+    "mmseg::_base_/default_runtime.py",
+    "mmseg::_base_/schedules/schedule_20k.py",
+    "../settings/camvid_day_to_dusk.py",  # trains on day; tests day and dusk apart
+    "../_base_/domino.py",
 ]
 
 domino = dict(
@@ -21,28 +21,28 @@ domino = dict(
     # the procedural street world; with a network take
     #   encoder=dict(model='ViT-L-14', pretrained='openai', bank='time_of_day')
     # and domain_channels=768.
-    encode='pipeline',
-    encoder=dict(model='local-dir:data/mini/models/mini-clip', bank='time_of_day'),
+    encode="pipeline",
+    encoder=dict(model="local-dir:data/mini/models/mini-clip", bank="time_of_day"),
     domain_channels=96,
-    source='soft',
-    space='context',
-    backbone=dict(injection='subtract', hidden_channels=16))
+    source="soft",
+    space="context",
+    backbone=dict(injection="subtract", hidden_channels=16),
+)
 
 crop_size = (320, 320)
-norm_cfg = dict(type='BN', requires_grad=True)  # one process: no SyncBN
+norm_cfg = dict(type="BN", requires_grad=True)  # one process: no SyncBN
 model = dict(
-    data_preprocessor=dict(size=crop_size),
-    decode_head=dict(num_classes=11, norm_cfg=norm_cfg))
+    data_preprocessor=dict(size=crop_size), decode_head=dict(num_classes=11, norm_cfg=norm_cfg)
+)
 
 # From scratch, 153 images: short, to show the way rather than a result.
 train_cfg = dict(max_iters=400, val_interval=400)
 optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=6e-4, weight_decay=0.01))
+    _delete_=True, type="OptimWrapper", optimizer=dict(type="AdamW", lr=6e-4, weight_decay=0.01)
+)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, begin=0, end=40, by_epoch=False),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=40, end=400, by_epoch=False),
+    dict(type="LinearLR", start_factor=1e-3, begin=0, end=40, by_epoch=False),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=40, end=400, by_epoch=False),
 ]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=200, max_keep_ckpts=2))
 randomness = dict(seed=0)
