@@ -48,8 +48,11 @@ def main() -> None:
     args = parse_args()
     work, out = Path(args.work_dir), Path(args.out)
     frame_recipe = FrameRecipe(scenes=args.scenes, seed=args.seed)
-    iterations = max(1, round(args.share * ControlnetRecipe().iterations))
-    recipe = replace(ControlnetRecipe(), iterations=iterations, seed=args.seed)
+    phases = tuple(
+        replace(phase, iterations=max(1, round(args.share * phase.iterations)))
+        for phase in ControlnetRecipe().phases
+    )
+    recipe = ControlnetRecipe(phases=phases, seed=args.seed)
     frames = load_frames(work / "frames", frame_recipe, args.workers)
 
     def train() -> tuple[ControlNetModel, list[dict]]:

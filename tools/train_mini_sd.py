@@ -62,10 +62,14 @@ def recipes(frames: FrameRecipe, share: float, seed: int) -> dict:
     """The recipes with a share of their iterations, by the part that they train."""
 
     def shortened(part):
-        return replace(part, iterations=max(1, round(share * part.iterations)), seed=seed)
+        return replace(part, iterations=max(1, round(share * part.iterations)))
 
-    vae = replace(shortened(VaeRecipe()), frames=frames)
-    return {"vae": vae, "decoder": shortened(DecoderRecipe()), "unet": shortened(UnetRecipe())}
+    phases = tuple(shortened(phase) for phase in UnetRecipe().phases)
+    return {
+        "vae": replace(shortened(VaeRecipe()), frames=frames, seed=seed),
+        "decoder": replace(shortened(DecoderRecipe()), seed=seed),
+        "unet": replace(UnetRecipe(), phases=phases, seed=seed),
+    }
 
 
 def measure(folder: Path, vae: AutoencoderKL, test_images, samples: int, bank: str) -> dict:

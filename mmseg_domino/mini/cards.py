@@ -28,12 +28,12 @@ def expected_cards(seed: int, trained: bool = True) -> dict[str, dict]:
 
     Args:
         seed: Of random weights; trained ones are what comes with the package, whatever the seed.
-        trained: Whether the diffusion models are the trained ones. The CLIP always is.
+        trained: Whether the diffusion models are the trained ones. The CLIP always is. There is
+            no random ControlNet: it would be none.
     """
-    clip = read_card(TRAINED_FOLDER / FOLDERS["clip"])
     cards = {key: read_card(TRAINED_FOLDER / name) for key, name in FOLDERS.items()}
-    if trained and None not in cards.values():
-        return cards
+    if trained:
+        return {key: card for key, card in cards.items() if card is not None}
     vocabulary = (TOKENIZER_FOLDER / "vocab.json").read_bytes()
     random = {
         "format": f"mmseg_domino.mini/{_FORMAT}",
@@ -41,10 +41,9 @@ def expected_cards(seed: int, trained: bool = True) -> dict[str, dict]:
         "seed": seed,
         "vocabulary": hashlib.sha256(vocabulary).hexdigest(),
         "version": __version__,
-        "clip_sha256": clip["sha256"],
+        "clip_sha256": cards["clip"]["sha256"],
     }
-    copy = {**random, "weights": "a copy of the randomly initialised mini-sd's encoder"}
-    return {"clip": clip, "sd": random, "controlnet": copy}
+    return {"clip": cards["clip"], "sd": random}
 
 
 def file_sha256(path: Path) -> str:
@@ -67,4 +66,4 @@ def write_card(folder: Path, card: dict) -> None:
 def are_present(root: Path, seed: int, trained: bool = True) -> bool:
     """Whether the models are complete below ``root``."""
     cards = expected_cards(seed, trained)
-    return all(read_card(root / name) == cards[key] for key, name in FOLDERS.items())
+    return all(read_card(root / FOLDERS[key]) == card for key, card in cards.items())

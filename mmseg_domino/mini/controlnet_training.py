@@ -26,19 +26,47 @@ from mmseg_domino.mini.sd_training import (
 from mmseg_domino.mini.street import CLASSES, IGNORE
 from mmseg_domino.mini.training import MovingAverage, TrainingLog, cosine_rate
 
-__all__ = ["ControlnetRecipe", "control_windows", "train_controlnet"]
+__all__ = [
+    "ControlnetPhase",
+    "ControlnetRecipe",
+    "control_windows",
+    "train_controlnet",
+    "train_controlnet_phase",
+]
+
+
+@dataclass(frozen=True)
+class ControlnetPhase:
+    """A part of the training, with its own warm-up, decline of the rate and average.
+
+    ``texts`` as in ``UnetRecipe``; where they are empty, the label map has to be read.
+    """
+
+    iterations: int
+    learning_rate: float
+    views: tuple[View, ...]
+    texts: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class ControlnetRecipe:
-    """Training of the ControlNet; ``texts`` as in ``UnetRecipe``, more often empty, so that the
-    label map has to be read."""
+    """Training of the ControlNet. In the second phase at a higher rate the map takes hold."""
 
-    iterations: int = 500
-    views: tuple[View, ...] = (View("half", 16, 32, 24, 0.75), View("full", 16, 32, 24, 0.25))
-    texts: tuple[float, float, float, float] = (0.15, 0.4, 0.15, 0.3)
+    phases: tuple[ControlnetPhase, ...] = (
+        ControlnetPhase(
+            iterations=500,
+            learning_rate=1e-3,
+            views=(View("half", 16, 32, 24, 0.75), View("full", 16, 32, 24, 0.25)),
+            texts=(0.15, 0.4, 0.15, 0.3),
+        ),
+        ControlnetPhase(
+            iterations=850,
+            learning_rate=2e-3,
+            views=(View("half", 16, 32, 24, 0.9), View("full", 16, 32, 24, 0.1)),
+            texts=(0.1, 0.4, 0.1, 0.4),
+        ),
+    )
     bank: str = "acdc"
-    learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: int = 30
     snr_limit: float = 5.0
@@ -86,23 +114,43 @@ def train_controlnet(
         torch.manual_seed(recipe.seed)
         controlnet = build_controlnet(unet).to(device).train()
     unet = unet.to(device).eval().requires_grad_(False)
-    scheduler = build_scheduler()
-    rng, noise = np.random.default_rng((recipe.seed, 42)), torch.Generator()
-    noise.manual_seed(recipe.seed)
+    log = []
+    for number in range(len(recipe.phases)):
+        lines = train_controlnet_phase(
+            controlnet, recipe, number, unet, latents, frames, texts, colours
+        )
+        log += [{"phase": number + 1, **line} for line in lines]
+    return controlnet.cpu().eval(), log
+
+
+def train_controlnet_phase(
+    controlnet: ControlNetModel,
+    recipe: ControlnetRecipe,
+    number: int,
+    unet: UNet2DConditionModel,
+    latents: Latents,
+    frames: Frames,
+    texts: TextStates,
+    colours: np.ndarray,
+) -> list[dict[str, float]]:
+    """Train in place; ends with the moving average of the weights. Returns the log."""
+    phase, device, scheduler = recipe.phases[number], controlnet.device, build_scheduler()
+    rng = np.random.default_rng((recipe.seed, 42 + 100 * number))
+    noise = torch.Generator().manual_seed(recipe.seed + 1000 * number)
     optimizer = torch.optim.AdamW(
         controlnet.parameters(),
-        recipe.learning_rate,
+        phase.learning_rate,
         betas=(0.9, 0.99),
         weight_decay=recipe.weight_decay,
     )
     average = MovingAverage(controlnet, recipe.average)
-    log = TrainingLog(recipe.iterations)
-    for step in (bar := tqdm(range(recipe.iterations), desc="ControlNet")):
+    log = TrainingLog(phase.iterations)
+    for step in (bar := tqdm(range(phase.iterations), desc="ControlNet")):
         for group in optimizer.param_groups:
-            group["lr"] = cosine_rate(step, recipe.iterations, recipe.learning_rate, recipe.warmup)
-        windows = draw_windows(recipe.views, latents, rng)
+            group["lr"] = cosine_rate(step, phase.iterations, phase.learning_rate, recipe.warmup)
+        windows = draw_windows(phase.views, latents, rng)
         context = texts(
-            [draw_text(i, frames, recipe.texts, recipe.bank, rng) for i in windows.frames]
+            [draw_text(i, frames, phase.texts, recipe.bank, rng) for i in windows.frames]
         )
         controls = control_windows(windows, frames, colours).to(device)
         noisy, target, steps = (
@@ -119,7 +167,7 @@ def train_controlnet(
         if (step + 1) % log.interval == 0:
             bar.set_postfix(log.lines[-1])
     average.copy_to(controlnet)
-    return controlnet.cpu().eval(), log.lines
+    return log.lines
 
 
 def _controlled(

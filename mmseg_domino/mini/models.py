@@ -281,28 +281,24 @@ def build_mini_models(root: str | Path, seed: int = 0, trained: bool = True) -> 
             not random ones. The CLIP is always the trained one.
 
     Returns:
-        ``{"clip": PATH, "sd": PATH, "controlnet": PATH}``.
+        ``{"clip": PATH, "sd": PATH, "controlnet": PATH}``; with random weights, no ControlNet.
     """
-    root = Path(root)
-    folders = {key: root / name for key, name in FOLDERS.items()}
-    if are_present(root, seed, trained):
+    cards = expected_cards(seed, trained)
+    folders = {key: Path(root) / FOLDERS[key] for key in cards}
+    if are_present(Path(root), seed, trained):
         return folders
     for folder in folders.values():  # a folder without its card is not finished
         (folder / "model_card.json").unlink(missing_ok=True)
-    cards = expected_cards(seed, trained)
     tokenizer, clip = load_tokenizer(), load_trained_clip()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         text_encoder = text_encoder_from_clip(clip, tokenizer)
-        if cards["sd"]["weights"].startswith("trained"):
-            vae, unet = load_trained_sd()
+        vae, unet = load_trained_sd() if trained else (build_vae(), build_unet())
+        if "controlnet" in cards:
             controlnet = load_trained_controlnet()
-        else:
-            vae, unet = build_vae(), build_unet()
-            controlnet = build_controlnet(unet)
+            controlnet.save_pretrained(folders["controlnet"], safe_serialization=True)
     write_clip(folders["clip"], clip, tokenizer)
     write_sd(folders["sd"], vae, unet, text_encoder, tokenizer)
-    controlnet.save_pretrained(folders["controlnet"], safe_serialization=True)
     for key, card in cards.items():
         write_card(folders[key], card)
     return folders

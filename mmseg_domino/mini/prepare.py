@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from mmseg_domino.mini.cards import FOLDERS, are_present, read_card
+from mmseg_domino.mini.cards import FOLDERS, are_present, expected_cards, read_card
 from mmseg_domino.mini.trees import MANIFEST, write_street_world
 
 __all__ = ["prepare"]
@@ -31,7 +31,7 @@ def prepare(
     """
     root = Path(root)
     models = root / "models"
-    folders = {key: models / name for key, name in FOLDERS.items()}
+    folders = {key: models / FOLDERS[key] for key in expected_cards(_MODEL_SEED)}
     start = time.perf_counter()
     print(f"street world and miniature models in {root} ...", flush=True)
     write_street_world(root, train, val, size, seed, workers)

@@ -68,8 +68,9 @@ def judged_domains(clip: CLIP, pictures: np.ndarray, bank: str) -> dict[str, flo
     """
     scores = domain_scores(clip, [centre_square(picture) for picture in pictures], bank)
     right = (scores.argmax(1).view(len(DOMAINS), -1) == torch.arange(len(DOMAINS))[:, None]).float()
-    shares = {name: 100 * float(right[k].mean()) for k, name in enumerate(DOMAINS)}
-    return {"mean": 100 * float(right.mean()), **shares}
+    shares = {"mean": 100 * float(right.mean())}
+    shares |= {name: 100 * float(right[k].mean()) for k, name in enumerate(DOMAINS)}
+    return {name: round(value, 1) for name, value in shares.items()}
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> np.ndarray:

@@ -33,6 +33,7 @@ __all__ = [
     "DecoderRecipe",
     "Latents",
     "TextStates",
+    "UnetPhase",
     "UnetRecipe",
     "VaeRecipe",
     "View",
@@ -43,6 +44,7 @@ __all__ = [
     "reconstruction_psnr",
     "train_decoder",
     "train_unet",
+    "train_unet_phase",
     "train_vae",
     "velocity_loss",
 ]
@@ -303,25 +305,56 @@ class View:
 
 
 @dataclass(frozen=True)
+class UnetPhase:
+    """A part of the UNet's training, with its own warm-up, decline of the rate and average.
+
+    ``layout`` says that steps of much noise, in which the layout of the picture is decided, weigh
+    as much as others; see ``velocity_loss``.
+    """
+
+    iterations: int
+    learning_rate: float
+    views: tuple[View, ...]
+    layout: bool
+
+
+@dataclass(frozen=True)
 class UnetRecipe:
     """Training of the UNet.
 
     Whole frames at half size teach the street, windows at full size the detail, and the larger
-    windows the sizes that the configs crop. ``texts`` are the shares of captions, of texts that
-    name the domain alone, of the domain with the classes shown (as in synthesis), and of the
-    empty text for guidance.
+    windows the sizes that the configs crop. The first phase learns tones and textures, the second
+    how a street is laid out. ``texts`` are the shares of captions, of texts that name the domain
+    alone, of the domain with the classes shown (as in synthesis), and of the empty text for
+    guidance.
     """
 
-    iterations: int = 1050
-    views: tuple[View, ...] = (
-        View("half", 16, 32, 24, 0.6),
-        View("full", 16, 32, 24, 0.22),
-        View("full", 32, 32, 9, 0.14),
-        View("full", 32, 64, 4, 0.04),
+    phases: tuple[UnetPhase, ...] = (
+        UnetPhase(
+            iterations=1050,
+            learning_rate=1.2e-3,
+            views=(
+                View("half", 16, 32, 24, 0.6),
+                View("full", 16, 32, 24, 0.22),
+                View("full", 32, 32, 9, 0.14),
+                View("full", 32, 64, 4, 0.04),
+            ),
+            layout=False,
+        ),
+        UnetPhase(
+            iterations=1900,
+            learning_rate=1e-3,
+            views=(
+                View("half", 16, 32, 16, 0.8),
+                View("full", 16, 32, 16, 0.12),
+                View("full", 32, 32, 6, 0.06),
+                View("full", 32, 64, 3, 0.02),
+            ),
+            layout=True,
+        ),
     )
     texts: tuple[float, float, float, float] = (0.3, 0.35, 0.25, 0.1)
     bank: str = "acdc"
-    learning_rate: float = 1.2e-3
     weight_decay: float = 0.01
     warmup: int = 60
     snr_limit: float = 5.0
@@ -464,17 +497,28 @@ def draw_windows(views: Sequence[View], latents: Latents, rng: np.random.Generat
 
 
 def velocity_loss(
-    output: Tensor, target: Tensor, scheduler: DDIMScheduler, steps: Tensor, snr_limit: float
+    output: Tensor,
+    target: Tensor,
+    scheduler: DDIMScheduler,
+    steps: Tensor,
+    snr_limit: float,
+    layout: bool = True,
 ) -> Tensor:
-    """Mean squared error of v, weighted by min(SNR, limit) / (SNR + 1) (Hang et al. 2023).
+    """Mean squared error of v, with less weight where there is hardly any noise.
 
     Args:
         steps: (B,) of the diffusion process.
+        snr_limit: Signal-to-noise ratio above which weights fall.
+        layout: Weigh all steps of more noise than that alike, min(1, limit / SNR). Otherwise as
+            Hang et al. (2023), "Efficient diffusion training via min-SNR weighting strategy",
+            min(SNR, limit) / (SNR + 1), with 0.1 in place of a smaller numerator.
     """
     alpha = scheduler.alphas_cumprod.to(output.device)[steps]
     snr = alpha / (1 - alpha)
-    # At the end of the schedule there is no signal at all, and the mean image is to be learnt.
-    weight = torch.minimum(snr, snr.new_tensor(snr_limit)).clamp(min=0.1) / (snr + 1)
+    if layout:
+        weight = (snr_limit / snr.clamp(min=1e-6)).clamp(max=1.0)
+    else:
+        weight = snr.clamp(min=0.1, max=snr_limit) / (snr + 1)
     return (weight * (output - target).pow(2).mean((1, 2, 3))).mean()
 
 
@@ -491,26 +535,43 @@ def train_unet(
         unet = build_unet()
     torch.nn.init.zeros_(unet.conv_out.weight)
     unet.to(device).train()
+    log = []
+    for number in range(len(recipe.phases)):
+        lines = train_unet_phase(unet, recipe, number, latents, frames, texts)
+        log += [{"phase": number + 1, **line} for line in lines]
+    return unet.cpu().eval(), log
+
+
+def train_unet_phase(
+    unet: UNet2DConditionModel,
+    recipe: UnetRecipe,
+    number: int,
+    latents: Latents,
+    frames: Frames,
+    texts: TextStates,
+) -> list[dict[str, float]]:
+    """Train in place; ends with the moving average of the weights. Returns the log."""
+    phase, device = recipe.phases[number], unet.device
     scheduler = build_scheduler()
-    rng, noise = np.random.default_rng((recipe.seed, 41)), torch.Generator()
-    noise.manual_seed(recipe.seed)
+    rng = np.random.default_rng((recipe.seed, 41 + 100 * number))
+    noise = torch.Generator().manual_seed(recipe.seed + 1000 * number)
     optimizer = torch.optim.AdamW(
-        unet.parameters(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
+        unet.parameters(), phase.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
     )
     average = MovingAverage(unet, recipe.average)
-    log = TrainingLog(recipe.iterations)
-    for step in (bar := tqdm(range(recipe.iterations), desc="UNet")):
+    log = TrainingLog(phase.iterations)
+    for step in (bar := tqdm(range(phase.iterations), desc="UNet")):
         for group in optimizer.param_groups:
-            group["lr"] = cosine_rate(step, recipe.iterations, recipe.learning_rate, recipe.warmup)
-        windows = draw_windows(recipe.views, latents, rng)
+            group["lr"] = cosine_rate(step, phase.iterations, phase.learning_rate, recipe.warmup)
+        windows = draw_windows(phase.views, latents, rng)
         context = texts(
             [draw_text(i, frames, recipe.texts, recipe.bank, rng) for i in windows.frames]
         )
-        noisy, target, steps = diffuse(windows.latents, scheduler, noise)
-        output = unet(noisy.to(device), steps.to(device), context).sample
-        loss = velocity_loss(
-            output, target.to(device), scheduler, steps.to(device), recipe.snr_limit
+        noisy, target, steps = (
+            value.to(device) for value in diffuse(windows.latents, scheduler, noise)
         )
+        output = unet(noisy, steps, context).sample
+        loss = velocity_loss(output, target, scheduler, steps, recipe.snr_limit, phase.layout)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -520,7 +581,7 @@ def train_unet(
         if (step + 1) % log.interval == 0:
             bar.set_postfix(log.lines[-1])
     average.copy_to(unet)
-    return unet.cpu().eval(), log.lines
+    return log.lines
 
 
 def diffuse(

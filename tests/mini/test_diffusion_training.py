@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 
 from mmseg_domino.domain.prompts import load_prompt_bank
 from mmseg_domino.mini.controlnet_training import (
+    ControlnetPhase,
     ControlnetRecipe,
     control_windows,
     train_controlnet,
@@ -27,6 +28,7 @@ from mmseg_domino.mini.probe import ProbeRecipe, confusion, mean_iou, train_prob
 from mmseg_domino.mini.sd_training import (
     DecoderRecipe,
     TextStates,
+    UnetPhase,
     UnetRecipe,
     VaeRecipe,
     View,
@@ -172,14 +174,16 @@ def test_diffusion_is_inverted_by_its_velocity():
     assert scheduler.alphas_cumprod[-1] < 1e-6  # ends in pure noise
 
 
-def test_velocity_loss_is_limited_where_there_is_little_noise():
+@pytest.mark.parametrize("layout", [True, False])
+def test_velocity_loss_is_limited_where_there_is_little_noise(layout):
     scheduler = build_scheduler()
     ones, zeros = torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2)
-    for step in (0, 300, 800):
+    for step in (0, 300, 800, 999):
         alpha = scheduler.alphas_cumprod[step].item()
         snr = alpha / (1 - alpha)
-        loss = velocity_loss(ones, zeros, scheduler, torch.tensor([step]), snr_limit=5.0)
-        assert loss.item() == pytest.approx(max(0.1, min(snr, 5.0)) / (snr + 1), rel=1e-4)
+        expected = min(1, 5 / max(snr, 1e-6)) if layout else max(0.1, min(snr, 5)) / (snr + 1)
+        loss = velocity_loss(ones, zeros, scheduler, torch.tensor([step]), 5.0, layout)
+        assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_texts_are_true_of_their_frame(frames):
@@ -258,9 +262,11 @@ def test_latents_are_encoded_once(frames, tmp_path):
 
 
 def test_unet_trains_deterministically(frames, latents, texts):
-    recipe = UnetRecipe(iterations=3, views=VIEWS)
+    phases = (UnetPhase(2, 1e-3, VIEWS, layout=False), UnetPhase(1, 1e-3, VIEWS, layout=True))
+    recipe = UnetRecipe(phases)
     (a, log), (b, _) = (train_unet(recipe, latents, frames, texts) for _ in range(2))
     assert_same_weights(a, b)
+    assert [line["phase"] for line in log] == [1, 2]
     assert np.isfinite(log[-1]["loss"])
     other, _ = train_unet(replace(recipe, seed=1), latents, frames, texts)
     assert not torch.equal(other.conv_in.weight, a.conv_in.weight)
@@ -269,7 +275,8 @@ def test_unet_trains_deterministically(frames, latents, texts):
 def test_controlnet_trains_deterministically_and_leaves_the_unet(frames, latents, texts):
     unet = build_unet()
     before = copy.deepcopy(unet)
-    recipe = ControlnetRecipe(iterations=3, views=VIEWS)
+    phases = tuple(ControlnetPhase(n, 1e-3, VIEWS, (0.3, 0.3, 0.2, 0.2)) for n in (2, 1))
+    recipe = ControlnetRecipe(phases)
     colours = class_colours(CLASSES)
     (a, _), (b, _) = (
         train_controlnet(recipe, unet, latents, frames, texts, colours) for _ in range(2)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -9,13 +11,23 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from mmseg_domino.domain.prompts import load_prompt_bank
 from mmseg_domino.mini.cards import FOLDERS, TRAINED_FOLDER
-from mmseg_domino.mini.models import CONTEXT_CHANNELS, build_mini_models
+from mmseg_domino.mini.clip_training import ClipRecipe
+from mmseg_domino.mini.models import CONTEXT_CHANNELS, build_mini_models, load_trained_clip
+from mmseg_domino.mini.sampling import (
+    domain_prompts,
+    judged_domains,
+    open_pipeline,
+    sample_pictures,
+)
+from mmseg_domino.mini.sd_training import DecoderRecipe, UnetRecipe, VaeRecipe
 from mmseg_domino.mini.street import DOMAINS, build, render, sample_scene
 from mmseg_domino.mini.tokenizer import train_vocabulary
+from mmseg_domino.models.backbones import DominoVPD
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +65,103 @@ def test_random_state_is_left_alone(tmp_path):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_cards_say_what_the_weights_are(folders):
-    """The UNet is random and says so; the CLIP is what its card's checksum and results are of."""
-    card = json.loads((folders["sd"] / "model_card.json").read_text())
+def sha256(name, *parts):
+    path = TRAINED_FOLDER.joinpath(FOLDERS[name], *parts)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_cards_are_of_the_weights_that_are_shipped(folders):
+    cards = {
+        name: json.loads((folder / "model_card.json").read_text())
+        for name, folder in folders.items()
+    }
+    for card in cards.values():
+        assert card["weights"] == "trained on the procedural street world"
+        assert {"recipe", "command", "log", "results"} <= card.keys()
+    weights = "diffusion_pytorch_model.safetensors"
+    assert cards["clip"]["sha256"] == sha256("clip", "open_clip_model.safetensors")
+    for part in ("vae", "unet"):
+        assert cards["sd"]["sha256"][part] == sha256("sd", part, weights)
+    # Each was trained with the one before it, as it is shipped.
+    assert cards["sd"]["clip_sha256"] == cards["clip"]["sha256"]
+    assert cards["clip"]["results"]["zero_shot_domain_accuracy_percent"]["mean"] >= 95
+
+
+def test_recipes_in_the_cards_are_those_of_the_code():
+    """The card's command, run today, trains what the card describes."""
+    recipes = {
+        "clip": ClipRecipe(),
+        "sd": {"vae": VaeRecipe(), "decoder": DecoderRecipe(), "unet": UnetRecipe()},
+    }
+    for name, recipe in recipes.items():
+        card = json.loads((TRAINED_FOLDER / FOLDERS[name] / "model_card.json").read_text())
+        as_dict = (
+            {key: asdict(part) for key, part in recipe.items()}
+            if isinstance(recipe, dict)
+            else asdict(recipe)
+        )
+        assert card["recipe"] == json.loads(json.dumps(as_dict)), name
+
+
+def test_random_models_say_so_and_share_the_text_tower(folders, tmp_path):
+    random = build_mini_models(tmp_path, seed=3, trained=False)
+    card = json.loads((random["sd"] / "model_card.json").read_text())
     assert card["weights"].startswith("randomly initialised")
     assert card["seed"] == 3
-    shipped = TRAINED_FOLDER / FOLDERS["clip"]
-    card = json.loads((folders["clip"] / "model_card.json").read_text())
-    weights = (shipped / "open_clip_model.safetensors").read_bytes()
-    assert card["sha256"] == hashlib.sha256(weights).hexdigest()
-    assert card["results"]["zero_shot_domain_accuracy_percent"]["mean"] >= 95
+    tower = Path("text_encoder", "model.safetensors")
+    assert (random["sd"] / tower).read_bytes() == (folders["sd"] / tower).read_bytes()
+    unet = Path("unet", "diffusion_pytorch_model.safetensors")
+    assert (random["sd"] / unet).read_bytes() != (folders["sd"] / unet).read_bytes()
+    # Trained ones replace them in the same folder.
+    build_mini_models(tmp_path, seed=3)
+    assert (random["sd"] / unet).read_bytes() == (folders["sd"] / unet).read_bytes()
+
+
+def test_written_weights_are_the_shipped_ones(folders):
+    name = Path("unet", "diffusion_pytorch_model.safetensors")
+    written, shipped = load_file(folders["sd"] / name), load_file(TRAINED_FOLDER / "mini-sd" / name)
+    assert written.keys() == shipped.keys()
+    for key, value in written.items():
+        assert shipped[key].dtype == torch.float16
+        assert torch.equal(value, shipped[key].float()), key
+
+
+def test_latents_are_normalised_for_vpd(folders):
+    """Mean 0, deviation 1: what the UNet was trained on is what VPD feeds it, unscaled."""
+    vae = AutoencoderKL.from_pretrained(folders["sd"] / "vae").eval()
+    assert vae.config.scaling_factor == 1.0
+    images = [
+        render(sample_scene(970_000_000 + seed, (128, 256)), domain, 0.8).image
+        for seed in range(2)
+        for domain in DOMAINS
+    ]
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        posterior = vae.encode(batch).latent_dist
+        rebuilt = vae.decode(posterior.mode()).sample
+    assert posterior.mode().mean((0, 2, 3)).abs().max() < 0.5
+    assert posterior.mode().std((0, 2, 3)).log().abs().max() < np.log(1.6)
+    assert (rebuilt - batch).pow(2).mean() < 0.1 * batch.var()
+
+
+def test_vpd_reads_the_mini_sd(folders):
+    backbone = DominoVPD(str(folders["sd"]), ("road", "car", "sky"), class_cache=None).eval()
+    images = torch.zeros(1, 3, 128, 256)
+    domain = torch.zeros(1, CONTEXT_CHANNELS)
+    with torch.no_grad():
+        levels = backbone(images, domain)
+    assert [tuple(level.shape[2:]) for level in levels] == [(16, 32), (8, 16), (4, 8), (2, 4)]
+    assert all(level.isfinite().all() for level in levels)
+
+
+def test_samples_are_of_the_domain_that_is_asked_for(folders):
+    """Wide bound: by the mini-CLIP's judgement; chance is 20 percent."""
+    prompts = domain_prompts("acdc", 2)
+    pictures = sample_pictures(open_pipeline(folders["sd"]), prompts, steps=8, guidance=2.0)
+    assert pictures.shape == (10, 128, 256, 3)
+    assert judged_domains(load_trained_clip(), pictures, "acdc")["mean"] >= 50
+    night, snow = pictures[4:6], pictures[8:10]
+    assert night.mean() < 70 < snow.mean()
 
 
 def test_trained_clip_knows_the_domains_of_unseen_scenes(clip):

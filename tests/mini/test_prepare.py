@@ -10,9 +10,9 @@ ARGUMENTS = dict(train=1, val=1, size=(32, 64), workers=0)
 
 def test_makes_data_and_models_and_says_what_they_are(tmp_path, capsys):
     folders = prepare(tmp_path, **ARGUMENTS)
-    assert set(folders) == {"cityscapes", "acdc", "held_out", "clip", "sd", "controlnet"}
+    assert set(folders) == {"cityscapes", "acdc", "held_out", "clip", "sd"}
     assert all(folder.is_dir() for folder in folders.values())
-    assert "mini-sd: randomly initialised" in capsys.readouterr().out
+    assert "mini-sd: trained on the procedural street world" in capsys.readouterr().out
 
 
 def test_second_time_needs_neither_diffusers_nor_open_clip(tmp_path):
