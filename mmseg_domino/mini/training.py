@@ -99,6 +99,13 @@ def trained_once(
 
 
 def save_half(model: ModelMixin, folder: Path) -> ModelMixin:
-    """Write a model in half precision; returns what a reader gets from it, in float32."""
+    """Write a model in half precision; returns what a reader gets from it, in float32.
+
+    The folder that it was once read from, which diffusers notes, is left out.
+    """
     model.half().save_pretrained(folder, safe_serialization=True)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("_name_or_path", None)
+    with atomic_write(folder / "config.json") as path:
+        path.write_text(json.dumps(config, indent=2) + "\n")
     return model.float()

@@ -188,6 +188,13 @@ def test_trained_clip_knows_the_domains_of_unseen_scenes(clip):
     assert (best == torch.tensor(truth)).float().mean() >= 0.9
 
 
+def test_shipped_configs_name_no_folder():
+    configs = list(TRAINED_FOLDER.rglob("*config.json"))
+    assert len(configs) >= 4
+    for path in configs:
+        assert "_name_or_path" not in json.loads(path.read_text()), path
+
+
 def test_shipped_weights_are_small():
     size = sum(path.stat().st_size for path in TRAINED_FOLDER.rglob("*") if path.is_file())
     assert size <= 12e6
