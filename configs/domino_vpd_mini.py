@@ -3,12 +3,13 @@
 `python -m mmseg_domino.mini` makes data and models below data/mini; nothing is downloaded.
 """
 
-_base_ = ['./domino_vpd_cityscapes.py']
+_base_ = ["./domino_vpd_cityscapes.py"]
 
-models = 'data/mini/models'
+models = "data/mini/models"
 domino = dict(
-    store='data/mini/domains.safetensors',
-    encoder=dict(_delete_=True, model=f'local-dir:{models}/mini-clip', bank='acdc'))
+    store="data/mini/domains.safetensors",
+    encoder=dict(_delete_=True, model=f"local-dir:{models}/mini-clip", bank="acdc"),
+)
 
 crop_size = (256, 256)
 joint_channels = 64
@@ -16,52 +17,54 @@ joint_channels = 64
 feature_channels = [32 + 19, 48 + 19, 64 + 19, 64]
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    backbone=dict(weights=f'{models}/mini-sd', attention_maps=(8, 16, 32)),
+    backbone=dict(weights=f"{models}/mini-sd", attention_maps=(8, 16, 32)),
     neck=dict(
         in_channels=feature_channels,
         domain_channels=96,
-        neck=dict(in_channels=feature_channels, out_channels=64)),
+        neck=dict(in_channels=feature_channels, out_channels=64),
+    ),
     decode_head=dict(in_channels=[64, 64, 64, 64], channels=64),
-    test_cfg=dict(crop_size=crop_size, stride=(171, 171)))
+    test_cfg=dict(crop_size=crop_size, stride=(171, 171)),
+)
 
 train_pipeline = [
-    dict(type='SeedSample'),
-    dict(type='SetDomain', dataset='cityscapes', domain='clear_day'),
-    dict(type='LoadCheckedImage'),
-    dict(type='LoadCheckedAnnotations'),
-    dict(type='RandomResize', scale=(512, 256), ratio_range=(1.0, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackDominoInputs'),
+    dict(type="SeedSample"),
+    dict(type="SetDomain", dataset="cityscapes", domain="clear_day"),
+    dict(type="LoadCheckedImage"),
+    dict(type="LoadCheckedAnnotations"),
+    dict(type="RandomResize", scale=(512, 256), ratio_range=(1.0, 2.0), keep_ratio=True),
+    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PhotoMetricDistortion"),
+    dict(type="PackDominoInputs"),
 ]
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,
-    dataset=dict(data_root='data/mini/cityscapes', pipeline=train_pipeline))
+    dataset=dict(data_root="data/mini/cityscapes", pipeline=train_pipeline),
+)
 
 # At their own size: no Resize.
 loading = [
-    dict(type='LoadCheckedImage'),
-    dict(type='LoadCheckedAnnotations'),
-    dict(type='PackDominoInputs'),
+    dict(type="LoadCheckedImage"),
+    dict(type="LoadCheckedAnnotations"),
+    dict(type="PackDominoInputs"),
 ]
 source_val = dict(
     _base_.cityscapes_val,
-    data_root='data/mini/cityscapes',
-    pipeline=[dict(type='SetDomain', dataset='cityscapes', domain='clear_day'), *loading])
-target_val = dict(_base_.acdc_val, data_root='data/mini/acdc', pipeline=loading)
+    data_root="data/mini/cityscapes",
+    pipeline=[dict(type="SetDomain", dataset="cityscapes", domain="clear_day"), *loading],
+)
+target_val = dict(_base_.acdc_val, data_root="data/mini/acdc", pipeline=loading)
 val_dataloader = dict(num_workers=1, dataset=source_val)
 test_dataloader = dict(num_workers=1, dataset=dict(datasets=[source_val, target_val]))
 
 # The UNet is pretrained: slower than the new layers, but not by ten as at full size, or 300
 # iterations would hardly move it.
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-3), paramwise_cfg=dict(lr_mult={'backbone.unet': 0.3}))
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.3}))
 train_cfg = dict(max_iters=300, val_interval=300)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, begin=0, end=30, by_epoch=False),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=30, end=300, by_epoch=False),
+    dict(type="LinearLR", start_factor=1e-3, begin=0, end=30, by_epoch=False),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=30, end=300, by_epoch=False),
 ]
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=2))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=2))
