@@ -77,7 +77,7 @@ def labels_of(frames: Frames) -> torch.Tensor:
 def backbone_of(kind: str, models: dict[str, Path], random: dict[str, Path]) -> DominoVPD:
     """The frozen backbone of one row of the table."""
     names = {"trained": models, "random UNet": random, "random": random}
-    options = {"vae": str(models["sd"])} if kind == "random UNet" else {}
+    options = {"vae": str(models["sd"] / "vae")} if kind == "random UNet" else {}
     return DominoVPD(
         str(names[kind]["sd"]), CLASSES, injection="none", finetune="frozen", **options
     ).eval()

@@ -37,10 +37,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--models", default="data/mini/models")
     parser.add_argument("--out", required=True, help="PNG to write")
     parser.add_argument("--control", action="store_true", help="from label maps")
-    parser.add_argument("--count", type=int, default=5, help="pictures of each domain")
+    parser.add_argument("--count", type=int, default=3, help="pictures of each domain")
     parser.add_argument("--size", type=int, nargs=2, default=(128, 256), metavar=("H", "W"))
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -100,7 +100,7 @@ def main() -> None:
     rows, names = control_rows(args) if args.control else text_rows(args)
     sheet = contact_sheet([[np.asarray(picture) for picture in row] for row in rows], names)
     with atomic_write(args.out) as path:
-        if not cv2.imwrite(str(path), sheet[..., ::-1]):
+        if not cv2.imwrite(str(path), sheet[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9]):
             raise OSError(f"cannot write {args.out}")
 
 
