@@ -17,6 +17,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from mmseg_domino.domain.prompts import load_prompt_bank
 from mmseg_domino.mini.cards import FOLDERS, TRAINED_FOLDER
 from mmseg_domino.mini.clip_training import ClipRecipe
+from mmseg_domino.mini.controlnet_training import ControlnetRecipe
+from mmseg_domino.mini.frames import FrameRecipe
 from mmseg_domino.mini.models import CONTEXT_CHANNELS, build_mini_models, load_trained_clip
 from mmseg_domino.mini.sampling import (
     domain_prompts,
@@ -25,9 +27,12 @@ from mmseg_domino.mini.sampling import (
     sample_pictures,
 )
 from mmseg_domino.mini.sd_training import DecoderRecipe, UnetRecipe, VaeRecipe
-from mmseg_domino.mini.street import DOMAINS, build, render, sample_scene
+from mmseg_domino.mini.street import CLASSES, DOMAINS, build, render, sample_scene
 from mmseg_domino.mini.tokenizer import train_vocabulary
 from mmseg_domino.models.backbones import DominoVPD
+from mmseg_domino.synthesis.colours import class_colours, control_image
+from mmseg_domino.synthesis.diffusion import ControlNetGenerator
+from mmseg_domino.synthesis.generators import Request
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +87,10 @@ def test_cards_are_of_the_weights_that_are_shipped(folders):
     assert cards["clip"]["sha256"] == sha256("clip", "open_clip_model.safetensors")
     for part in ("vae", "unet"):
         assert cards["sd"]["sha256"][part] == sha256("sd", part, weights)
+    assert cards["controlnet"]["sha256"] == sha256("controlnet", weights)
     # Each was trained with the one before it, as it is shipped.
     assert cards["sd"]["clip_sha256"] == cards["clip"]["sha256"]
+    assert cards["controlnet"]["sd_sha256"] == cards["sd"]["sha256"]
     assert cards["clip"]["results"]["zero_shot_domain_accuracy_percent"]["mean"] >= 95
 
 
@@ -92,6 +99,7 @@ def test_recipes_in_the_cards_are_those_of_the_code():
     recipes = {
         "clip": ClipRecipe(),
         "sd": {"vae": VaeRecipe(), "decoder": DecoderRecipe(), "unet": UnetRecipe()},
+        "controlnet": {"frames": FrameRecipe(), "controlnet": ControlnetRecipe()},
     }
     for name, recipe in recipes.items():
         card = json.loads((TRAINED_FOLDER / FOLDERS[name] / "model_card.json").read_text())
@@ -162,6 +170,31 @@ def test_samples_are_of_the_domain_that_is_asked_for(folders):
     assert judged_domains(load_trained_clip(), pictures, "acdc")["mean"] >= 50
     night, snow = pictures[4:6], pictures[8:10]
     assert night.mean() < 70 < snow.mean()
+
+
+def test_control_steers_the_pictures(folders):
+    """Sky of the label map is bright, road is dark; the same seed with the map turned over."""
+    generator = ControlNetGenerator(
+        model=str(folders["sd"]), controlnet=str(folders["controlnet"]), size=(128, 256),
+        steps=10, guidance_scale=3.0, precision="fp32", device="cpu",
+    )  # fmt: skip
+    label = np.zeros((128, 256), np.uint8)
+    label[:60] = CLASSES.index("sky")
+    label[60:, 128:] = CLASSES.index("vegetation")
+    colours = class_colours(CLASSES)
+
+    def picture(label):
+        request = Request(
+            name="x", domain="clear_day", image=np.zeros((*label.shape, 3), np.uint8),
+            label=label, classes=CLASSES, control=control_image(label, colours),
+            prompt="a street on a clear day", negative_prompt="", seed=1,
+        )  # fmt: skip
+        return generator.generate([request])[0].image.astype(float).mean(2)
+
+    there, mirrored = picture(label), picture(label[:, ::-1].copy())
+    assert there[:50].mean() > there[70:].mean() + 20
+    left, right = np.s_[70:, :120], np.s_[70:, 136:]
+    assert there[right].mean() - there[left].mean() < mirrored[right].mean() - mirrored[left].mean()
 
 
 def test_trained_clip_knows_the_domains_of_unseen_scenes(clip):

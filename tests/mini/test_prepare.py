@@ -10,7 +10,7 @@ ARGUMENTS = dict(train=1, val=1, size=(32, 64), workers=0)
 
 def test_makes_data_and_models_and_says_what_they_are(tmp_path, capsys):
     folders = prepare(tmp_path, **ARGUMENTS)
-    assert set(folders) == {"cityscapes", "acdc", "held_out", "clip", "sd"}
+    assert set(folders) == {"cityscapes", "acdc", "held_out", "clip", "sd", "controlnet"}
     assert all(folder.is_dir() for folder in folders.values())
     assert "mini-sd: trained on the procedural street world" in capsys.readouterr().out
 
