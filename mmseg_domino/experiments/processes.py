@@ -27,7 +27,7 @@ def _work(
         os.dup2(file.fileno(), 2)
     os.environ.update(environment)
     if cwd is not None:
-        os.chdir(cwd)
+        os.chdir(cwd)  # of this process alone: multiprocessing has no `cwd`
     from mmseg_domino.experiments.run import train_and_test
 
     train_and_test(*arguments)
