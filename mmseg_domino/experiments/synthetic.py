@@ -18,8 +18,8 @@ from ..synthesis import (
 
 __all__ = ["make_synthetic"]
 
-#: UniPC on a network this small needs no more.
-_STEPS = 12
+#: As configs/synthesis/controlnet_mini.py.
+_STEPS, _GUIDANCE = 20, 3.0
 
 
 def make_synthetic(
@@ -50,6 +50,7 @@ def make_synthetic(
             dict(
                 type="ControlNetGenerator", model=str(folders["sd"]),
                 controlnet=str(controlnet), size=(128, 256), steps=_STEPS,
+                guidance_scale=_GUIDANCE,
                 precision="fp32", device="cpu",
             )
         )  # fmt: skip
