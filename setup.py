@@ -80,6 +80,7 @@ setup(
         "mmseg_domino": [
             "domain/banks/*",
             "domain/templates/*",
+            "experiments/templates/*",
             "mini/weights/**/*",
             "reporting/templates/*",
             "synthesis/templates/*",
