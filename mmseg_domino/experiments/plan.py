@@ -140,8 +140,8 @@ def plan_runs(
         base: Stands in for the base that each config names.
 
     Raises:
-        SetError: As :func:`find_configs` and :func:`rebase`; or for seeds given twice, a negative
-            one, or none.
+        SetError: As :func:`find_configs` and :func:`rebase`; for configs of a set that another
+            base makes the same; or for seeds given twice, a negative one, or none.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise SetError(f"seeds must be different non-negative numbers, got {list(seeds)}")
@@ -150,6 +150,14 @@ def plan_runs(
         if not Path(base).is_file():
             raise SetError(f"the base {base} does not exist")
         texts = {key: rebase(file, base) for key, file in configs.items()}
+        first = {}
+        for (group, name), text in texts.items():
+            other = first.setdefault((group, text), name)
+            if other != name:
+                raise SetError(
+                    f"{group}: {other} and {name} differ in their base alone, so with --base they "
+                    "are the same; run this set without it"
+                )
         configs = {}
         for (group, name), text in texts.items():
             configs[group, name] = path = Path(work_dir) / "configs" / group / f"{name}.py"

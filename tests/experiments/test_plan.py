@@ -49,6 +49,15 @@ def test_a_config_without_one_base_cannot_be_rebased(tmp_path):
         rebase(tmp_path / "two.py", "base.py")
 
 
+def test_a_set_that_compares_bases_keeps_them(tmp_path):
+    (tmp_path / "set").mkdir()
+    for name in ("large", "small"):
+        (tmp_path / "set" / f"{name}.py").write_text(f"_base_ = '../{name}.py'\n")
+    (tmp_path / "base.py").write_text("")
+    with pytest.raises(SetError, match="set: large and small differ in their base alone"):
+        plan_runs([tmp_path / "set"], [0], tmp_path / "work", tmp_path / "base.py")
+
+
 def test_what_cannot_be_planned_is_refused(sets, tmp_path):
     with pytest.raises(SetError, match="does not exist"):
         find_configs([tmp_path / "nowhere"])

@@ -1,10 +1,8 @@
 """The tools for prompt banks, extraction and analysis, run as a user runs them."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,27 +12,12 @@ import torch
 from mmseg_domino.domain import EmbeddingStore
 
 from ..tiny_clip import write_tiny_clip
-
-TOOLS = Path(__file__).parents[2] / "tools"
+from .running import ROOT
 
 
 @pytest.fixture(scope="module")
 def tiny_clip(tmp_path_factory):
     return str(write_tiny_clip(tmp_path_factory.mktemp("clip")))
-
-
-@pytest.fixture
-def tool(monkeypatch):
-    """Run a tool's main() with arguments."""
-
-    def run(name, *arguments):
-        spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        return module.main()
-
-    return run
 
 
 @pytest.fixture
@@ -175,7 +158,7 @@ def test_extract_under_torchrun_equals_one_process(tool, acdc, tiny_clip, tmp_pa
 
     assert tool("extract_domain_embeddings", *arguments("one.safetensors")) == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    script = str(TOOLS / "extract_domain_embeddings.py")
+    script = str(ROOT / "tools" / "extract_domain_embeddings.py")
     done = subprocess.run(
         [*launcher, script, *arguments("two.safetensors")],
         capture_output=True,

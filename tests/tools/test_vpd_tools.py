@@ -1,9 +1,6 @@
 """The tools that verify, convert and embed for DominoVPD, run as a user runs them."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,23 +17,6 @@ from mmseg_domino.models.backbones.sd_architecture import resolve_architecture
 from ..models.backbones.original_layout import original_file, published_vpd
 from ..models.backbones.test_vpd_unet import watched
 from ..models.backbones.vpd_models import UNET, VAE, randomise, write_classes, write_folder
-
-TOOLS = Path(__file__).parents[2] / "tools"
-
-
-@pytest.fixture
-def tool(monkeypatch):
-    """Run a tool's main() with arguments."""
-
-    def run(name, *arguments):
-        spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        return module.main()
-
-    return run
-
 
 # ---- verify_vpd ---------------------------------------------------------------------------------
 
