@@ -125,8 +125,9 @@ optim_wrapper = dict(
     # groups by prefix and module type, logged as a table at the start
     constructor="DominoOptimWrapperConstructor",
     optimizer=dict(type="AdamW", lr=8e-5, betas=(0.9, 0.999), weight_decay=1e-3),
-    # VPD: the pretrained UNet at a tenth of the rate, norms without decay; the VAE is frozen
-    paramwise_cfg=dict(lr_mult={"backbone.unet": 0.1}, norm_decay_mult=0.0),
+    # VPD: the pretrained UNet at a tenth of the rate, norms without decay; the VAE is frozen.
+    # Adapters (model.backbone.finetune=lora) start untrained, so they learn at the full rate.
+    paramwise_cfg=dict(lr_mult={"backbone.unet": 0.1}, new=r"\.lora_", norm_decay_mult=0.0),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, begin=0, end=1500, by_epoch=False),
