@@ -6,7 +6,6 @@ Prints one row a data set and domain, and the first bad files. Exits with 1 if a
 import argparse
 import os
 import sys
-from collections.abc import Iterator
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -15,19 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-import mmseg_domino.datasets  # noqa: F401  (registers the data sets)
+from mmseg_domino.datasets import leaf_datasets
 from mmseg_domino.datasets.checking import DatasetCheck, check_dataset
-
-
-def leaf_configs(node: dict) -> Iterator[dict]:
-    """Configs of the data sets inside any nesting of wrappers."""
-    if "datasets" in node:
-        for child in node["datasets"]:
-            yield from leaf_configs(child)
-    elif isinstance(node.get("dataset"), dict):
-        yield from leaf_configs(node["dataset"])
-    else:
-        yield node
 
 
 def build_table(rows: list[tuple[str, DatasetCheck]]) -> Table:
@@ -56,7 +44,7 @@ def build_table(rows: list[tuple[str, DatasetCheck]]) -> Table:
 def check_loader(config: dict, args: argparse.Namespace) -> tuple[list[DatasetCheck], list[str]]:
     """Checks of all data sets of a loader, and what could not be read at all."""
     checks, errors = [], []
-    for leaf in leaf_configs(config["dataset"]):
+    for leaf in leaf_datasets(config["dataset"]):
         try:
             dataset = DATASETS.build(leaf)
         except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ images that the store lacks. Several processes share the work under
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path, PurePath
 
@@ -90,13 +90,15 @@ def images_of_config(path: str, splits: tuple[str, ...], root: Path | None) -> d
     from mmseg.registry import DATASETS
     from mmseg.utils import register_all_modules
 
+    from mmseg_domino.datasets import leaf_datasets
+
     config = Config.fromfile(path)
     register_all_modules(init_default_scope=False)
     init_default_scope(config.get("default_scope", "mmseg"))
     found: dict[str, Path] = {}
     for split in splits:
         loader = config.get(f"{split}_dataloader")
-        for leaf in _leaves(loader["dataset"]) if loader else ():
+        for leaf in leaf_datasets(loader):
             # Only the list of images is wanted: no transform has to be buildable yet.
             try:
                 dataset = DATASETS.build({**leaf, "pipeline": []})
@@ -117,18 +119,6 @@ def images_of_config(path: str, splits: tuple[str, ...], root: Path | None) -> d
                         "folder above both, or extract them into two stores."
                     )
     return found
-
-
-def _leaves(dataset: Mapping) -> Iterator[Mapping]:
-    """The data set configs inside wrappers such as ConcatDataset and RepeatDataset."""
-    inner = dataset.get("datasets", dataset.get("dataset"))
-    if inner is None:
-        yield dataset
-    elif isinstance(inner, Mapping):
-        yield from _leaves(inner)
-    else:
-        for each in inner:
-            yield from _leaves(each)
 
 
 def find_images(args: argparse.Namespace) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from .transforms import (
     SeedSample,
     SetDomain,
 )
+from .wrappers import leaf_datasets
 
 __all__ = [
     "ACDC_CONDITIONS",
@@ -35,4 +36,5 @@ __all__ = [
     "ResumableInfiniteSampler",
     "SeedSample",
     "SetDomain",
+    "leaf_datasets",
 ]

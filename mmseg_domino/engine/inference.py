@@ -19,7 +19,7 @@ from mmseg.models import BaseSegmentor
 from mmseg.registry import DATASETS
 from torch import Tensor
 
-from .launch import leaf_datasets
+from ..datasets import leaf_datasets
 from .mixin import apply_domino
 
 __all__ = ["Prediction", "domains_of", "force_domain", "init_domino_model", "predict_image"]
@@ -106,7 +106,7 @@ def _tested_pipeline(cfg: Config) -> list:
     the data sets alone.
     """
     leaves = leaf_datasets((cfg.get("test_dataloader") or {}).get("dataset"))
-    return next((leaf["pipeline"] for leaf in leaves), None) or cfg.get("test_pipeline") or []
+    return next((leaf.get("pipeline") for leaf in leaves), None) or cfg.get("test_pipeline") or []
 
 
 def _pipeline_for_arrays(pipeline: list) -> list[dict]:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,7 +13,9 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import RUNNERS
 
-__all__ = ["add_common_arguments", "build_runner", "leaf_datasets", "load_config"]
+from ..datasets import leaf_datasets
+
+__all__ = ["add_common_arguments", "build_runner", "load_config"]
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,18 +65,6 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / Path(args.config).stem)
     return cfg
-
-
-def leaf_datasets(node: object) -> Iterator[dict]:
-    """Configs of the data sets that read files, in any nesting of wrappers."""
-    if isinstance(node, list | tuple):
-        for child in node:
-            yield from leaf_datasets(child)
-    elif isinstance(node, dict):
-        if "pipeline" in node:
-            yield node
-        for key in ("dataset", "datasets"):
-            yield from leaf_datasets(node.get(key))
 
 
 def _set_data_root(cfg: Config, root: str) -> None:

@@ -7,7 +7,7 @@ import copy
 
 from mmengine.config import Config
 
-from .launch import leaf_datasets
+from ..datasets import leaf_datasets
 
 __all__ = ["save_predictions", "show_predictions", "use_test_time_augmentation"]
 

@@ -1,13 +1,14 @@
 """The labelled images that new ones are made from."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 
 import mmcv
 import numpy as np
 from mmseg.registry import DATASETS, TRANSFORMS
 
+from ..datasets import leaf_datasets
 from .colours import check_label
 
 __all__ = ["LabelledImages"]
@@ -28,7 +29,7 @@ class LabelledImages:
         self._samples: list[tuple[str, dict, object]] = []
         self.classes: tuple[str, ...] = ()
         self.palette: list[list[int]] = []
-        for leaf in _leaves(dataset):
+        for leaf in leaf_datasets(dataset):
             self._add(leaf)
         names = [name for name, _, _ in self._samples]
         if len(set(names)) < len(names):
@@ -92,17 +93,6 @@ class LabelledImages:
             name = PurePath(os.path.relpath(info["img_path"], folder)).as_posix()
             name = name.removesuffix(getattr(dataset, "img_suffix", ""))
             self._samples.append((name, info, load_label))
-
-
-def _leaves(dataset: Mapping) -> Iterator[Mapping]:
-    inner = dataset.get("datasets", dataset.get("dataset"))
-    if inner is None:
-        yield dataset
-    elif isinstance(inner, Mapping):
-        yield from _leaves(inner)
-    else:
-        for each in inner:
-            yield from _leaves(each)
 
 
 def _label_loader(leaf: Mapping):
