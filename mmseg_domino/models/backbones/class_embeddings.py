@@ -23,7 +23,12 @@ from torch.nn import functional as F
 from ...utils.io import atomic_write
 from ...version import __version__
 from .sd_files import check_safetensors, read_state_dict
-from .sd_original import TEXT_PREFIX, convert_text
+from .sd_original import (
+    OPEN_CLIP_PREFIX,
+    TEXT_PREFIX,
+    convert_open_clip_text,
+    convert_text,
+)
 from .sd_weights import (
     FolderWeights,
     OriginalWeights,
@@ -50,7 +55,7 @@ CLASS_CACHE = "~/.cache/mmseg_domino/class_embeddings"
 _RANDOM_NORM = 28.5
 _FORMAT = "mmseg_domino.class_embeddings/1"
 _OPEN_CLIP = "open_clip:"
-#: CLIP ViT-L/14's text tower, which every original Stable Diffusion 1.x checkpoint carries.
+#: CLIP ViT-L/14's text tower, in every original Stable Diffusion 1.x checkpoint.
 _CLIP_L = dict(
     vocab_size=49408,
     hidden_size=768,
@@ -63,6 +68,17 @@ _CLIP_L = dict(
     bos_token_id=49406,
     eos_token_id=49407,
     pad_token_id=49407,
+)
+#: open_clip's ViT-H/14 in those of 2.x, without its last layer: the UNet was trained on the output
+#: of the one before.
+_CLIP_H = dict(
+    _CLIP_L,
+    hidden_size=1024,
+    intermediate_size=4096,
+    num_hidden_layers=23,
+    num_attention_heads=16,
+    hidden_act="gelu",
+    projection_dim=1024,
 )
 
 
@@ -154,21 +170,28 @@ def _folder_tower(source: FolderWeights) -> TextTower:
 
 
 def _original_tower(path: str) -> TextTower:
-    """The text tower inside a Stable Diffusion 1.x file; its tokeniser comes with open_clip."""
+    """The text tower inside an original file; its tokeniser comes with open_clip."""
     from open_clip import SimpleTokenizer
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    state = convert_text(read_state_dict(path, lambda key: key.startswith(TEXT_PREFIX)))
-    state = {k: v for k, v in state.items() if not k.endswith("position_ids")}
-    width = next((v.shape[0] for k, v in state.items() if k.endswith("final_layer_norm.bias")), 0)
-    if width != _CLIP_L["hidden_size"]:
+    prefixes = (TEXT_PREFIX, OPEN_CLIP_PREFIX)
+    state = read_state_dict(path, lambda key: key.startswith(prefixes))
+    of_open_clip = any(key.startswith(OPEN_CLIP_PREFIX) for key in state)
+    config = _CLIP_H if of_open_clip else _CLIP_L
+    end = f"{OPEN_CLIP_PREFIX}ln_final.bias"
+    if not of_open_clip:
+        end = f"{TEXT_PREFIX}text_model.final_layer_norm.bias"
+    width = len(state[end]) if end in state else 0
+    if width != config["hidden_size"]:
         raise ValueError(
             f"{path} holds no text tower of Stable Diffusion 1.x (keys that begin with "
-            f"{TEXT_PREFIX}, 768 wide), so class names cannot be embedded with it. Give "
-            "`text_encoder` (a diffusers folder, or open_clip:ViT-L-14:openai) or "
-            "`class_embeddings`."
+            f"{TEXT_PREFIX}, 768 wide) or 2.x ({OPEN_CLIP_PREFIX}, 1024 wide), so class names "
+            "cannot be embedded with it. Give `text_encoder` (a diffusers folder, or "
+            "open_clip:ViT-L-14:openai) or `class_embeddings`."
         )
-    tower = CLIPTextModel(CLIPTextConfig(**_CLIP_L))
+    tower = CLIPTextModel(CLIPTextConfig(**config))
+    state = convert_open_clip_text(state, tower) if of_open_clip else convert_text(state)
+    state = {k: v for k, v in state.items() if not k.endswith("position_ids")}
     # transformers 5 dropped the prefix that original files have.
     own = {k for k in tower.state_dict() if not k.endswith("position_ids")}
     if not any(key.startswith("text_model.") for key in own):

@@ -12,13 +12,16 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_clip_checkpoint,
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
+    convert_open_clip_checkpoint,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = [
+    "OPEN_CLIP_PREFIX",
     "TEXT_PREFIX",
     "UNET_PREFIX",
     "VAE_PREFIX",
+    "convert_open_clip_text",
     "convert_taesd",
     "convert_text",
     "convert_unet",
@@ -30,6 +33,7 @@ __all__ = [
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "cond_stage_model.transformer."
+OPEN_CLIP_PREFIX = "cond_stage_model.model."
 _SDXL = "conditioner.embedders."
 #: Beside UNet and autoencoder, original files hold the text tower, averaged weights and the
 #: numbers of the diffusion's schedule. VPD reads none of them (class names: the text tower).
@@ -98,6 +102,23 @@ def convert_vae(
 def convert_text(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The CLIP text tower of a Stable Diffusion 1.x checkpoint under transformers' names."""
     return convert_ldm_clip_checkpoint(dict(state))
+
+
+def convert_open_clip_text(state: Mapping[str, Tensor], tower: nn.Module) -> dict[str, Tensor]:
+    """open_clip's text tower of a Stable Diffusion 2.x checkpoint under transformers' names.
+
+    Args:
+        state: Tensors; those of the tower begin with :data:`OPEN_CLIP_PREFIX`.
+        tower: A ``CLIPTextModel`` of its width; layers beyond those that it has are left out.
+    """
+    blocks = re.compile(re.escape(OPEN_CLIP_PREFIX) + r"transformer\.resblocks\.(\d+)\.")
+
+    def wanted(key: str) -> bool:
+        block = blocks.match(key)
+        return block is None or int(block[1]) < tower.config.num_hidden_layers
+
+    part = {key: value for key, value in state.items() if wanted(key)}
+    return convert_open_clip_checkpoint(tower, part, prefix=OPEN_CLIP_PREFIX)
 
 
 def convert_taesd(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:

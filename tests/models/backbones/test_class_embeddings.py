@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from open_clip import OPENAI_IMAGENET_TEMPLATES, SimpleTokenizer
+from open_clip.model import CLIP
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -127,8 +128,42 @@ def test_the_tower_in_an_original_file(small_clip, tmp_path):
     torch.testing.assert_close(ours, torch.stack(rows), atol=1e-5, rtol=1e-4)
 
 
-def test_an_original_file_without_that_tower_says_what_to_give(tmp_path):
-    path = tmp_path / "sd2.ckpt"
+@pytest.fixture
+def small_open_clip(monkeypatch):
+    """The text tower of Stable Diffusion 2.x at a smaller size, with its own vocabulary."""
+    small = dict(module._CLIP_H, hidden_size=32, intermediate_size=128, num_hidden_layers=2,
+                 num_attention_heads=2)  # fmt: skip
+    monkeypatch.setattr(module, "_CLIP_H", small)
+    torch.manual_seed(4)
+    text = dict(vocab_size=49408, width=32, heads=2, layers=3)
+    image = dict(image_size=32, layers=1, width=32, head_width=32, patch_size=16)
+    return CLIP(32, image, text).eval()
+
+
+def test_the_tower_in_an_original_file_of_2x(small_open_clip, tmp_path):
+    """Against open_clip's own blocks, stopped before the last as Stable Diffusion 2.x does."""
+    state = original_file(*models())
+    for key, value in small_open_clip.state_dict().items():
+        if not key.startswith("visual."):
+            state[f"cond_stage_model.model.{key}"] = value.clone()
+    torch.save({"state_dict": state}, tmp_path / "sd2.ckpt")
+    source = open_weights(str(tmp_path / "sd2.ckpt"), ARCHITECTURE)
+    ours = embed_classes(open_text_tower(None, source), CLASSES)
+    clip, tokenizer = small_open_clip, SimpleTokenizer(context_length=77)
+    rows = []
+    with torch.no_grad():
+        for name in CLASSES:
+            tokens = tokenizer([template(name) for template in OPENAI_IMAGENET_TEMPLATES])
+            hidden = clip.token_embedding(tokens) + clip.positional_embedding
+            for block in clip.transformer.resblocks[:-1]:
+                hidden = block(hidden, attn_mask=clip.attn_mask)
+            end = (tokens == 49407).int().argmax(dim=1)
+            rows.append(clip.ln_final(hidden)[torch.arange(80), end].mean(dim=0))
+    torch.testing.assert_close(ours, torch.stack(rows), atol=1e-5, rtol=1e-4)
+
+
+def test_an_original_file_without_a_tower_says_what_to_give(tmp_path):
+    path = tmp_path / "sd.ckpt"
     torch.save(original_file(*models()), path)
     with pytest.raises(ValueError, match=r"holds no text tower of Stable Diffusion 1\.x") as error:
         open_text_tower(None, open_weights(str(path), ARCHITECTURE))
