@@ -7,7 +7,6 @@ the joint space, ``K`` domains.
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from mmseg_domino.mini.street import (
     sample_scene,
 )
 from mmseg_domino.mini.street.caption import caption
+from mmseg_domino.mini.training import optimise
 
 __all__ = [
     "ClipRecipe",
@@ -229,28 +229,28 @@ def train_clip(
         clip = build_clip(len(tokenizer)).to(device)
     decay = [value for value in clip.parameters() if value.ndim >= 2]
     plain = [value for value in clip.parameters() if value.ndim < 2]
-    groups = [{"params": decay, "weight_decay": recipe.weight_decay}]
-    groups += [{"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
-    log, start = [], time.perf_counter()
-    batches = tqdm(_batches(recipe, pictures), total=recipe.iterations, desc="mini-CLIP")
-    for step, (images, texts, domains, short) in enumerate(batches):
-        ramp = min(1.0, (step + 1) / recipe.warmup)
-        rate = recipe.learning_rate * ramp * 0.5 * (1 + np.cos(np.pi * step / recipe.iterations))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    groups = [{"params": decay}, {"params": plain, "weight_decay": 0.0}]
+    batches = _batches(recipe, pictures)
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            clip.logit_scale.clamp_(0, np.log(100))
+        images, texts, domains, short = next(batches)
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
         image, text, scale = clip(normalize(images).to(device), tokens.input_ids.to(device))
         loss = _loss(image, text, scale, contrastive_targets(domains, short).to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
-        optimizer.step()
-        with torch.no_grad():
-            clip.logit_scale.clamp_(0, np.log(100))
-        if step % 20 == 0 or step == recipe.iterations - 1:
-            seconds = round(time.perf_counter() - start, 1)
-            log.append({"iteration": step, "loss": round(loss.item(), 4), "seconds": seconds})
+        return loss, {"loss": loss}
+
+    log = optimise(
+        groups,
+        loss_of,
+        iterations=recipe.iterations,
+        learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        beta2=0.98,
+        name="mini-CLIP",
+    )
     return clip.cpu().eval(), log
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
-from tqdm import tqdm
 
 from mmseg_domino.mini.frames import Frames
 from mmseg_domino.mini.models import build_controlnet, build_scheduler
@@ -24,7 +23,7 @@ from mmseg_domino.mini.sd_training import (
     velocity_loss,
 )
 from mmseg_domino.mini.street import CLASSES, IGNORE
-from mmseg_domino.mini.training import MovingAverage, TrainingLog, cosine_rate
+from mmseg_domino.mini.training import optimise
 
 __all__ = [
     "ControlnetPhase",
@@ -137,17 +136,8 @@ def train_controlnet_phase(
     phase, device, scheduler = recipe.phases[number], controlnet.device, build_scheduler()
     rng = np.random.default_rng((recipe.seed, 42 + 100 * number))
     noise = torch.Generator().manual_seed(recipe.seed + 1000 * number)
-    optimizer = torch.optim.AdamW(
-        controlnet.parameters(),
-        phase.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=recipe.weight_decay,
-    )
-    average = MovingAverage(controlnet, recipe.average)
-    log = TrainingLog(phase.iterations)
-    for step in (bar := tqdm(range(phase.iterations), desc="ControlNet")):
-        for group in optimizer.param_groups:
-            group["lr"] = cosine_rate(step, phase.iterations, phase.learning_rate, recipe.warmup)
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         windows = draw_windows(phase.views, latents, rng)
         context = texts(
             [draw_text(i, frames, phase.texts, recipe.bank, rng) for i in windows.frames]
@@ -158,16 +148,18 @@ def train_controlnet_phase(
         )
         output = _controlled(unet, controlnet, noisy, steps, context, controls)
         loss = velocity_loss(output, target, scheduler, steps, recipe.snr_limit)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
-        optimizer.step()
-        average.update(controlnet.parameters())
-        log.add(step, loss=loss.item())
-        if (step + 1) % log.interval == 0:
-            bar.set_postfix(log.lines[-1])
-    average.copy_to(controlnet)
-    return log.lines
+        return loss, {"loss": loss}
+
+    return optimise(
+        controlnet.parameters(),
+        loss_of,
+        iterations=phase.iterations,
+        learning_rate=phase.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        average=recipe.average,
+        name="ControlNet",
+    )
 
 
 def _controlled(

@@ -26,7 +26,7 @@ from mmseg_domino.mini.clip_training import domain_text
 from mmseg_domino.mini.frames import FrameRecipe, Frames
 from mmseg_domino.mini.models import build_scheduler, build_unet, build_vae
 from mmseg_domino.mini.street import CLASSES
-from mmseg_domino.mini.training import MovingAverage, TrainingLog, cosine_rate
+from mmseg_domino.mini.training import optimise
 from mmseg_domino.utils.io import atomic_write
 
 __all__ = [
@@ -62,7 +62,7 @@ class VaeRecipe:
     """
 
     frames: FrameRecipe = field(default_factory=FrameRecipe)
-    iterations: int = 600
+    iterations: int = 1200
     batch_size: int = 8
     window: int = 96
     half_size: float = 0.5
@@ -153,43 +153,39 @@ def train_vae(
         see_colour(vae)
     vae.to(device)
     noise = torch.Generator().manual_seed(recipe.seed)
-    optimizer = torch.optim.AdamW(
-        vae.parameters(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
-    )
-    average = MovingAverage(vae, recipe.average)
-    log = TrainingLog(recipe.iterations)
     windows = _windows(recipe, frames, stream=40)
-    for step, images in enumerate(bar := tqdm(windows, total=recipe.iterations, desc="VAE")):
-        for group in optimizer.param_groups:
-            group["lr"] = cosine_rate(step, recipe.iterations, recipe.learning_rate, recipe.warmup)
-        images = images.to(device)
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        images = next(windows).to(device)
         latent = vae.encode(images).latent_dist.mean
         draw = torch.randn(latent.shape, generator=noise).to(device)
         output = vae.decode(latent + recipe.noise * draw).sample
         rebuilt = reconstruction_loss(output, images, recipe.chroma)
         guide = recipe.guide * max(0.0, 1 - 2 * step / recipe.iterations)
         guided = F.mse_loss(latent[:, :3], thumbnail(images))
-        loss = rebuilt + guide * guided
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        average.update(vae.parameters())
-        log.add(step, reconstruction=rebuilt.item(), thumbnail=guided.item())
-        if (step + 1) % log.interval == 0:
-            bar.set_postfix(log.lines[-1])
-    average.copy_to(vae)
+        return rebuilt + guide * guided, {"reconstruction": rebuilt, "thumbnail": guided}
+
+    log = optimise(
+        vae.parameters(),
+        loss_of,
+        iterations=recipe.iterations,
+        learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=1e-4,
+        average=recipe.average,
+        name="VAE",
+    )
     vae.eval()
     set_spread(vae, recipe.noise)
     normalise_latents(vae, *latent_statistics(vae, frames))
-    return vae.cpu(), log.lines
+    return vae.cpu(), log
 
 
 @dataclass(frozen=True)
 class DecoderRecipe:
     """Further training of the decoder alone, on larger windows; latents stay as they are."""
 
-    iterations: int = 450
+    iterations: int = 900
     batch_size: int = 8
     window: int = 128
     half_size: float = 0.6
@@ -212,31 +208,28 @@ def train_decoder(
     vae = vae.to(device).requires_grad_(False)
     decoder = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
     noise = torch.Generator().manual_seed(recipe.seed)
-    optimizer = torch.optim.AdamW(
-        decoder.parameters(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
-    )
-    average = MovingAverage(decoder, recipe.average)
-    log = TrainingLog(recipe.iterations)
     windows = _windows(recipe, frames, stream=43)
-    for step, images in enumerate(bar := tqdm(windows, total=recipe.iterations, desc="decoder")):
-        for group in optimizer.param_groups:
-            group["lr"] = cosine_rate(step, recipe.iterations, recipe.learning_rate, recipe.warmup)
-        images = images.to(device)
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        images = next(windows).to(device)
         with torch.no_grad():
             latent = vae.encode(images).latent_dist.mode()
         draw = torch.randn(latent.shape, generator=noise).to(device)
         output = vae.decode(latent + recipe.noise * draw).sample
         loss = reconstruction_loss(output, images, recipe.chroma)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        average.update(decoder.parameters())
-        log.add(step, reconstruction=loss.item())
-        if (step + 1) % log.interval == 0:
-            bar.set_postfix(log.lines[-1])
-    average.copy_to(decoder)
-    return vae.cpu().eval().requires_grad_(True), log.lines
+        return loss, {"reconstruction": loss}
+
+    log = optimise(
+        decoder.parameters(),
+        loss_of,
+        iterations=recipe.iterations,
+        learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=1e-4,
+        average=recipe.average,
+        name="decoder",
+    )
+    return vae.cpu().eval().requires_grad_(True), log
 
 
 @torch.no_grad()
@@ -342,7 +335,7 @@ class UnetRecipe:
             layout=False,
         ),
         UnetPhase(
-            iterations=1900,
+            iterations=4400,
             learning_rate=1e-3,
             views=(
                 View("half", 16, 32, 16, 0.8),
@@ -534,12 +527,13 @@ def train_unet(
         torch.manual_seed(recipe.seed)
         unet = build_unet()
     torch.nn.init.zeros_(unet.conv_out.weight)
-    unet.to(device).train()
+    # A twelfth faster on CPUs; the autoencoder's few channels are slower for it.
+    unet.to(device, memory_format=torch.channels_last).train()
     log = []
     for number in range(len(recipe.phases)):
         lines = train_unet_phase(unet, recipe, number, latents, frames, texts)
         log += [{"phase": number + 1, **line} for line in lines]
-    return unet.cpu().eval(), log
+    return unet.cpu().to(memory_format=torch.contiguous_format).eval(), log
 
 
 def train_unet_phase(
@@ -555,14 +549,8 @@ def train_unet_phase(
     scheduler = build_scheduler()
     rng = np.random.default_rng((recipe.seed, 41 + 100 * number))
     noise = torch.Generator().manual_seed(recipe.seed + 1000 * number)
-    optimizer = torch.optim.AdamW(
-        unet.parameters(), phase.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
-    )
-    average = MovingAverage(unet, recipe.average)
-    log = TrainingLog(phase.iterations)
-    for step in (bar := tqdm(range(phase.iterations), desc="UNet")):
-        for group in optimizer.param_groups:
-            group["lr"] = cosine_rate(step, phase.iterations, phase.learning_rate, recipe.warmup)
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         windows = draw_windows(phase.views, latents, rng)
         context = texts(
             [draw_text(i, frames, recipe.texts, recipe.bank, rng) for i in windows.frames]
@@ -572,16 +560,18 @@ def train_unet_phase(
         )
         output = unet(noisy, steps, context).sample
         loss = velocity_loss(output, target, scheduler, steps, recipe.snr_limit, phase.layout)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
-        average.update(unet.parameters())
-        log.add(step, loss=loss.item())
-        if (step + 1) % log.interval == 0:
-            bar.set_postfix(log.lines[-1])
-    average.copy_to(unet)
-    return log.lines
+        return loss, {"loss": loss}
+
+    return optimise(
+        unet.parameters(),
+        loss_of,
+        iterations=phase.iterations,
+        learning_rate=phase.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        average=recipe.average,
+        name="UNet",
+    )
 
 
 def diffuse(

@@ -1,4 +1,4 @@
-"""What the trainings of the miniature models share: learning rate, moving average, log."""
+"""What the trainings of the miniature models share: the loop, its log, and finished stages."""
 
 import json
 import math
@@ -9,45 +9,21 @@ from pathlib import Path
 
 import torch
 from diffusers import ModelMixin
-from torch import Tensor, nn
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
 
 from mmseg_domino.utils.io import atomic_write
 
-__all__ = ["MovingAverage", "TrainingLog", "cosine_rate", "save_half", "trained_once"]
+__all__ = ["TrainingLog", "cosine_rate", "optimise", "save_half", "trained_once"]
 
 
-def cosine_rate(step: int, iterations: int, peak: float, warmup: int) -> float:
-    """Linear warm-up to ``peak`` and a half cosine down to 0, at iteration ``step`` from 0 on."""
+def cosine_rate(step: int, iterations: int, warmup: int) -> float:
+    """Share of the peak rate at ``step`` from 0 on: linear warm-up times a half cosine to 0."""
     ramp = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return peak * ramp * 0.5 * (1 + math.cos(math.pi * step / iterations))
-
-
-class MovingAverage:
-    """Exponential moving average of a module's parameters, young at first.
-
-    Args:
-        module: Whose parameters are followed.
-        decay: Of an old average; at update ``n`` it is at most ``(1 + n) / (10 + n)``.
-    """
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.values = [value.detach().clone() for value in module.parameters()]
-
-    @torch.no_grad()
-    def update(self, parameters: Iterable[Tensor]) -> None:
-        """Take the parameters after an optimiser's step."""
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        self.updates += 1
-        for mean, value in zip(self.values, parameters, strict=True):
-            mean.lerp_(value, 1 - decay)
-
-    @torch.no_grad()
-    def copy_to(self, module: nn.Module) -> None:
-        """Write the averages into the module."""
-        for mean, value in zip(self.values, module.parameters(), strict=True):
-            value.copy_(mean)
+    return ramp * 0.5 * (1 + math.cos(math.pi * step / iterations))
 
 
 class TrainingLog:
@@ -70,6 +46,51 @@ class TrainingLog:
             seconds = round(time.perf_counter() - self._start, 1)
             self.lines.append({"iteration": step + 1, **means, "seconds": seconds})
             self._sums, self._count = {}, 0
+
+
+def optimise(
+    parameters: Iterable[Tensor] | list[dict],
+    loss_of: Callable[[int], tuple[Tensor, dict[str, Tensor]]],
+    *,
+    iterations: int,
+    learning_rate: float,
+    warmup: int,
+    weight_decay: float,
+    beta2: float = 0.99,
+    average: float = 0.0,
+    name: str,
+) -> list[dict[str, float]]:
+    """Train parameters in place by AdamW, with gradients clipped to norm 1.
+
+    Args:
+        parameters: Tensors, or groups of them as the optimiser takes them. They end as their
+            moving average.
+        loss_of: From the iteration, from 0 on, to what is minimised and the losses for the log.
+        learning_rate: Peak of ``cosine_rate``.
+        average: Decay of the moving average, less in the first iterations; 0 for none.
+        name: Of the progress bar.
+
+    Returns:
+        The log's lines.
+    """
+    optimizer = AdamW(parameters, learning_rate, betas=(0.9, beta2), weight_decay=weight_decay)
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    rate = LambdaLR(optimizer, lambda step: cosine_rate(step, iterations, warmup))
+    mean = EMAModel(parameters, average)
+    log = TrainingLog(iterations)
+    for step in (bar := tqdm(range(iterations), desc=name)):
+        loss, losses = loss_of(step)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        rate.step()
+        mean.step(parameters)
+        log.add(step, **{key: value.item() for key, value in losses.items()})
+        if log.lines:
+            bar.set_postfix(log.lines[-1], refresh=False)
+    mean.copy_to(parameters)
+    return log.lines
 
 
 def trained_once(

@@ -46,7 +46,7 @@ from mmseg_domino.mini.sd_training import (
     velocity_loss,
 )
 from mmseg_domino.mini.street import CLASSES, DOMAINS, render, sample_scene
-from mmseg_domino.mini.training import MovingAverage, TrainingLog, cosine_rate, trained_once
+from mmseg_domino.mini.training import TrainingLog, cosine_rate, optimise, trained_once
 from mmseg_domino.synthesis.colours import class_colours, control_image
 from mmseg_domino.synthesis.prompts import caption_classes
 
@@ -105,25 +105,55 @@ def test_every_domain_is_shown_equally_often():
 
 
 def test_rate_warms_up_and_falls_to_zero():
-    rates = [cosine_rate(step, 100, 2.0, 10) for step in range(100)]
-    assert rates[0] == pytest.approx(0.2)
-    assert max(rates) == pytest.approx(2.0, rel=0.03)
-    assert rates[50] == pytest.approx(1.0)
+    rates = [cosine_rate(step, 100, 10) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0, rel=0.03)
+    assert rates[50] == pytest.approx(0.5)
     assert rates[-1] < 0.01
 
 
-def test_moving_average_follows_its_recurrence():
-    module = torch.nn.Linear(1, 1, bias=False)
-    module.weight.data.fill_(0.0)
-    average = MovingAverage(module, decay=0.5)
-    expected = 0.0
-    for update, value in enumerate((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)):
-        decay = min(0.5, (1 + update) / (10 + update))
-        expected = decay * expected + (1 - decay) * value
-        module.weight.data.fill_(value)
-        average.update(module.parameters())
-    average.copy_to(module)
-    assert module.weight.item() == pytest.approx(expected)
+def test_parameters_end_as_the_average_of_what_adamw_made_of_them():
+    """Against AdamW, the rate and the average written out; the gradient is below the clip."""
+    start = torch.linspace(-0.3, 0.3, 5)
+    value = torch.nn.Parameter(start.clone())
+    settings = dict(iterations=20, warmup=4, weight_decay=0.1, name="test")
+    log = optimise(
+        [value],
+        lambda step: (value.pow(2).sum(), {"loss": value.pow(2).sum()}),
+        learning_rate=0.05,
+        average=0.5,
+        **settings,
+    )
+
+    plain = torch.nn.Parameter(start.clone())
+    optimizer = torch.optim.AdamW([plain], 1.0, betas=(0.9, 0.99), weight_decay=0.1)
+    mean, losses = start.clone(), []
+    for step in range(20):
+        optimizer.param_groups[0]["lr"] = 0.05 * cosine_rate(step, 20, 4)
+        loss = plain.pow(2).sum()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        decay = min(0.5, (1 + step) / (10 + step)) if step else 0.0
+        mean = decay * mean + (1 - decay) * plain.detach()
+    torch.testing.assert_close(value.detach(), mean)
+    assert log[-1]["iteration"] == 20
+    assert log[-1]["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_steep_gradients_are_clipped():
+    value = torch.nn.Parameter(torch.zeros(4))
+    seen = []
+    value.register_post_accumulate_grad_hook(lambda tensor: seen.append(tensor))
+
+    def loss_of(step):
+        return 100 * value.sum(), {}
+
+    optimise(
+        [value], loss_of, iterations=1, learning_rate=0.1, warmup=0, weight_decay=0.0, name="test"
+    )
+    assert seen[0].grad.norm().item() == pytest.approx(1.0, rel=1e-4)
 
 
 def test_log_means_over_its_interval():
