@@ -114,15 +114,18 @@ def _identify(folder: Path) -> tuple[str, str, int | None]:
     return path.parent.name, name, seed
 
 
-def _find(path: Path) -> Iterator[tuple[str, str, SeedRun]]:
-    """All runs in or below a folder, planned ones first; the folder itself if there are none."""
+def _find(path: Path) -> Iterator[tuple[str, str, SeedRun, bool]]:
+    """All runs in or below a folder, and whether a plan names them, those first.
+
+    The folder itself if there are none.
+    """
     if (path / PLAN_FILE).is_file():
         for group, name, seed in read_plan(path):
-            yield group, name, _load(path / group / name / f"seed{seed}", seed)
+            yield group, name, _load(path / group / name / f"seed{seed}", seed), True
         return
     if (path / _RESULTS).is_file() or (path / RECORD_FILE).is_file():
         group, name, seed = _identify(path)
-        yield group, name, _load(path, seed)
+        yield group, name, _load(path, seed), False
         return
     below = sorted(
         {file.parent for name in (PLAN_FILE, _RESULTS, RECORD_FILE) for file in path.rglob(name)}
@@ -132,7 +135,7 @@ def _find(path: Path) -> Iterator[tuple[str, str, SeedRun]]:
     if not tops:
         group, name, seed = _identify(path)
         reason = "missing: no results in it" if path.is_dir() else "missing: no such folder"
-        yield group, name, SeedRun(seed, path, reason=reason)
+        yield group, name, SeedRun(seed, path, reason=reason), False
     for folder in tops:
         yield from _find(folder)
 
@@ -142,8 +145,8 @@ def collect_conditions(paths: Iterable[str | os.PathLike]) -> list[Condition]:
 
     A folder may be that of a sweep, whose plan says which runs there should be; a work folder of
     ``tools/test.py``; or one with such below it. Without a plan, set, name and seed come from the
-    path (``SET/NAME/seed3`` or ``SET/NAME_seed3``) or from the results. A seed that one condition
-    of a set has is expected of all of them.
+    path (``SET/NAME/seed3`` or ``SET/NAME_seed3``) or from the results, and a seed that one
+    condition of a set has is expected of all of them.
 
     Args:
         paths: Folders; one that does not exist is a missing run.
@@ -153,8 +156,11 @@ def collect_conditions(paths: Iterable[str | os.PathLike]) -> list[Condition]:
             and seed.
     """
     found: dict[tuple[str, str], dict[int | None, SeedRun]] = {}
+    planned: set[tuple[str, str]] = set()
     for path in dict.fromkeys(map(Path, paths)):
-        for group, name, run in _find(path):
+        for group, name, run, by_plan in _find(path):
+            if by_plan:
+                planned.add((group, name))
             runs = found.setdefault((group, name), {})
             other = runs.setdefault(run.seed, run)
             if other.folder.resolve() != run.folder.resolve():
@@ -165,7 +171,7 @@ def collect_conditions(paths: Iterable[str | os.PathLike]) -> list[Condition]:
     conditions = []
     for (group, name), runs in found.items():
         seeds = {s for (g, _), others in found.items() if g == group for s in others}
-        if None not in runs:
+        if None not in runs and (group, name) not in planned:
             for seed in seeds - set(runs) - {None}:
                 runs[seed] = SeedRun(seed, Path(), reason="missing: never run")
         order = sorted(runs.values(), key=lambda run: -1 if run.seed is None else run.seed)

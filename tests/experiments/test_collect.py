@@ -33,6 +33,13 @@ def test_every_planned_run_is_there(sweep):
     assert c.state.startswith("0 of 3; seed 0 missing: never run")
 
 
+def test_a_plan_may_give_one_condition_more_seeds(sweep):
+    write_plan(sweep, [PlannedRun("s", "c", sweep, seed) for seed in (3, 4)])
+    a, _, c = collect_conditions([sweep])
+    assert a.state == "3 of 3"
+    assert c.state.startswith("0 of 5; ")
+
+
 def test_a_failed_run_is_missing_even_with_old_results(sweep):
     record = read_record(sweep / "s" / "a" / "seed1")
     write_record(sweep / "s" / "a" / "seed1", record.change(status="failed", reason="killed"))
