@@ -106,6 +106,7 @@ QUESTIONS: tuple[Question, ...] = (
         {
             "1:0": DOMINO,
             "4:1": ("ratio", "domino_vpd_cityscapes_4to1"),
+            "4:1, no embedding": ("ratio", "domino_vpd_cityscapes_4to1_none"),
             "2:1": ("ratio", "domino_vpd_cityscapes_2to1"),
             "1:1": ("ratio", "domino_vpd_cityscapes_1to1"),
         },
@@ -143,6 +144,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "4:1 is better than more synthetic images (2:1, 1:1).", "paper",
         _RATIO["4:1"], (_RATIO["2:1"], _RATIO["1:1"]),
+    ),
+    Claim(
+        "Domino is better than no embedding where training has all domains (4:1).", "control",
+        _RATIO["4:1"], (_RATIO["4:1, no embedding"],),
     ),
     Claim(
         "The diffusion backbone is better for its pretraining.", "control",
