@@ -106,7 +106,7 @@ QUESTIONS: tuple[Question, ...] = (
         {
             "1:0": DOMINO,
             "4:1": ("ratio", "domino_vpd_cityscapes_4to1"),
-            "4:1, no embedding": ("ratio", "domino_vpd_cityscapes_4to1_none"),
+            "4:1, no embedding": ("ratio", "domino_vpd_cityscapes_none_4to1"),
             "2:1": ("ratio", "domino_vpd_cityscapes_2to1"),
             "1:1": ("ratio", "domino_vpd_cityscapes_1to1"),
         },

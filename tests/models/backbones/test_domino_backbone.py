@@ -341,11 +341,9 @@ def test_a_compiled_backbone_trains_with_the_same_gradients():
         torch.testing.assert_close(eager, other)
 
 
-def _ddp_worker(rank, port, folder):
-    import os
-
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+def _ddp_worker(rank, folder):
+    meeting = f"file://{folder}/meeting"
+    torch.distributed.init_process_group("gloo", meeting, rank=rank, world_size=2)
     backbone = toy(nn.GroupNorm(2, 4), checkpoint="other").train()
     model = nn.parallel.DistributedDataParallel(backbone)
     model(images()[rank : rank + 1], domains()[rank : rank + 1]).square().mean().backward()
@@ -355,15 +353,8 @@ def _ddp_worker(rank, port, folder):
 
 
 def test_two_processes_give_the_gradients_of_one(tmp_path):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # Forked, so that the processes need not import everything again.
-    torch.multiprocessing.start_processes(
-        _ddp_worker, (port, str(tmp_path)), nprocs=2, start_method="fork"
-    )
+    # Spawned: a fork of a process whose threads have computed can wait forever.
+    torch.multiprocessing.spawn(_ddp_worker, (str(tmp_path),), nprocs=2)
     distributed = torch.load(tmp_path / "gradients.pth")
     backbone = toy(nn.GroupNorm(2, 4)).train()
     backbone(images(), domains()).square().mean().backward()

@@ -225,11 +225,11 @@ def gradients(model, x, domain):
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def same_gradients(ours, reference):
+def same_gradients(ours, reference, tolerance=1e-4):
     assert set(ours) == set(reference)
     for name, gradient in reference.items():
         scale = gradient.abs().max().clamp(min=1e-6)
-        assert (ours[name] - gradient).abs().max() <= 1e-4 * scale, name
+        assert (ours[name] - gradient).abs().max() <= tolerance * scale, name
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(x, domain):
@@ -290,7 +290,8 @@ def test_compiled_code_gives_the_same_features_and_gradients(checkpointing, x, d
     with torch.no_grad():
         close(model(x, domain), plain(x, domain), atol=1e-4, rtol=1e-3)
         close(model(x[..., :64], domain), plain(x[..., :64], domain), atol=1e-4, rtol=1e-3)
-    same_gradients(gradients(model, x, domain), gradients(plain, x, domain))
+    # Fused kernels add in another order, as above.
+    same_gradients(gradients(model, x, domain), gradients(plain, x, domain), tolerance=1e-3)
 
 
 # ---- Half precision -----------------------------------------------------------------------------
