@@ -178,10 +178,8 @@ def _original_tower(path: str) -> TextTower:
     state = read_state_dict(path, lambda key: key.startswith(prefixes))
     of_open_clip = any(key.startswith(OPEN_CLIP_PREFIX) for key in state)
     config = _CLIP_H if of_open_clip else _CLIP_L
-    end = f"{OPEN_CLIP_PREFIX}ln_final.bias"
-    if not of_open_clip:
-        end = f"{TEXT_PREFIX}text_model.final_layer_norm.bias"
-    width = len(state[end]) if end in state else 0
+    last = ("ln_final.bias", "final_layer_norm.bias")
+    width = next((len(value) for key, value in state.items() if key.endswith(last)), 0)
     if width != config["hidden_size"]:
         raise ValueError(
             f"{path} holds no text tower of Stable Diffusion 1.x (keys that begin with "
