@@ -18,7 +18,7 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
+$(STAMP): setup.py pyproject.toml street_world/pyproject.toml $(wildcard requirements/*.txt)
 	@echo "==> Installing the tested stack into $(VENV) with $(PYTHON) (about 5 GB, about 5 minutes)"
 	@start=$$(date +%s); set -e; \
 	test -x $(PY) || $(PYTHON) -m venv $(VENV); \
@@ -32,14 +32,14 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	$(PY) -m pip install -qq -c $(CONSTRAINTS) -r requirements/tests.txt -r requirements/corruptions.txt; \
 	: "an oracle of the metric, without its outdated dependencies"; \
 	$(PY) -m pip install -qq -c $(CONSTRAINTS) --no-deps cityscapesScripts pyquaternion appdirs; \
-	$(PY) -m pip install -qq --no-build-isolation --no-deps --editable .; \
+	$(PY) -m pip install -qq --no-build-isolation --no-deps --editable . --editable ./street_world; \
 	$(PY) -c "import mmseg, mmpretrain, diffusers, open_clip, mmseg_domino.plugin" >/dev/null 2>&1; \
 	touch $@; echo "==> Installed in $$(( $$(date +%s) - start )) s"
 
 train: $(STAMP)
 	@echo "==> Training Domino on the embedded street world, then testing on five domains"
 	@start=$$(date +%s); set -e; \
-	$(PY) -m mmseg_domino.mini --root data/mini; \
+	$(PY) -m street_world --root data/mini; \
 	if ! test data/mini/domains.safetensors -nt data/mini/street_world.json; then \
 		rm -f data/mini/domains.safetensors; \
 		$(PY) tools/extract_domain_embeddings.py configs/domino_vpd_mini.py; \
@@ -54,7 +54,7 @@ test: $(STAMP)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=10
 
 bench: $(STAMP)
-	@$(PY) tools/bench.py
+	@$(PY) -m benchmarks.paper
 
 lint: $(STAMP)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

@@ -79,11 +79,8 @@ setup(
     package_data={
         "mmseg_domino": [
             "domain/banks/*",
-            "domain/templates/*",
-            "experiments/templates/*",
-            "mini/weights/**/*",
+            "apps/templates/*",
             "reporting/templates/*",
-            "synthesis/templates/*",
         ]
     },
     python_requires=">=3.10,<3.13",

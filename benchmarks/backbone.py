@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.models.backbones import DominoVPD
-from mmseg_domino.models.backbones.sd_architecture import resolve_architecture
+from mmseg_domino.models.diffusion.architecture import resolve_architecture
 from mmseg_domino.models.segmentors.slide import window_positions
 
 PARTS = ("flops", "forward", "train", "slide", "windows")

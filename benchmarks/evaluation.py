@@ -23,11 +23,7 @@ from mmseg.datasets import CityscapesDataset
 from mmseg.evaluation import IoUMetric
 
 from mmseg_domino.evaluation import DomainIoUMetric
-from mmseg_domino.evaluation.functional import (
-    bootstrap_counts,
-    bootstrap_miou,
-    percentile_interval,
-)
+from mmseg_domino.metrics import bootstrap_counts, bootstrap_miou, percentile_interval
 
 CLASSES = 19
 

@@ -19,16 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmseg_domino.domain.prompts import load_prompt_bank
-from mmseg_domino.mini.clip_training import (
+from benchmarks.paper.training.clip_training import (
     TEST_SEEDS,
     domain_accuracy,
     photograph_shares,
     render_pictures,
 )
-from mmseg_domino.mini.frames import FrameRecipe, Frames, load_frames
-from mmseg_domino.mini.models import build_mini_models, load_trained_clip
-from mmseg_domino.mini.probe import (
+from benchmarks.paper.training.probe import (
     LinearProbe,
     ProbeRecipe,
     confusion,
@@ -36,11 +33,14 @@ from mmseg_domino.mini.probe import (
     stack_levels,
     train_probe,
 )
-from mmseg_domino.mini.street import CLASSES, DOMAINS
+from mmseg_domino.domain.prompts import load_prompt_bank
 from mmseg_domino.models.backbones import DominoVPD
 from mmseg_domino.synthesis.colours import class_colours, control_image
 from mmseg_domino.synthesis.diffusion import ControlNetGenerator
 from mmseg_domino.synthesis.generators import Request
+from street_world.frames import FrameRecipe, Frames, load_frames
+from street_world.models import build_mini_models, load_trained_clip
+from street_world.street import CLASSES, DOMAINS
 
 TRAIN = FrameRecipe(scenes=200, shown=5, size=(128, 256), strength=(0.55, 1.0), seed=91)
 TEST = FrameRecipe(scenes=60, shown=5, size=(128, 256), strength=(0.55, 1.0), seed=92)

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmseg_domino.mini.street import CLASSES, DOMAINS, HELD_OUT_DOMAINS, build, render, sample_scene
+from street_world.street import CLASSES, DOMAINS, HELD_OUT_DOMAINS, build, render, sample_scene
 
 # Percent of the labelled pixels of Cityscapes' 2,975 fine training labels.
 CITYSCAPES = (

@@ -21,7 +21,7 @@ from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.engine import apply_domino
 from mmseg_domino.engine.optimizers import parameter_groups
 
-from .models.backbones.vpd_models import ARCHITECTURE
+from .models.diffusion.vpd_models import ARCHITECTURE
 from .test_stock_configs import samples, walk
 from .tiny_clip import CONFIG, write_tiny_clip
 

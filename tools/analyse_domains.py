@@ -11,9 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmseg_domino.apps.analysis import DomainAnalysis, analyse_store, project
+from mmseg_domino.apps.analysis_page import Thumbnails, write_analysis
 from mmseg_domino.domain import EmbeddingStore
-from mmseg_domino.domain.analysis import DomainAnalysis, analyse_store, project
-from mmseg_domino.domain.analysis_page import Thumbnails, write_analysis
 
 
 def parse_args() -> argparse.Namespace:

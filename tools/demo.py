@@ -17,8 +17,8 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from tqdm import tqdm
 
+from mmseg_domino.apps.inference import Prediction, domains_of, init_domino_model, predict_image
 from mmseg_domino.datasets import LoadCheckedImage
-from mmseg_domino.engine import Prediction, domains_of, init_domino_model, predict_image
 from mmseg_domino.reporting import DomainLine, annotate, overlay
 from mmseg_domino.utils import atomic_write
 
@@ -172,7 +172,7 @@ def main() -> int:
             raise FileNotFoundError(f"{path} does not exist")
         demo = Demo(args)
         if args.web:
-            from mmseg_domino.engine.web import build_page
+            from mmseg_domino.apps.web import build_page
 
             build_page(demo.model).launch(
                 server_name="127.0.0.1", server_port=args.port, share=False, inbrowser=True

@@ -25,6 +25,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import distributed
 
 import mmseg_domino.datasets  # noqa: F401  registers the data sets, MMSegmentation's too
+from mmseg_domino.apps.summary import write_summary
 from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.synthesis import (
     DiskFullError,
@@ -37,7 +38,6 @@ from mmseg_domino.synthesis import (
     SynthesisTree,
     build_generator,
     synthesise,
-    write_summary,
 )
 
 
@@ -75,7 +75,7 @@ def build_gate(options: dict, bank: str, num_classes: int, device: str) -> Quali
     encoder, segment, name = options.pop("encoder", None), None, None
     segmentor = options.pop("segmentor", None)
     if segmentor is not None:
-        from mmseg_domino.engine.segmentor import checkpoint_name, load_segmentor
+        from mmseg_domino.apps.segmentor import checkpoint_name, load_segmentor
 
         segment = load_segmentor(**segmentor, num_classes=num_classes, device=device)
         name = checkpoint_name(segmentor["checkpoint"])

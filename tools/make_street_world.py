@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmseg_domino.mini import render, sample_scene, write_street_world
-from mmseg_domino.mini.street import DOMAINS, HELD_OUT_DOMAINS, PALETTE, build
 from mmseg_domino.utils.io import atomic_write
+from street_world import render, sample_scene, write_street_world
+from street_world.street import DOMAINS, HELD_OUT_DOMAINS, PALETTE, build
 
 
 def parse_args() -> argparse.Namespace:

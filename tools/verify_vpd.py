@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmseg_domino.models.backbones import verify_vpd
+from mmseg_domino.models.verification import verify_vpd
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The embedded default at an eighth of its pixels: what `tools/bench.py` trains dozens of times.
+"""The embedded default at an eighth of its pixels: what `make bench` trains dozens of times.
 
 Its data are made by the bench below its root, as `data/mini` there.
 """

@@ -1,6 +1,6 @@
 """A stock SegFormer, made domain-aware by one more base, on real images: CamVid by day to dusk.
 
-    python -m mmseg_domino.mini        # once: makes the miniature CLIP, nothing is downloaded
+    python -m street_world        # once: makes the miniature CLIP, nothing is downloaded
     python tools/train.py configs/examples/domino_segformer_camvid.py --data-root CAMVID
     python tools/test.py configs/examples/domino_segformer_camvid.py \
         work_dirs/domino_segformer_camvid/iter_400.pth --data-root CAMVID

@@ -1,4 +1,4 @@
-"""Weather without a model on the street world (`python -m mmseg_domino.mini` makes it)."""
+"""Weather without a model on the street world (`python -m street_world` makes it)."""
 
 _base_ = "./classical_cityscapes.py"
 

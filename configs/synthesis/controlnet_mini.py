@@ -1,6 +1,6 @@
 """The mini-ControlNet on the street world: the same code and colours as at full size.
 
-    python -m mmseg_domino.mini
+    python -m street_world
     python tools/generate_synthetic.py configs/synthesis/controlnet_mini.py \
         --domains fog,night,rain,snow --out data/mini/synthetic
 """

@@ -1,6 +1,6 @@
 """The embedded default with generated images mixed in, real:synthetic 4:1.
 
-    python -m mmseg_domino.mini
+    python -m street_world
     python tools/generate_synthetic.py configs/synthesis/controlnet_mini.py \
         --domains fog,night,rain,snow --out data/mini/synthetic
     python tools/extract_domain_embeddings.py configs/synthesis/domino_vpd_mini_4to1.py

@@ -1,43 +1,27 @@
 from .amp import enable_amp
 from .checkpoints import load_safetensors
 from .hooks import DominoReportHook, SeedIterationHook
-from .inference import (
-    Prediction,
-    domains_of,
-    force_domain,
-    init_domino_model,
-    predict_image,
-)
 from .launch import add_common_arguments, build_runner, load_config
 from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
 from .record import describe_run, record_results, write_tables
 from .runner import DominoGuardHook, DominoRunner
-from .test_options import (
-    save_predictions,
-    show_predictions,
-    use_test_time_augmentation,
-)
+from .testing import save_predictions, show_predictions, use_test_time_augmentation
 
 __all__ = [
     "DominoGuardHook",
     "DominoOptimWrapperConstructor",
     "DominoReportHook",
     "DominoRunner",
-    "Prediction",
     "SeedIterationHook",
     "add_common_arguments",
     "apply_domino",
     "build_runner",
     "describe_run",
-    "domains_of",
     "enable_amp",
-    "force_domain",
-    "init_domino_model",
     "load_config",
     "load_safetensors",
     "parameter_groups",
-    "predict_image",
     "record_results",
     "save_predictions",
     "show_predictions",

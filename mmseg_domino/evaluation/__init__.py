@@ -1,6 +1,13 @@
 """IoU by domain, relative to the source, with intervals; predictions for benchmark servers."""
 
-from .counts import Counts, ImageCount, merge_counts
+from ..metrics.counts import Counts, ImageCount, merge_counts
+from ..metrics.results import (
+    DatasetSummary,
+    EvaluationResults,
+    GroupResult,
+    ImageTable,
+    build_results,
+)
 from .domain_iou_metric import DomainIoUMetric
 from .predictions import (
     SUBMISSION_FORMATS,
@@ -8,13 +15,6 @@ from .predictions import (
     SubmissionError,
     SubmissionFormat,
     SubmissionWriter,
-)
-from .results import (
-    DatasetSummary,
-    EvaluationResults,
-    GroupResult,
-    ImageTable,
-    build_results,
 )
 from .tables import text_tables
 

@@ -21,11 +21,11 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from torch import Tensor
 
+from ..metrics import confidence_histogram, confusion_matrix, predicted_probability
+from ..metrics.counts import Counts, ImageCount, merge_counts
+from ..metrics.results import EvaluationResults, build_results
 from ..utils.journal import Journal, journal_files, read_journal
-from .counts import Counts, ImageCount, merge_counts
-from .functional import confidence_histogram, confusion_matrix, predicted_probability
 from .predictions import PredictionWriter, SubmissionWriter
-from .results import EvaluationResults, build_results
 from .tables import text_tables
 
 __all__ = ["DomainIoUMetric"]

@@ -3,7 +3,7 @@
 import numpy as np
 from prettytable import PrettyTable
 
-from .results import EvaluationResults
+from ..metrics.results import EvaluationResults
 
 __all__ = ["text_tables"]
 

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .record import SWEEP_PID
+
 __all__ = ["RunProcess", "failure_reason"]
 
 LOG_FILE = "sweep.log"
 _MARK = "==== a run starts ===="
-#: Names the process id of the sweep that a run belongs to: a run does not outlive it.
-SWEEP_PID = "MMSEG_DOMINO_SWEEP_PID"
 #: Imported once and shared by all runs: 5 to 10 s of a processor each otherwise.
-_PRELOAD = ["mmseg_domino.experiments.run", "mmseg_domino.plugin", "mmseg_domino.mini.models"]
+_PRELOAD = ["mmseg_domino.experiments.run", "mmseg_domino.plugin"]
 
 
 def _work(
@@ -28,7 +28,7 @@ def _work(
     os.environ.update(environment)
     if cwd is not None:
         os.chdir(cwd)  # of this process alone: multiprocessing has no `cwd`
-    from mmseg_domino.experiments.run import train_and_test
+    from .run import train_and_test
 
     train_and_test(*arguments)
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from ..utils import atomic_write
 
-__all__ = ["RECORD_FILE", "RunRecord", "config_hash", "read_record", "write_record"]
+__all__ = ["RECORD_FILE", "SWEEP_PID", "RunRecord", "config_hash", "read_record", "write_record"]
 
 RECORD_FILE = "run.json"
 RECORD_FORMAT = "mmseg_domino.run/1"
+#: Environment variable with the process id of the sweep that a run belongs to: a run does not
+#: outlive it.
+SWEEP_PID = "MMSEG_DOMINO_SWEEP_PID"
 STATUSES = ("running", "finished", "failed")
 
 

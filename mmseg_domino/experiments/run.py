@@ -23,7 +23,7 @@ from mmengine.dist import barrier, is_main_process
 from .. import engine
 from ..utils import atomic_write
 from ..utils.journal import journal_files
-from .processes import SWEEP_PID
+from .record import SWEEP_PID
 
 __all__ = ["train_and_test"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from ..evaluation.functional import bootstrap_miou, resample_groups
+from ..metrics import bootstrap_miou, resample_groups
 from ..reporting import PerImage, ResultsError, RunResults
 
 __all__ = [

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..evaluation.functional import percentile_interval
+from ..metrics import percentile_interval
 from ..reporting import Estimate, Interval, Missing, Table
 from .collect import Condition, SeedRun
 from .statistics import resampled_figures, run_figures

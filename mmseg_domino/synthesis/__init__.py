@@ -3,7 +3,6 @@ from .generators import GENERATORS, Generated, Generator, Request, build_generat
 from .quality import GateThresholds, QualityGate
 from .run import Plan, SynthesisReport, synthesise
 from .source import LabelledImages
-from .summary import write_summary
 from .tree import DiskFullError, FolderInUseError, OtherMakerError, Record, SynthesisTree
 
 __all__ = [
@@ -27,5 +26,4 @@ __all__ = [
     "class_colours",
     "control_image",
     "synthesise",
-    "write_summary",
 ]

@@ -5,7 +5,7 @@ from mmseg.datasets import CityscapesDataset
 
 from mmseg_domino.datasets import ACDC_CONDITIONS, ACDCDataset
 from mmseg_domino.datasets.checking import check_dataset
-from mmseg_domino.mini import write_street_world
+from street_world import write_street_world
 
 
 @pytest.fixture(scope="module")

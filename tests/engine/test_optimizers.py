@@ -10,7 +10,7 @@ from torch import nn
 from mmseg_domino.engine import parameter_groups
 from mmseg_domino.models.backbones import DominoVPD
 
-from ..models.backbones.vpd_models import ARCHITECTURE
+from ..models.diffusion.vpd_models import ARCHITECTURE
 
 LR, DECAY = 8e-5, 1e-3
 NORMS = (nn.GroupNorm, nn.LayerNorm)

@@ -12,7 +12,8 @@ import torch.distributed
 import torch.multiprocessing
 from mmengine.dataset import DefaultSampler
 
-from mmseg_domino.evaluation import Counts, DomainIoUMetric, ImageCount, merge_counts
+from mmseg_domino.evaluation import DomainIoUMetric
+from mmseg_domino.metrics.counts import Counts, ImageCount, merge_counts
 
 from .samples import META, mixed, run
 

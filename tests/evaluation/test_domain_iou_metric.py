@@ -8,7 +8,7 @@ from mmseg.evaluation import IoUMetric
 from safetensors import safe_open
 
 from mmseg_domino.evaluation import DomainIoUMetric
-from mmseg_domino.evaluation.functional import iou, mean_over_classes
+from mmseg_domino.metrics import iou, mean_over_classes
 from mmseg_domino.utils.journal import JournalError, finished_images
 
 from .samples import CLASSES, GROUPS, META, mixed, predicted, run

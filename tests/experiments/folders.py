@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from mmseg_domino.evaluation import Counts, ImageCount, build_results
 from mmseg_domino.experiments.record import RunRecord, write_record
+from mmseg_domino.metrics.counts import Counts, ImageCount
+from mmseg_domino.metrics.results import build_results
 
 CLASSES = ("road", "car", "sky")
 PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180))

@@ -12,7 +12,7 @@ from mmseg_domino.experiments.statistics import (
 )
 from mmseg_domino.reporting import ResultsError, load_per_image, load_results
 
-from .folders import GROUPS, write_run
+from ..experiments.folders import GROUPS, write_run
 
 
 def test_the_averages_are_those_of_the_results(tmp_path):

@@ -62,7 +62,7 @@ def write_pipeline(root: Path) -> dict[str, str]:
     """The miniature Stable Diffusion folder and a ControlNet made of its UNet."""
     from diffusers import ControlNetModel, UNet2DConditionModel
 
-    from mmseg_domino.mini.models import build_mini_models
+    from street_world.models import build_mini_models
 
     folders = build_mini_models(root, trained=False)
     unet = UNet2DConditionModel.from_pretrained(folders["sd"] / "unet")

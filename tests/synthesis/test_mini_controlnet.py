@@ -9,9 +9,6 @@ from mmengine.config import Config
 
 import mmseg_domino.datasets  # noqa: F401  registers MMSegmentation's data sets, too
 from mmseg_domino.domain import load_prompt_bank
-from mmseg_domino.mini.cards import FOLDERS, TRAINED_FOLDER, read_card
-from mmseg_domino.mini.models import build_mini_models
-from mmseg_domino.mini.trees import write_street_world
 from mmseg_domino.synthesis import (
     GateThresholds,
     LabelledImages,
@@ -21,6 +18,9 @@ from mmseg_domino.synthesis import (
     build_generator,
     synthesise,
 )
+from street_world.cards import FOLDERS, TRAINED_FOLDER, read_card
+from street_world.models import build_mini_models
+from street_world.trees import write_street_world
 
 CONFIG = Path(__file__).parents[2] / "configs" / "synthesis" / "controlnet_mini.py"
 SCENES, SIZE = 6, (128, 256)

@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 import mmseg_domino.datasets  # noqa: F401  registers FolderDataset
+from mmseg_domino.apps.summary import write_summary
 from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.synthesis import (
     FolderInUseError,
@@ -21,7 +22,6 @@ from mmseg_domino.synthesis import (
     QualityGate,
     SynthesisTree,
     synthesise,
-    write_summary,
 )
 from mmseg_domino.synthesis import tree as tree_module
 from mmseg_domino.synthesis.diffusion import ControlNetGenerator

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmseg_domino.engine import init_domino_model, predict_image
+from mmseg_domino.apps.inference import init_domino_model, predict_image
 
 from ..small_domino import PALETTE, write_small_domino
 from ..tiny_clip import write_tiny_clip
@@ -133,7 +133,7 @@ def test_the_page_opens_on_this_machine_only(demo, monkeypatch):
         def launch(self, **options):
             launched.append(options)
 
-    monkeypatch.setattr("mmseg_domino.engine.web.build_page", lambda model: Page())
+    monkeypatch.setattr("mmseg_domino.apps.web.build_page", lambda model: Page())
     assert demo(None, "--web", "--port", "7999") == 0
     assert launched[0]["server_name"] == "127.0.0.1"
     assert launched[0]["server_port"] == 7999

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmseg_domino.experiments import read_record
-from mmseg_domino.mini import prepare
+from street_world import prepare
 
 from .running import ROOT, environment, tool
 

@@ -14,7 +14,7 @@ import mmseg
 import pytest
 import torch
 
-from mmseg_domino.mini import prepare
+from street_world import prepare
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "domino_vpd_mini.py"

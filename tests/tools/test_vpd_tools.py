@@ -10,13 +10,13 @@ from mmseg.registry import MODELS
 from safetensors.torch import load_file, save_file
 
 import mmseg_domino.plugin  # noqa: F401  registers the parts
-from mmseg_domino.mini.models import build_mini_models
-from mmseg_domino.models.backbones.class_embeddings import read_class_embeddings
-from mmseg_domino.models.backbones.sd_architecture import resolve_architecture
+from mmseg_domino.models.diffusion.architecture import resolve_architecture
+from mmseg_domino.models.diffusion.class_embeddings import read_class_embeddings
+from street_world.models import build_mini_models
 
-from ..models.backbones.original_layout import original_file, published_vpd
-from ..models.backbones.test_vpd_unet import watched
-from ..models.backbones.vpd_models import UNET, VAE, randomise, write_classes, write_folder
+from ..models.diffusion.original_layout import original_file, published_vpd
+from ..models.diffusion.test_unet_pass import watched
+from ..models.diffusion.vpd_models import UNET, VAE, randomise, write_classes, write_folder
 
 # ---- verify_vpd ---------------------------------------------------------------------------------
 

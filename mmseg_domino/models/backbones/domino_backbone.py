@@ -12,9 +12,9 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..adapters.lora import add_lora, lora_parameters, reset_lora, train_lora
 from ..layers.domain_affine import DomainAffineState, is_norm, make_domain_affine
 from ..layers.domain_modulation import DomainModulation, check_domain
-from ..layers.lora import add_lora, lora_parameters, reset_lora, train_lora
 from .published_weights import explain_missing_weights
 
 __all__ = ["TUNING", "DominoBackbone"]
@@ -50,7 +50,7 @@ class DominoBackbone(BaseModule):
         tune: ``"full"`` trains the backbone's own parameters too; ``"frozen"`` keeps them and its
             statistics; ``"lora"`` keeps them and trains low-rank adapters beside its layers. ``g``
             and ``h`` are trained in each case.
-        lora: For ``tune="lora"``; see :data:`~mmseg_domino.models.layers.lora.LORA_OPTIONS`.
+        lora: For ``tune="lora"``; see :data:`~mmseg_domino.models.adapters.lora.LORA_OPTIONS`.
         pretrained: Handed to the wrapped backbone, as segmentors do with theirs.
         init_cfg: MMEngine's initialisation config, of the wrapper.
 

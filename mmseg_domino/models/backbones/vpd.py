@@ -12,14 +12,14 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..adapters.frozen_state import keep_out_frozen
+from ..diffusion.class_embeddings import CLASS_CACHE, find_class_embeddings
+from ..diffusion.fast_layers import use_fast_layers
+from ..diffusion.finetune import prepare_finetuning
+from ..diffusion.latent_encoder import LatentEncoder
+from ..diffusion.unet_pass import place_processors, unet_features
+from ..diffusion.unet_weights import open_vae, open_weights
 from ..layers.class_context import ClassContext
-from ..layers.frozen_state import keep_out_frozen
-from .class_embeddings import CLASS_CACHE, find_class_embeddings
-from .fast_layers import use_fast_layers
-from .latent_encoder import LatentEncoder
-from .sd_weights import open_vae, open_weights
-from .vpd_finetune import prepare_finetuning
-from .vpd_unet import place_processors, unet_features
 
 __all__ = ["DominoVPD"]
 

@@ -2,7 +2,6 @@ from .attention_maps import AttentionMapProcessor, AttentionMaps
 from .class_context import ClassContext
 from .domain_adaptive_norm import DomainAdaptiveNorm
 from .domain_modulation import DomainModulation
-from .frozen_state import keep_out_frozen
 
 __all__ = [
     "AttentionMapProcessor",
@@ -10,5 +9,4 @@ __all__ = [
     "ClassContext",
     "DomainAdaptiveNorm",
     "DomainModulation",
-    "keep_out_frozen",
 ]

@@ -8,10 +8,10 @@ from diffusers import AutoencoderTiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_domino.models.backbones import DominoVPD
-from mmseg_domino.models.backbones.latent_encoder import LatentEncoder
+from mmseg_domino.models.diffusion.latent_encoder import LatentEncoder
 from mmseg_domino.models.layers import AttentionMapProcessor
 
-from .vpd_models import (
+from ..diffusion.vpd_models import (
     ARCHITECTURE,
     UNET,
     VAE,

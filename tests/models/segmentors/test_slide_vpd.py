@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 
 import mmseg_domino.models  # noqa: F401  registers the parts
 
-from ..backbones.vpd_models import ARCHITECTURE, UNET, randomise
+from ..diffusion.vpd_models import ARCHITECTURE, UNET, randomise
 
 N, SIZE = 5, (96, 136)
 

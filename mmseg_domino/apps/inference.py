@@ -1,0 +1,210 @@
+"""Predicting single images with a Domino model, under its own or a forced domain.
+
+Shapes: ``H W`` spatial, ``D`` embedding width, ``K`` domains of the prompt bank.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
+from mmseg.apis import inference_model, init_model
+from mmseg.models import BaseSegmentor
+from mmseg.registry import DATASETS
+from torch import Tensor
+
+from ..datasets import leaf_datasets
+from ..engine.mixin import apply_domino
+
+__all__ = ["Prediction", "domains_of", "force_domain", "init_domino_model", "predict_image"]
+
+_LOADER = re.compile(r"^(Load(?!Multiple)\w*Image\w*|InferencerLoader)$")
+_ANNOTATIONS = re.compile(r"^Load\w*Annotations$")
+#: Sources whose embedding of a domain is a row of a table; the others are made of the image.
+_NOT_BY_NAME = {
+    "image": "is the image's own embedding, whatever its domain",
+    "prototype": "is made of example images, which have no name in the bank",
+    "null": "is the zero vector for every image",
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of an image.
+
+    Attributes:
+        labels: ``(H, W)`` uint8 class indices.
+        domain_names: ``K`` domains, empty if the model predicted none.
+        domain_scores: ``K`` ratios.
+        forced: The domain that was forced, or ``None``.
+    """
+
+    labels: np.ndarray
+    domain_names: tuple[str, ...] = ()
+    domain_scores: tuple[float, ...] = ()
+    forced: str | None = None
+
+    @property
+    def domain(self) -> str | None:
+        """The domain with the highest score."""
+        if not self.domain_names:
+            return None
+        return self.domain_names[int(np.argmax(self.domain_scores))]
+
+
+def init_domino_model(
+    config: str | Path | Config, checkpoint: str | None = None, device: str = "cpu"
+) -> BaseSegmentor:
+    """MMSegmentation's ``init_model`` for configs of this package, ready for arrays.
+
+    Images are prepared as those of the config's first test data set are, or else by its
+    ``test_pipeline``. Labels are not loaded, and no store is needed: images that come as arrays
+    are in none, so the data preprocessor encodes them.
+
+    Args:
+        config: A config or its file; the mix-in is applied.
+        checkpoint: Its weights; ``None`` leaves the initial ones.
+        device: Such as ``'cuda:0'``.
+
+    Raises:
+        ValueError: If the config does not say how images are prepared, or what the classes are.
+    """
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg = apply_domino(copy.deepcopy(cfg))
+    if cfg.get("custom_imports"):
+        import_modules_from_strings(**cfg.custom_imports)
+    cfg.test_pipeline = _pipeline_for_arrays(_tested_pipeline(cfg))
+    model = init_model(cfg, checkpoint, device)
+    if getattr(model, "dataset_meta", None) is None:
+        model.dataset_meta = _tested_classes(cfg)
+    return model
+
+
+def _tested_classes(cfg: Config) -> dict:
+    """Class names and colours of the first data set that the config tests."""
+    for dataset in leaf_datasets((cfg.get("test_dataloader") or {}).get("dataset")):
+        own = getattr(DATASETS.get(dataset["type"]), "METAINFO", {})
+        meta = {**own, **dataset.get("metainfo", {})}
+        if "classes" in meta:
+            return dict(meta)
+    raise ValueError(
+        "neither the checkpoint nor a data set of the config's test_dataloader says what the "
+        "classes are; give a checkpoint that training wrote"
+    )
+
+
+def _tested_pipeline(cfg: Config) -> list:
+    """How the test prepares an image.
+
+    Not always the config's ``test_pipeline``: a child that tests at another size may have replaced
+    the data sets alone.
+    """
+    leaves = leaf_datasets((cfg.get("test_dataloader") or {}).get("dataset"))
+    return next((leaf.get("pipeline") for leaf in leaves), None) or cfg.get("test_pipeline") or []
+
+
+def _pipeline_for_arrays(pipeline: list) -> list[dict]:
+    kinds = [step["type"].split(".")[-1] for step in pipeline]
+    start = next((i for i, kind in enumerate(kinds) if _LOADER.match(kind)), None)
+    if start is None:
+        raise ValueError(
+            "the config does not say how an image is prepared: neither its first test data set nor "
+            f"`test_pipeline` has a pipeline that loads one; found {kinds or 'none'}"
+        )
+    steps = [dict(type="LoadImageFromNDArray")]
+    for kind, step in zip(kinds[start + 1 :], pipeline[start + 1 :], strict=True):
+        if not _ANNOTATIONS.match(kind) and kind != "LoadDomainEmbedding":
+            steps.append(dict(step))
+    return steps
+
+
+def _text_and_source(model: BaseSegmentor):
+    preprocessor = model.data_preprocessor
+    encoder = getattr(preprocessor, "encoder", None)
+    if encoder is None:
+        raise ValueError(
+            "the model has no domain encoder, so its domains are not known: its data_preprocessor "
+            "must be DominoDataPreProcessor with `domain_encoder` (with the mix-in: domino.encoder)"
+        )
+    return encoder.text, preprocessor.source
+
+
+def domains_of(model: BaseSegmentor) -> tuple[str, ...]:
+    """The domains that can be forced on a model: those of its prompt bank.
+
+    Raises:
+        ValueError: If the model has no domain encoder.
+    """
+    return _text_and_source(model)[0].keys
+
+
+def _embedding_of(model: BaseSegmentor, domain: str) -> Tensor:
+    """The embedding ``(D,)`` of an image that is wholly of the domain."""
+    text, source = _text_and_source(model)
+    if source.name in _NOT_BY_NAME:
+        raise ValueError(
+            f"no domain can be forced on this model: its embedding (source '{source.name}') "
+            f"{_NOT_BY_NAME[source.name]}"
+        )
+    if domain not in text.keys:
+        raise ValueError(f"unknown domain '{domain}'; the model's are {', '.join(text.keys)}")
+    return source.table(text)[text.keys.index(domain)].float()
+
+
+@contextmanager
+def force_domain(model: BaseSegmentor, domain: str | None) -> Iterator[None]:
+    """Within the block the model takes every image to be of ``domain``.
+
+    The embedding of each sample, wherever it is from, is replaced by that of the named domain
+    before the data preprocessor sees it.
+
+    Args:
+        model: With a domain encoder.
+        domain: One of :func:`domains_of`; ``None`` changes nothing.
+
+    Raises:
+        ValueError: If the domain is unknown, or the model's kind of embedding has no named domains.
+    """
+    if domain is None:
+        yield
+        return
+    embedding = _embedding_of(model, domain)
+
+    def replace(module: torch.nn.Module, args: tuple) -> None:
+        for sample in args[0]["data_samples"]:
+            sample.set_data({"domain_embedding": embedding.clone()})
+
+    handle = model.data_preprocessor.register_forward_pre_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def predict_image(model: BaseSegmentor, image: np.ndarray, domain: str | None = None) -> Prediction:
+    """Predict one image.
+
+    Args:
+        model: From :func:`init_domino_model`.
+        image: ``(H, W, 3)`` uint8 RGB.
+        domain: A domain to force, or ``None`` for the one that the model sees.
+
+    Raises:
+        ValueError: If the image is of another type or shape, or the domain cannot be forced.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    with force_domain(model, domain):
+        # The host's loaders give BGR.
+        sample = inference_model(model, np.ascontiguousarray(image[..., ::-1]))
+    labels = sample.pred_sem_seg.data.squeeze().to("cpu", torch.uint8).numpy()
+    scores = sample.get("domain_scores")
+    if domain is not None or scores is None:
+        return Prediction(labels, forced=domain)
+    return Prediction(labels, tuple(sample.domain_names), tuple(scores.cpu().tolist()))
