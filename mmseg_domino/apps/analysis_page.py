@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..domain.images import DamagedImageError, read_image
-from ..utils.io import atomic_write
+from ..utils import atomic_write, resolve_below
 from .analysis import DomainAnalysis, spread_out
 
 __all__ = ["Thumbnails", "write_analysis"]
@@ -48,7 +48,8 @@ class Thumbnails:
         if self.root is None:
             return None
         try:
-            image = Image.fromarray(read_image(self.root / key))
+            path = resolve_below(self.root, key, "the store", links="any")
+            image = Image.fromarray(read_image(path))
         except (OSError, DamagedImageError):
             return None
         image.thumbnail((self.size, self.size))

@@ -16,7 +16,7 @@ from mmseg.datasets import CityscapesDataset, MapillaryDataset_v1, MapillaryData
 from PIL import Image
 from tqdm import tqdm
 
-from ..utils import atomic_write
+from ..utils import atomic_write, resolve_below
 
 __all__ = [
     "CITYSCAPES_LABELS",
@@ -314,6 +314,7 @@ def convert_panoptic(
     table: LabelTable,
     workers: int = 0,
     overwrite: bool = False,
+    named_in: str | os.PathLike = "panoptic.json",
 ) -> int:
     """Convert COCO panoptic PNGs.
 
@@ -325,18 +326,21 @@ def convert_panoptic(
         table: The categories' trainIds.
         workers: As for :func:`convert_labels`.
         overwrite: As for :func:`convert_labels`.
+        named_in: The JSON file, for messages.
 
     Returns:
         How many files were written.
 
     Raises:
         FileNotFoundError: As for :func:`convert_labels`.
+        OutsideNameError: If a ``file_name`` leads out of its folder; nothing is written.
         ValueError: As for :func:`convert_labels`.
     """
     jobs = []
     for annotation in annotations:
         categories = {s["id"]: s["category_id"] for s in annotation["segments_info"]}
         name = annotation["file_name"]
-        decode = partial(decode_panoptic, categories=categories)
-        jobs.append(_Job(Path(folder) / name, Path(target) / name, decode))
+        source = resolve_below(folder, name, named_in)
+        written = resolve_below(target, name, named_in, links="last")
+        jobs.append(_Job(source, written, partial(decode_panoptic, categories=categories)))
     return _run(jobs, table, workers, overwrite)

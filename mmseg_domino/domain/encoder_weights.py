@@ -155,7 +155,7 @@ def _as_folder(path: Path) -> Iterator[str]:
         raise MissingWeightsError(f"there is no open_clip config file {path}")
     config = json.loads(path.read_text(encoding="utf-8"))
     config = config if "model_cfg" in config else {"model_cfg": config, "preprocess_cfg": {}}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="mmseg_domino-") as folder:
         (Path(folder) / "open_clip_config.json").write_text(json.dumps(config))
         yield f"{_LOCAL}{folder}"
 

@@ -28,7 +28,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from ..utils.io import atomic_write
+from ..utils import TEMPORARY_PREFIX, atomic_write, resolve_below
 
 __all__ = ["DiskFullError", "FolderInUseError", "OtherMakerError", "Record", "SynthesisTree"]
 
@@ -97,11 +97,19 @@ class SynthesisTree:
         self.parts = self.root / "records"
 
     def image_path(self, domain: str, name: str, kept: bool = True) -> Path:
-        folder = "images" if kept else "rejected"
-        return self.root / folder / domain / f"{name}.png"
+        """Where an image is.
+
+        Raises:
+            OutsideNameError: If a name, which may come out of ``images.jsonl``, leads elsewhere.
+        """
+        return self._below("images" if kept else "rejected", domain, name)
 
     def label_path(self, domain: str, name: str) -> Path:
-        return self.root / "labels" / domain / f"{name}.png"
+        return self._below("labels", domain, name)
+
+    def _below(self, folder: str, domain: str, name: str) -> Path:
+        place = resolve_below(self.root / folder, domain, self.merged)
+        return resolve_below(place, f"{name}.png", self.merged, links="last")
 
     def open(self, maker: Mapping) -> None:
         """Begin, or go on with what the same maker began.
@@ -159,8 +167,8 @@ class SynthesisTree:
                 if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                     raise
             if alone:
-                for left in self.root.rglob(".*.*"):
-                    left.unlink()
+                for left in self.root.rglob(f"{TEMPORARY_PREFIX}*"):
+                    left.unlink(missing_ok=True)
             yield
 
     def records(self) -> dict[tuple[str, str, int], Record]:

@@ -1,5 +1,6 @@
 """Plain helpers that any room may use: no host framework, no models."""
 
-from .io import atomic_write
+from .io import TEMPORARY_PREFIX, atomic_write
+from .paths import OutsideNameError, resolve_below
 
-__all__ = ["atomic_write"]
+__all__ = ["TEMPORARY_PREFIX", "OutsideNameError", "atomic_write", "resolve_below"]

@@ -157,6 +157,21 @@ def test_wilddash(tmp_path):
     assert made.tolist() == [[0, 13, 0], [13, 255, 255]]
 
 
+@pytest.mark.parametrize("absolute", [True, False])
+def test_wilddash_names_outside_its_folder_are_refused(tmp_path, absolute):
+    theirs = save(tmp_path / "theirs/x.png", np.zeros((4, 4, 3), np.uint8))
+    before = theirs.read_bytes()
+    name = str(theirs) if absolute else "../../theirs/x.png"
+    save(tmp_path / "wd2/panoptic/wd0.png", np.ones((4, 4, 3), np.uint8))
+    annotations = [{"file_name": n, "segments_info": []} for n in ("wd0.png", name)]
+    content = {"annotations": annotations, "categories": categories()}
+    (tmp_path / "wd2/panoptic.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"panoptic\.json names .*x\.png"):
+        run("wilddash2.py", tmp_path / "wd2", "--overwrite")
+    assert theirs.read_bytes() == before
+    assert not (tmp_path / "wd2/labelTrainIds").exists()
+
+
 def test_wilddash_without_a_class_is_refused():
     with pytest.raises(ValueError, match="lack bicycle"):
         wilddash_table([c for c in categories() if c["name"] != "bicycle"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmseg_domino.synthesis.tree import DiskFullError, OtherMakerError, Record, SynthesisTree
+from mmseg_domino.utils import TEMPORARY_PREFIX
 
 from .scenes import scene
 
@@ -65,6 +66,38 @@ def test_a_line_that_a_kill_cut_off_is_dropped_and_the_file_goes_on(tmp_path):
     assert set(tree.records()) == {record().key}
     fill(tree, record("town/c"))
     assert [key[0] for key in tree.records()] == ["town/a", "town/c"]
+
+
+@pytest.mark.parametrize("field", ["name", "domain"])
+@pytest.mark.parametrize("where", ["../../theirs", "/absolute"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, field, where):
+    tree = SynthesisTree(tmp_path / "out")
+    tree.open(MAKER)
+    fill(tree, record())
+    (one,) = tree.merge()
+    theirs = tmp_path / "theirs.png"
+    theirs.write_bytes(b"theirs")
+    where = str(theirs.with_suffix("")) if where == "/absolute" else where
+    bad = replace(one, **{field: where})
+    (tmp_path / "out/images.jsonl").write_text(json.dumps(vars(bad)) + "\n")
+    with pytest.raises(ValueError, match=r"images\.jsonl names"):
+        tree.records()
+    with pytest.raises(ValueError, match=r"images\.jsonl names"):
+        tree.reject(bad, "twin")
+    assert theirs.read_bytes() == b"theirs"
+
+
+def test_only_what_this_package_left_half_written_is_cleared_away(tmp_path):
+    tree = SynthesisTree(tmp_path / "out")
+    tree.open(MAKER)
+    kept = [tmp_path / "out" / name for name in (".env.local", ".git/.x.y", "images/fog/.a.b.png")]
+    half = tmp_path / "out/images/fog" / f"{TEMPORARY_PREFIX}x8.png"
+    for path in (*kept, half):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"?")
+    with tree.claimed(alone=True):
+        assert all(path.is_file() for path in kept)
+        assert not half.exists()
 
 
 def test_damage_elsewhere_is_not_passed_over(tmp_path):

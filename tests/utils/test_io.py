@@ -1,6 +1,6 @@
 import pytest
 
-from mmseg_domino.utils import atomic_write
+from mmseg_domino.utils import TEMPORARY_PREFIX, atomic_write
 
 
 def test_the_file_appears_whole_and_leaves_nothing_beside_it(tmp_path):
@@ -22,3 +22,9 @@ def test_a_failure_keeps_the_old_file(tmp_path):
         raise RuntimeError("killed")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_temporary_files_are_known_by_their_name(tmp_path):
+    with atomic_write(tmp_path / ("a" * 250 + ".json")) as temporary:
+        assert temporary.name.startswith(TEMPORARY_PREFIX)
+        temporary.write_text("{}")

@@ -22,6 +22,7 @@ def main() -> None:
         wilddash_table(panoptic["categories"]),
         args.workers,
         args.overwrite,
+        args.root / "panoptic.json",
     )
     print(f"{written} of {len(panoptic['annotations'])} labels converted, the others were there")
 
