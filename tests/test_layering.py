@@ -25,9 +25,10 @@ ALLOWED = {
 }
 #: The same inside ``models``.
 MODELS = {
-    "layers": set(),
+    "kernels": set(),
+    "layers": {"kernels"},
     "adapters": {"layers"},
-    "diffusion": {"layers", "adapters"},
+    "diffusion": {"kernels", "layers", "adapters"},
     "backbones": {"layers", "adapters", "diffusion"},
     "necks": {"layers"},
 }
@@ -42,6 +43,7 @@ ADAPTERS = {
         "domain/encoder",
         "models/backbones/open_clip_vit",
         "models/diffusion/class_embeddings",
+        "models/diffusion/text_towers",
     ),
 }
 

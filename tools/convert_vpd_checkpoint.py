@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmseg_domino.models.diffusion.files import read_state_dict
-from mmseg_domino.models.diffusion.vpd_checkpoints import convert_published_vpd
+from mmseg_domino.models.diffusion.published_checkpoints import convert_published_vpd
 from mmseg_domino.utils import atomic_write
 
 

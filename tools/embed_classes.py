@@ -16,8 +16,9 @@ from pathlib import Path
 
 from mmseg.utils import get_classes
 
-from mmseg_domino.models.diffusion.class_embeddings import embed_classes, open_text_tower
-from mmseg_domino.models.diffusion.unet_weights import open_weights
+from mmseg_domino.models.diffusion.class_embeddings import embed_classes
+from mmseg_domino.models.diffusion.text_towers import open_text_tower
+from mmseg_domino.models.diffusion.weights import open_weights
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,8 +6,9 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from mmseg_domino.engine import amp
-from mmseg_domino.engine.amp import CPUAmpOptimWrapper, cpu_bfloat16_units, enable_amp
+from mmseg_domino.engine import amp, cpu_amp
+from mmseg_domino.engine.amp import enable_amp
+from mmseg_domino.engine.cpu_amp import CPUAmpOptimWrapper, cpu_bfloat16_units
 
 X86 = "processor\t: 0\nflags\t\t: fpu avx2 avx512f {}\nbugs\t\t: bf16\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd i8mm {}\n"
@@ -17,7 +18,7 @@ ARM = "processor\t: 0\nFeatures\t: fp asimd i8mm {}\n"
 def cpu(monkeypatch, tmp_path):
     """Sets what the kernel says of the CPU, and hides accelerators."""
     monkeypatch.setattr(amp, "get_device", lambda: "cpu")
-    monkeypatch.setattr(amp, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu_amp, "_CPUINFO", tmp_path / "cpuinfo")
 
     def says(text):
         (tmp_path / "cpuinfo").write_text(text)

@@ -197,7 +197,7 @@ def test_a_stock_train_tool_runs_the_mix_in_and_a_stock_test_tool_is_stopped(wor
 
 
 def test_mixed_precision_trains_or_is_refused_with_the_reason(world):
-    from mmseg_domino.engine.amp import cpu_bfloat16_units
+    from mmseg_domino.engine.cpu_amp import cpu_bfloat16_units
 
     done = run(train(world, "amp", "--amp"), world, check=False)
     if torch.cuda.is_available() or cpu_bfloat16_units():

@@ -15,7 +15,7 @@ from mmseg_domino.models.diffusion.class_embeddings import read_class_embeddings
 from street_world.models import build_mini_models
 
 from ..models.diffusion.original_layout import original_file, published_vpd
-from ..models.diffusion.test_unet_pass import watched
+from ..models.diffusion.test_unet_features import watched
 from ..models.diffusion.vpd_models import UNET, VAE, randomise, write_classes, write_folder
 
 # ---- verify_vpd ---------------------------------------------------------------------------------

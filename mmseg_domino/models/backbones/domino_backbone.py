@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..adapters.lora import add_lora, lora_parameters, reset_lora, train_lora
 from ..layers.domain_affine import DomainAffineState, is_norm, make_domain_affine
 from ..layers.domain_modulation import DomainModulation, check_domain
-from .published_weights import explain_missing_weights
+from .missing_weights import explain_missing_weights
 
 __all__ = ["TUNING", "DominoBackbone"]
 

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...domain.encoder_weights import RANDOM, build_clip, load_clip
-from ..layers.patches import choose_blocks, fit_to_patches, load_published, resize_position_grid
+from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole, resize_position_grid
 
 __all__ = ["OpenClipViT"]
 
@@ -81,7 +81,7 @@ class OpenClipViT(BaseModule):
             super().init_weights()
             return
         state = load_clip(self.name, self.weights)[0].visual.state_dict()
-        load_published(self.visual, state)
+        load_from_whole(self.visual, state)
         self._is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

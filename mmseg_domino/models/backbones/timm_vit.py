@@ -12,7 +12,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..layers.patches import choose_blocks, fit_to_patches, load_published
+from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole
 
 __all__ = ["TimmViT"]
 
@@ -87,7 +87,7 @@ class TimmViT(BaseModule):
             return
         # Built whole once more by timm, whose loader knows each model's published layouts.
         state = _load(self.name, self.weights, self.options).state_dict()
-        load_published(self.vit, state)
+        load_from_whole(self.vit, state)
         self._is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -17,8 +17,8 @@ from ..diffusion.class_embeddings import CLASS_CACHE, find_class_embeddings
 from ..diffusion.fast_layers import use_fast_layers
 from ..diffusion.finetune import prepare_finetuning
 from ..diffusion.latent_encoder import LatentEncoder
-from ..diffusion.unet_pass import place_processors, unet_features
-from ..diffusion.unet_weights import open_vae, open_weights
+from ..diffusion.unet_features import place_processors, unet_features
+from ..diffusion.weights import open_vae, open_weights
 from ..layers.class_context import ClassContext
 
 __all__ = ["DominoVPD"]

@@ -1,9 +1,10 @@
 """Stable Diffusion as a feature extractor: its files, weights, text tower and forward pass."""
 
-from .class_embeddings import embed_classes, open_text_tower
+from .class_embeddings import embed_classes
 from .files import read_state_dict
-from .unet_weights import open_weights
-from .vpd_checkpoints import convert_published_vpd
+from .published_checkpoints import convert_published_vpd
+from .text_towers import open_text_tower
+from .weights import open_weights
 
 __all__ = [
     "convert_published_vpd",

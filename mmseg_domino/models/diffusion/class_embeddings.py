@@ -12,220 +12,31 @@ import warnings
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...utils.io import atomic_write
 from ...version import __version__
-from .files import check_safetensors, read_state_dict
-from .original_files import OPEN_CLIP_PREFIX, TEXT_PREFIX, convert_open_clip_text, convert_text
-from .unet_weights import FolderWeights, OriginalWeights, RandomWeights, WeightSource, expand_path
+from .files import check_safetensors
+from .text_towers import TextTower, open_text_tower
+from .weights import RandomWeights, WeightSource, expand_path
 
 __all__ = [
     "CLASS_CACHE",
-    "MAX_LENGTH",
-    "TextTower",
     "embed_classes",
     "find_class_embeddings",
-    "open_text_tower",
     "read_class_embeddings",
 ]
 
-#: Tokens of a prompt, start and end included. VPD: 20. Further words of a long name are cut off.
-MAX_LENGTH = 20
 #: Folder of embeddings that were computed before.
 CLASS_CACHE = "~/.cache/mmseg_domino/class_embeddings"
 #: The mean norm of CLIP ViT-L/14's class embeddings, which random ones imitate.
 _RANDOM_NORM = 28.5
 _FORMAT = "mmseg_domino.class_embeddings/1"
-_OPEN_CLIP = "open_clip:"
-#: CLIP ViT-L/14's text tower, in every original Stable Diffusion 1.x checkpoint.
-_CLIP_L = dict(
-    vocab_size=49408,
-    hidden_size=768,
-    intermediate_size=3072,
-    num_hidden_layers=12,
-    num_attention_heads=12,
-    max_position_embeddings=77,
-    hidden_act="quick_gelu",
-    projection_dim=768,
-    bos_token_id=49406,
-    eos_token_id=49407,
-    pad_token_id=49407,
-)
-#: open_clip's ViT-H/14 in those of 2.x, without its last layer: the UNet was trained on the output
-#: of the one before.
-_CLIP_H = dict(
-    _CLIP_L,
-    hidden_size=1024,
-    intermediate_size=4096,
-    num_hidden_layers=23,
-    num_attention_heads=16,
-    hidden_act="gelu",
-    projection_dim=1024,
-)
-
-
-class TextTower(Protocol):
-    """Something that turns prompts into states of the context space."""
-
-    name: str
-    #: Tokens of a prompt, start and end included; further ones are cut off.
-    max_length: int
-
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        """States ``(P, D)`` of ``P`` prompts, float32."""
-
-    def sha256(self) -> str:
-        """Hash of the tower's weights."""
-
-
-def _hash(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-class _TransformersTower:
-    """A ``CLIPTextModel`` of transformers with a function that makes token numbers."""
-
-    def __init__(self, name: str, tower: nn.Module, tokenize, max_length: int) -> None:
-        self.name, self.max_length = name, max_length
-        self._tower, self._tokenize = tower.eval(), tokenize
-
-    @torch.no_grad()
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        return self._tower(input_ids=self._tokenize(prompts)).pooler_output.float()
-
-    def sha256(self) -> str:
-        return _hash(self._tower)
-
-
-class _OpenClipTower:
-    """The text tower of an open_clip model."""
-
-    def __init__(self, model: str, pretrained: str | None) -> None:
-        from ...domain.encoder import DomainEncoder
-
-        self.name = f"{_OPEN_CLIP}{model}{f':{pretrained}' if pretrained else ''}"
-        given = {"pretrained": pretrained} if pretrained else {}
-        self._encoder = DomainEncoder(model, **given)
-        self.max_length = int(self._encoder.tokenizer.context_length)
-
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        return self._encoder.encode_text(prompts)[1]
-
-    def sha256(self) -> str:
-        return self._encoder.weights_sha256
-
-
-def _folder_tower(source: FolderWeights) -> TextTower:
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    folder, vocabulary = source.part("text_encoder"), source.part("tokenizer")
-    for path in folder.glob("*.safetensors"):
-        check_safetensors(path)
-    tokenizer = CLIPTokenizer.from_pretrained(vocabulary, local_files_only=True)
-    tower, info = CLIPTextModel.from_pretrained(
-        folder, local_files_only=True, output_loading_info=True
-    )
-    absent = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
-    absent = [key for key in absent if not key.endswith("position_ids")]
-    if absent:
-        raise ValueError(
-            f"the weights in {folder} are not those of a CLIP text tower: {len(absent)} keys are "
-            f"missing or of another shape, the first: {', '.join(absent[:4])}"
-        )
-
-    length = min(MAX_LENGTH, tokenizer.model_max_length)
-
-    def tokenize(prompts: Sequence[str]) -> Tensor:
-        return tokenizer(
-            list(prompts),
-            padding="max_length",
-            truncation=True,
-            max_length=length,
-            return_tensors="pt",
-        ).input_ids
-
-    return _TransformersTower(f"{source.name}/text_encoder", tower, tokenize, length)
-
-
-def _original_tower(path: str) -> TextTower:
-    """The text tower inside an original file; its tokeniser comes with open_clip."""
-    from open_clip import SimpleTokenizer
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    prefixes = (TEXT_PREFIX, OPEN_CLIP_PREFIX)
-    state = read_state_dict(path, lambda key: key.startswith(prefixes))
-    of_open_clip = any(key.startswith(OPEN_CLIP_PREFIX) for key in state)
-    config = _CLIP_H if of_open_clip else _CLIP_L
-    last = ("ln_final.bias", "final_layer_norm.bias")
-    width = next((len(value) for key, value in state.items() if key.endswith(last)), 0)
-    if width != config["hidden_size"]:
-        raise ValueError(
-            f"{path} holds no text tower of Stable Diffusion 1.x (keys that begin with "
-            f"{TEXT_PREFIX}, 768 wide) or 2.x ({OPEN_CLIP_PREFIX}, 1024 wide), so class names "
-            "cannot be embedded with it. Give `text_encoder` (a diffusers folder, or "
-            "open_clip:ViT-L-14:openai) or `class_embeddings`."
-        )
-    tower = CLIPTextModel(CLIPTextConfig(**config))
-    state = convert_open_clip_text(state, tower) if of_open_clip else convert_text(state)
-    state = {k: v for k, v in state.items() if not k.endswith("position_ids")}
-    # transformers 5 dropped the prefix that original files have.
-    own = {k for k in tower.state_dict() if not k.endswith("position_ids")}
-    if not any(key.startswith("text_model.") for key in own):
-        state = {k.removeprefix("text_model."): v for k, v in state.items()}
-    if set(state) != own:
-        raise ValueError(
-            f"the text tower in {path} does not fit: missing {sorted(own - set(state))[:4]}, "
-            f"unexpected {sorted(set(state) - own)[:4]}"
-        )
-    tower.load_state_dict(state, strict=False)
-    tokenizer = SimpleTokenizer(context_length=MAX_LENGTH)
-
-    def tokenize(prompts: Sequence[str]) -> Tensor:
-        tokens = tokenizer(list(prompts))
-        # open_clip fills with 0, which is a word; transformers looks for the first end token.
-        after_end = (tokens == _CLIP_L["eos_token_id"]).cumsum(dim=1) > 0
-        return tokens.masked_fill(after_end, _CLIP_L["eos_token_id"])
-
-    return _TransformersTower(path, tower, tokenize, MAX_LENGTH)
-
-
-def open_text_tower(text_encoder: str | None, source: WeightSource | None = None) -> TextTower:
-    """The text tower that embeds class names.
-
-    Args:
-        text_encoder: A diffusers folder or hub name with ``text_encoder`` and ``tokenizer``,
-            ``"open_clip:MODEL:PRETRAINED"`` (or ``"open_clip:FOLDER"``), or None for that of the
-            diffusion weights.
-        source: The diffusion weights; not needed with ``text_encoder``.
-
-    Raises:
-        ValueError: If there is none.
-        FileNotFoundError: If it is missing; says how to get it.
-    """
-    if text_encoder is None:
-        if isinstance(source, FolderWeights):
-            return _folder_tower(source)
-        if isinstance(source, OriginalWeights):
-            return _original_tower(source.name)
-        name = "no" if source is None else source.name
-        raise ValueError(f"{name} weights have no text tower; give `text_encoder`")
-    if text_encoder.startswith(_OPEN_CLIP):
-        # A folder may be given with open_clip's own prefix, which has a colon, too.
-        name = text_encoder.removeprefix(_OPEN_CLIP).removeprefix("local-dir:")
-        model, _, pretrained = name.partition(":")
-        return _OpenClipTower(expand_path(model), pretrained or None)
-    return _folder_tower(FolderWeights(expand_path(text_encoder)))
 
 
 def _prompts(classes: Sequence[str]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.cpu_kernels import attention, use_onednn_layers
+from ..kernels import attention, use_fast_linear_layers
 
 __all__ = ["FastResnetBlock", "ImageAttentionProcessor", "use_fast_layers"]
 
@@ -101,4 +101,4 @@ def use_fast_layers(model: nn.Module) -> nn.Module:
             module.__class__ = FastResnetBlock
         elif _is_image_attention(module):
             module.set_processor(ImageAttentionProcessor())
-    return use_onednn_layers(model)
+    return use_fast_linear_layers(model)

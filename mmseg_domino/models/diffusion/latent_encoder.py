@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
-from ..layers.precision import full_precision
+from ..kernels import full_precision
 from .fast_layers import use_fast_layers
 
 __all__ = ["LATENT_MODES", "SD_SCALE", "VAE_DTYPES", "LatentEncoder"]

@@ -7,8 +7,7 @@ level, ``D`` context width.
 import torch
 from torch import Tensor, nn
 
-from .cpu_kernels import attention
-from .precision import full_precision
+from ..kernels import attention, full_precision
 
 __all__ = ["AttentionMapProcessor", "AttentionMaps"]
 

@@ -6,8 +6,8 @@ Shapes: ``B`` batch, ``N`` classes, ``D`` width of the context space.
 import torch
 from torch import Tensor, nn
 
+from ..kernels import full_precision
 from .domain_modulation import INJECTION_SIGNS, check_domain
-from .precision import full_precision
 
 __all__ = ["CONTEXT_INJECTIONS", "ClassContext"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["choose_blocks", "fit_to_patches", "load_published", "resize_position_grid"]
+__all__ = ["choose_blocks", "fit_to_patches", "load_from_whole", "resize_position_grid"]
 
 
 def choose_blocks(indices: Sequence[int] | None, depth: int, model: str) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ def choose_blocks(indices: Sequence[int] | None, depth: int, model: str) -> tupl
     return tuple(sorted(blocks))
 
 
-def load_published(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_from_whole(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load what a network has of a whole published one; its low-rank adapters stay as they are.
 
     Raises:

@@ -11,18 +11,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from mmseg_domino.models.diffusion import class_embeddings as module
+from mmseg_domino.models.diffusion import text_towers as module
 from mmseg_domino.models.diffusion.class_embeddings import (
     embed_classes,
     find_class_embeddings,
-    open_text_tower,
     read_class_embeddings,
 )
-from mmseg_domino.models.diffusion.unet_weights import open_weights
+from mmseg_domino.models.diffusion.text_towers import open_text_tower
+from mmseg_domino.models.diffusion.weights import open_weights
 from street_world.models import build_mini_models
 
 from .original_layout import original_file
-from .test_unet_weights import models
+from .test_weights import models
 from .vpd_models import ARCHITECTURE, write_classes
 
 CLASSES = ("road", "traffic light", "night sky")

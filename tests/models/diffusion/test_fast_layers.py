@@ -14,7 +14,7 @@ from mmseg_domino.models.diffusion.fast_layers import (
     ImageAttentionProcessor,
     use_fast_layers,
 )
-from mmseg_domino.models.layers.cpu_kernels import OneDNNLinear
+from mmseg_domino.models.kernels.cpu import OneDNNLinear
 
 from .vpd_models import UNET, VAE, randomise
 

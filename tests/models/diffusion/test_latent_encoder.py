@@ -8,8 +8,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors.torch import load_file
 
 from mmseg_domino.models.diffusion.latent_encoder import LatentEncoder
-from mmseg_domino.models.diffusion.original_files import convert_taesd
-from mmseg_domino.models.diffusion.unet_weights import open_vae
+from mmseg_domino.models.diffusion.original_layout import convert_taesd
+from mmseg_domino.models.diffusion.weights import open_vae
 
 from .vpd_models import VAE, randomise
 

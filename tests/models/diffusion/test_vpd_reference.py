@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from mmseg_domino.models.backbones import DominoVPD
 from mmseg_domino.models.diffusion.architecture import resolve_architecture
-from mmseg_domino.models.diffusion.original_files import convert_unet, convert_vae
+from mmseg_domino.models.diffusion.original_layout import convert_unet, convert_vae
 
 from .vpd_models import REFERENCE, reference_description, relative_difference, write_classes
 

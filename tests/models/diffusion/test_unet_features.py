@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
-from mmseg_domino.models.diffusion.unet_pass import place_processors, unet_features
+from mmseg_domino.models.diffusion.unet_features import place_processors, unet_features
 from mmseg_domino.models.layers import AttentionMapProcessor
 
 from .vpd_models import UNET, randomise

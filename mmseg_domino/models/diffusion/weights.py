@@ -17,7 +17,7 @@ from torch import nn
 
 from .architecture import architecture_of_shapes, check_unet_config, resolve_architecture
 from .files import check_safetensors, load_parameters, read_state_dict
-from .original_files import (
+from .original_layout import (
     UNET_PREFIX,
     VAE_PREFIX,
     convert_taesd,

@@ -1,6 +1,6 @@
 import torch
 
-from mmseg_domino.models.layers.precision import full_precision
+from mmseg_domino.models.kernels.precision import full_precision
 
 
 def test_products_inside_are_float32_and_outside_are_not():

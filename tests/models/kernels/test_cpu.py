@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmseg_domino.models.layers import cpu_kernels
-from mmseg_domino.models.layers.cpu_kernels import (
+from mmseg_domino.models.kernels import cpu as cpu_kernels
+from mmseg_domino.models.kernels.cpu import (
     OneDNNLinear,
     OneDNNPointwise,
     attention,

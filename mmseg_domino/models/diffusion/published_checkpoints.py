@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .original_files import UNET_PREFIX, VAE_PREFIX, convert_unet, convert_vae
+from .original_layout import UNET_PREFIX, VAE_PREFIX, convert_unet, convert_vae
 
 __all__ = ["convert_published_vpd"]
 

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from mmseg_domino.models.diffusion.architecture import resolve_architecture
-from mmseg_domino.models.diffusion.unet_weights import open_vae, open_weights
+from mmseg_domino.models.diffusion.weights import open_vae, open_weights
 
 from .original_layout import original_file
 from .vpd_models import ARCHITECTURE, UNET, VAE, randomise, write_folder, write_tiny_vae
