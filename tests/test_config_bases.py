@@ -57,10 +57,10 @@ print(cfg.model.backbone.type, 'domino' in cfg)
 
 
 def test_a_table_entry_that_is_right_stays():
-    table = {"mmseg": "torch", "mmdet": "mmdet"}  # torch stands for any installed distribution
+    table = {"mmseg": "torch", "mmyolo": "mmyolo"}  # torch stands for any installed distribution
     complete_package_table(table)
     assert table["mmseg"] == "torch"
-    assert table["mmdet"] == "mmdet"
+    assert table["mmyolo"] == "mmyolo"
     assert table["mmseg_domino"] == "mmseg_domino"
 
 

@@ -22,6 +22,7 @@ ALLOWED = {
     "engine": {"domain", "datasets", "models", "evaluation", "metrics", "reporting"},
     "apps": {"domain", "datasets", "metrics", "reporting", "engine", "synthesis"},
     "experiments": {"evaluation", "metrics", "reporting", "engine"},
+    "operators": set(),
 }
 #: The same inside ``models``.
 MODELS = {

@@ -1,0 +1,75 @@
+"""PSANet's mask: an attention map given relative to each pixel, laid out absolutely.
+
+``B`` batch, ``H W`` features, ``a b`` mask with its middle at ``half``. With mode 0 (collect),
+``output[(y, x), i, j]`` is ``input[(y - i + half, x - j + half), i, j]`` where that is inside the
+mask, else 0; with mode 1 (distribute) it is ``output[(i, j), y, x]``.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = ["psamask_backward", "psamask_forward"]
+
+
+def _shift(source: Tensor, target: Tensor, sign: int, offset: tuple[int, int]) -> None:
+    """``target[:, y, x, i, j] = source[:, y + sign*i + offset, x + sign*j + offset, i, j]``, or 0.
+
+    A row at a time: an index for all of it would take twice the memory of the map itself.
+    """
+    rows, columns, height, width = target.shape[1:]
+    depth, breadth = source.shape[1:3]
+    x = torch.arange(columns, device=source.device)[:, None]
+    j = torch.arange(width, device=source.device)[None]
+    column = x + sign * j + offset[1]
+    outside = (column < 0) | (column >= breadth)
+    column = column.clamp(0, breadth - 1)
+    target.zero_()
+    for i in range(height):
+        shift = sign * i + offset[0]
+        low, high = max(0, -shift), min(rows, depth - shift)
+        if low < high:
+            part = source[:, low + shift : high + shift, :, i]
+            part = part.gather(2, column.expand(*part.shape[:2], -1, -1))
+            target[:, low:high, :, i] = part.masked_fill(outside, 0)
+
+
+def _absolute(layout: Tensor, mode: int, height: int, width: int) -> Tensor:
+    """A view ``(B, y, x, i, j)`` of the absolute map ``(B, H * W, H, W)``."""
+    view = layout.view(len(layout), height, width, height, width)
+    return view.permute(0, 3, 4, 1, 2) if mode else view
+
+
+def psamask_forward(
+    input: Tensor,
+    output: Tensor,
+    psa_type: int,
+    num_: int,
+    h_feature: int,
+    w_feature: int,
+    h_mask: int,
+    w_mask: int,
+    half_h_mask: int,
+    half_w_mask: int,
+) -> None:
+    """Write ``input`` ``(B, a * b, H, W)`` to ``output`` ``(B, H * W, H, W)``."""
+    relative = input.reshape(num_, h_mask, w_mask, h_feature, w_feature)
+    absolute = _absolute(output, psa_type, h_feature, w_feature)
+    _shift(relative, absolute, -1, (half_h_mask, half_w_mask))
+
+
+def psamask_backward(
+    grad_output: Tensor,
+    grad_input: Tensor,
+    psa_type: int,
+    num_: int,
+    h_feature: int,
+    w_feature: int,
+    h_mask: int,
+    w_mask: int,
+    half_h_mask: int,
+    half_w_mask: int,
+) -> None:
+    """Write the gradient of the input to ``grad_input`` ``(B, a * b, H, W)``."""
+    absolute = _absolute(grad_output.contiguous(), psa_type, h_feature, w_feature)
+    relative = grad_input.view(num_, h_mask, w_mask, h_feature, w_feature)
+    _shift(absolute, relative, 1, (-half_h_mask, -half_w_mask))
