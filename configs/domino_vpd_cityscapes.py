@@ -38,7 +38,7 @@ feature_channels = [
     1280,  # stride 64
 ]
 domain_channels = 768  # width of CLIP ViT-L/14's text states
-joint_channels = 768  # and of its space of images and texts: for ablation/embedding/joint-*
+joint_channels = 768  # and of its space of images and texts: for joint-* of ablation/embedding.py
 
 model = dict(
     type="DominoEncoderDecoder",

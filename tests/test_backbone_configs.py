@@ -20,6 +20,7 @@ import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.domain import load_prompt_bank
 from mmseg_domino.engine import apply_domino
 from mmseg_domino.engine.optimizers import parameter_groups
+from mmseg_domino.experiments import load_set
 
 from .models.diffusion.vpd_models import ARCHITECTURE
 from .test_stock_configs import samples, walk
@@ -149,8 +150,8 @@ def images():
 def test_there_is_one_of_each():
     files = {p.stem for p in (CONFIGS / "backbones").glob("*.py")}
     assert files == {f"domino_{name}{SUFFIX}" for name in NAMES}
-    compared = {p.stem for p in (CONFIGS / "ablation" / "backbones").glob("*.py")}
-    assert compared == {f"{m}_{name}{SUFFIX}" for name in NAMES for m in ("domino", "upernet")}
+    compared = load_set(CONFIGS / "ablation" / "backbones.py").conditions
+    assert set(compared) == {f"{m}_{name}" for name in NAMES for m in ("domino", "upernet")}
 
 
 @pytest.mark.parametrize("name", TRUE_SIZE)
@@ -211,13 +212,12 @@ def test_each_combination_learns_and_predicts(name, tune, plain, tmp_path):
 
 
 def test_the_comparison_is_the_ready_config_with_and_without_domino():
-    folder = CONFIGS / "ablation" / "backbones"
-    for name in NAMES:
-        base = f'_base_ = "../../backbones/domino_{name}{SUFFIX}.py"\n'
-        assert (folder / f"domino_{name}{SUFFIX}.py").read_text() == base
-        assert (folder / f"upernet_{name}{SUFFIX}.py").read_text().startswith(base)
+    compared = load_set(CONFIGS / "ablation" / "backbones.py")
     for name in ("r50", "vpd"):
-        plain = apply_domino(copy.deepcopy(read(folder / f"upernet_{name}{SUFFIX}.py")))
+        assert compared.resolve(f"domino_{name}").to_dict() == (
+            read(CONFIGS / "backbones" / f"domino_{name}{SUFFIX}.py").to_dict()
+        )
+        plain = apply_domino(compared.resolve(f"upernet_{name}"))
         expected = apply_domino(ready(name, plain=True))
         expected.model.backbone.pop("finetune", None)
         assert plain.model == expected.model

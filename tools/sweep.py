@@ -1,16 +1,17 @@
-"""Train and test every config of a set with several seeds.
+"""Train and test every condition of a set with several seeds.
 
-    python tools/sweep.py configs/ablation/injection --seeds 0 1 2
+    python tools/sweep.py configs/ablation/injection.py --seeds 0 1 2
 
-A set is a folder of configs (several, and single files, may be given). Each run has its own process
-and work folder, WORK_DIR/SET/CONFIG/seedN. Killed and started again with the same command, the
-sweep goes on: finished runs stay, a half-trained one continues from its last checkpoint, failed
-ones are tried again. A failed run does not stop the others; the exit code is then 1.
+A set is one file (several, and plain configs, may be given). Each run has its own process and work
+folder, WORK_DIR/SET/CONDITION/seedN, with its frozen config. Killed and started again with the same
+command, the sweep goes on: finished runs stay, a half-trained one continues from its last
+checkpoint, failed ones are tried again. A failed run does not stop the others; the exit code is
+then 1.
 
 The sets of this project stand on the flagship at its true size. --base puts another config in its
 place, such as the embedded miniature:
 
-    python tools/sweep.py configs/ablation/injection --base configs/domino_vpd_mini.py
+    python tools/sweep.py configs/ablation/injection.py --base configs/domino_vpd_mini.py
 
 tools/tables.py makes the tables.
 """
@@ -22,19 +23,25 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmseg_domino.experiments import SetError, Sweep, SweepBusyError, clock, plan_runs
+from mmseg_domino.experiments import (
+    Resources,
+    Sweep,
+    SweepBusyError,
+    clock,
+    plan_runs,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sets", nargs="+", metavar="SET", help="folders of configs, or configs")
+    parser.add_argument("sets", nargs="+", metavar="SET", help="files of sets, or configs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="%(default)s")
     parser.add_argument(
         "--work-dir", type=Path, default=Path("work_dirs/sweep"), help="folder (%(default)s)"
     )
-    parser.add_argument("--base", help="config to stand in for the base that the configs name")
+    parser.add_argument("--base", help="config to stand in for the base that the sets name")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (%(default)s)")
     parser.add_argument(
         "--threads", type=int, help="of each run (OMP_NUM_THREADS, or the processors / jobs)"
@@ -61,17 +68,17 @@ def main() -> int:
     # As Ctrl-C: the runs are stopped, and the next call goes on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        runs = plan_runs(args.sets, args.seeds, args.work_dir, args.base)
+        runs = plan_runs(args.sets, args.seeds, args.base)
         if args.list:
-            print("\n".join(f"{run.folder}  {run.config}" for run in runs))
+            print("\n".join(f"{run.folder}  {run.source.path}" for run in runs))
             return 0
         report = Sweep(
-            runs, args.work_dir, args.jobs, args.threads, args.gpus, args.cfg_options or {},
+            runs, args.work_dir, Resources(args.jobs, args.threads, args.gpus, args.hours),
+            args.cfg_options or {},
             discard_checkpoints=args.discard_checkpoints, redo=args.redo,
-            seconds=None if args.hours is None else 3600 * args.hours,
             say=lambda line: print(line, flush=True),
         ).execute()  # fmt: skip
-    except (SetError, SweepBusyError) as error:
+    except (ValueError, SweepBusyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

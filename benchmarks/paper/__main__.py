@@ -30,7 +30,7 @@ from benchmarks.paper.bench import (
     write_checks,
 )
 from benchmarks.paper.page import write_bench_report
-from mmseg_domino.experiments import Sweep, SweepBusyError, clock, read_record
+from mmseg_domino.experiments import Resources, Sweep, SweepBusyError, clock, read_record
 from mmseg_domino.utils import atomic_write
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -94,9 +94,9 @@ def main() -> int:
         if args.only is not None:
             only = [tuple(name.split("/", 1)) for name in args.only]
         swept = Sweep(
-            bench_runs(CONFIGS, root / "runs", size, only), root / "runs", args.jobs, args.threads,
-            options=size.options, cwd=root, discard_checkpoints=True, pretty=False,
-            seconds=None if args.hours is None else 3600 * args.hours,
+            bench_runs(CONFIGS, size, only), root / "runs",
+            Resources(args.jobs, args.threads, hours=args.hours),
+            options=size.options, cwd=root, discard_checkpoints=True,
             say=lambda line: print(line, flush=True),
         ).execute()  # fmt: skip
     except (SweepBusyError, ValueError) as error:

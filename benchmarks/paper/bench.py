@@ -17,7 +17,7 @@ from benchmarks.paper.questions import DOMINO, HEADLINE_SEEDS, QUESTIONS, SOURCE
 from mmseg_domino.domain import DomainEncoder
 from mmseg_domino.domain.extraction import extract
 from mmseg_domino.domain.images import list_images
-from mmseg_domino.experiments.plan import PlannedRun, plan_runs
+from mmseg_domino.experiments import PlannedRun, load_set
 from mmseg_domino.reporting import PerImage, load_per_image, load_results
 from mmseg_domino.utils import atomic_write
 from street_world import prepare
@@ -25,7 +25,7 @@ from street_world.cards import read_card
 from street_world.trees import MANIFEST
 
 __all__ = [
-    "BENCH_CONFIGS",
+    "BENCH_SETS",
     "FULL",
     "QUICK",
     "QUICK_CONDITIONS",
@@ -39,12 +39,12 @@ __all__ = [
 ]
 
 DOMAINS = ("fog", "night", "rain", "snow")
-#: Folders of configs, below ``configs``, and the base that stands in for the flagship there.
-BENCH_CONFIGS = {
-    "injection": ("ablation/injection", "bench/domino_vpd_bench.py"),
-    "embedding": ("ablation/embedding", "bench/domino_vpd_bench.py"),
-    "backbones": ("bench/backbones", None),
-    "ratio": ("ablation/ratio", "bench/domino_vpd_bench_4to1.py"),
+#: Sets, below ``configs``, and the base that stands in for the flagship there.
+BENCH_SETS = {
+    "injection": ("ablation/injection.py", "bench/domino_vpd_bench.py"),
+    "embedding": ("ablation/embedding.py", "bench/domino_vpd_bench.py"),
+    "backbones": ("bench/backbones.py", None),
+    "ratio": ("ablation/ratio.py", "bench/domino_vpd_bench_4to1.py"),
 }
 
 
@@ -83,29 +83,26 @@ QUICK_CONDITIONS = (DOMINO, ("backbones", "mini-sd-random"))
 
 
 def bench_runs(
-    configs: Path, work_dir: Path, size: BenchSize, only: Sequence[tuple[str, str]] | None = None
+    configs: Path, size: BenchSize, only: Sequence[tuple[str, str]] | None = None
 ) -> list[PlannedRun]:
     """All runs, each once however many questions it answers: first seed 0 of all, then seed 1, ...
 
     Args:
         configs: The project's folder of configs.
-        work_dir: Folder of the sweep.
         size: Of the benchmark.
         only: Conditions to restrict it to.
     """
     wanted = dict.fromkeys(key for q in QUESTIONS for key in q.conditions.values())
     keys = [key for key in wanted if only is None or key in only]
-    headline = (DOMINO, SOURCE_ONLY)
-    seeds = {
-        key: max(size.seeds, HEADLINE_SEEDS) if key in headline and size.seeds >= 3 else size.seeds
-        for key in keys
-    }
+    sets = {}
+    for group, (file, base) in BENCH_SETS.items():
+        source = load_set(configs / file)
+        sets[group] = source if base is None else source.rebased(configs / base)
     runs = []
     for key in keys:
-        folder, base = BENCH_CONFIGS[key[0]]
-        base = None if base is None else configs / base
-        source = configs / folder / f"{key[1]}.py"
-        runs += plan_runs([source], range(seeds[key]), work_dir, base)
+        headline = key in (DOMINO, SOURCE_ONLY) and size.seeds >= 3
+        seeds = max(size.seeds, HEADLINE_SEEDS) if headline else size.seeds
+        runs += [PlannedRun(*key, seed, sets[key[0]]) for seed in range(seeds)]
     return sorted(runs, key=lambda run: run.seed)
 
 

@@ -69,7 +69,7 @@ def claims_figure(decisions: Sequence[Decision]) -> Figure:
         labels = []
         for row, (decision, comparison) in enumerate(rows):
             several = len(decision.comparisons) > 1
-            name = comparison.than[1].removeprefix("domino_vpd_cityscapes_")
+            name = comparison.than[1]
             labels.append(decision.claim.text + (f" [{name}]" if several else ""))
             found = comparison.contrasts.get(DECIDING)
             if found is None:

@@ -105,10 +105,10 @@ QUESTIONS: tuple[Question, ...] = (
         "samples in all.",
         {
             "1:0": DOMINO,
-            "4:1": ("ratio", "domino_vpd_cityscapes_4to1"),
-            "4:1, no embedding": ("ratio", "domino_vpd_cityscapes_none_4to1"),
-            "2:1": ("ratio", "domino_vpd_cityscapes_2to1"),
-            "1:1": ("ratio", "domino_vpd_cityscapes_1to1"),
+            "4:1": ("ratio", "4to1"),
+            "4:1, no embedding": ("ratio", "none_4to1"),
+            "2:1": ("ratio", "2to1"),
+            "1:1": ("ratio", "1to1"),
         },
     ),
 )

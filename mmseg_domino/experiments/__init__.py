@@ -1,16 +1,19 @@
-"""Many runs, and what follows from them: sweeps, tables over seeds, the benchmark."""
+"""Many runs, and what follows from them: sets, sweeps, tables over seeds."""
 
 from .collect import Condition, SeedRun, collect_conditions
-from .plan import PlannedRun, SetError, find_configs, plan_runs, rebase
+from .plan import PlannedRun, plan_runs
 from .record import RunRecord, read_record
+from .sets import ConfigSet, SetError, load_set, resolve_condition
 from .statistics import Contrast, contrast, verdict
-from .sweep import Sweep, SweepBusyError, SweepReport, clock
+from .sweep import Resources, Sweep, SweepBusyError, SweepReport, clock
 from .tables import averages_table, condition_estimate, condition_interval, domains_table
 
 __all__ = [
     "Condition",
+    "ConfigSet",
     "Contrast",
     "PlannedRun",
+    "Resources",
     "RunRecord",
     "SeedRun",
     "SetError",
@@ -24,9 +27,9 @@ __all__ = [
     "condition_interval",
     "contrast",
     "domains_table",
-    "find_configs",
+    "load_set",
     "plan_runs",
     "read_record",
-    "rebase",
+    "resolve_condition",
     "verdict",
 ]

@@ -120,8 +120,8 @@ def _find(path: Path) -> Iterator[tuple[str, str, SeedRun, bool]]:
     The folder itself if there are none.
     """
     if (path / PLAN_FILE).is_file():
-        for group, name, seed in read_plan(path):
-            yield group, name, _load(path / group / name / f"seed{seed}", seed), True
+        for run in read_plan(path):
+            yield run.group, run.name, _load(path / run.folder, run.seed), True
         return
     if (path / _RESULTS).is_file() or (path / RECORD_FILE).is_file():
         group, name, seed = _identify(path)

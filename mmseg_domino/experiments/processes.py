@@ -9,18 +9,28 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from .record import SWEEP_PID
 
-__all__ = ["RunProcess", "failure_reason"]
+__all__ = ["RunProcess", "failure_reason", "visible_gpus"]
 
 LOG_FILE = "sweep.log"
 _MARK = "==== a run starts ===="
+_RUN = "mmseg_domino.experiments.run"
 #: Imported once and shared by all runs: 5 to 10 s of a processor each otherwise.
-_PRELOAD = ["mmseg_domino.experiments.run", "mmseg_domino.plugin"]
+_PRELOAD = [_RUN, "mmseg_domino.plugin"]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return named.split(",")[:count] if named else [str(index) for index in range(count)]
 
 
 def _work(
-    arguments: Sequence, cwd: str | None, environment: Mapping[str, str], log: str
+    work_dir: str, cwd: str | None, environment: Mapping[str, str], log: str
 ) -> None:  # pragma: no cover, runs in a process of its own
     with open(log, "ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
@@ -30,58 +40,51 @@ def _work(
         os.chdir(cwd)  # of this process alone: multiprocessing has no `cwd`
     from .run import train_and_test
 
-    train_and_test(*arguments)
+    train_and_test(work_dir)
 
 
 class RunProcess:
-    """A run at work, in one process or, under torchrun, in one a GPU.
+    """A run at work: in one process or, under torchrun, in several.
 
     Args:
-        config: Config file.
-        work_dir: Work folder; what the run prints goes into ``sweep.log`` there.
-        seed: Of everything random.
-        options: Overrides of the config.
-        gpus: Processes.
+        work_dir: Work folder with the frozen config; what the run prints goes into ``sweep.log``.
+        processes: Of the run.
+        gpus: The cards it may use, as ``CUDA_VISIBLE_DEVICES`` names them. Without one the process
+            is forked from one that has imported everything; CUDA does not survive a fork.
         cwd: Folder that relative paths of the config start from.
         environment: Changes of the environment variables.
-        pretty: As for :func:`~mmseg_domino.experiments.run.train_and_test`; with one process.
     """
 
     def __init__(
         self,
-        config: Path,
         work_dir: Path,
-        seed: int,
-        options: Mapping | None = None,
-        gpus: int = 1,
+        processes: int = 1,
+        gpus: Sequence[str] = (),
         cwd: str | os.PathLike | None = None,
         environment: Mapping[str, str] | None = None,
-        pretty: bool = True,
     ) -> None:
         work_dir = work_dir.resolve()
-        work_dir.mkdir(parents=True, exist_ok=True)
         self.log = work_dir / LOG_FILE
         with self.log.open("a", encoding="utf-8") as log:
             log.write(_MARK + "\n")
         environment = {**(environment or {}), SWEEP_PID: str(os.getpid())}
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         cwd = None if cwd is None else str(Path(cwd).resolve())
-        config = config.resolve()
-        if gpus == 1:
+        if processes == 1 and not gpus:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(_PRELOAD)
-            arguments = (str(config), str(work_dir), seed, dict(options or {}), "none", pretty)
             self._process = context.Process(
-                target=_work, args=(arguments, cwd, environment, str(self.log))
+                target=_work, args=(str(work_dir), cwd, environment, str(self.log))
             )
             self._process.start()
             return
-        command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone",
-            "--nproc-per-node", str(gpus), "-m", "mmseg_domino.experiments.run", str(config),
-            "--work-dir", str(work_dir), "--seed", str(seed), "--launcher", "pytorch",
-        ]  # fmt: skip
-        if options:
-            command += ["--cfg-options", *(f"{key}={value}" for key, value in options.items())]
+        command = [sys.executable, "-m", _RUN, str(work_dir)]
+        if processes > 1:
+            command[2:2] = [
+                "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m",
+            ]  # fmt: skip
+            command += ["--launcher", "pytorch"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=cwd, env={**os.environ, **environment}, stdout=log, stderr=log,

@@ -1,4 +1,4 @@
-"""What is known of a run: a small JSON file in its work folder."""
+"""What is known of a run, in its work folder: its frozen config and a small JSON file."""
 
 import hashlib
 import json
@@ -6,13 +6,29 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
 
 from ..utils import atomic_write
 
-__all__ = ["RECORD_FILE", "SWEEP_PID", "RunRecord", "config_hash", "read_record", "write_record"]
+__all__ = [
+    "CONFIG_FILE",
+    "RECORD_FILE",
+    "SWEEP_PID",
+    "RunRecord",
+    "config_hash",
+    "freeze_config",
+    "read_frozen",
+    "read_json",
+    "read_record",
+    "write_json",
+    "write_record",
+]
 
+CONFIG_FILE = "frozen_config.py"
 RECORD_FILE = "run.json"
-RECORD_FORMAT = "mmseg_domino.run/1"
+RECORD_FORMAT = "mmseg_domino.run/2"
 #: Environment variable with the process id of the sweep that a run belongs to: a run does not
 #: outlive it.
 SWEEP_PID = "MMSEG_DOMINO_SWEEP_PID"
@@ -25,11 +41,11 @@ class RunRecord:
 
     Attributes:
         group: Name of the set.
-        name: Name of the config.
+        name: Name of the condition.
         seed: Of everything random.
         status: ``"running"`` (or cut off), ``"finished"`` or ``"failed"``.
         reason: Why it failed, a line.
-        config_sha256: Hash of the complete config; see :func:`config_hash`.
+        config_sha256: Hash of the frozen config; see :func:`config_hash`.
         seconds: Spent on it so far, in all attempts.
         attempts: How often it was started.
     """
@@ -47,14 +63,69 @@ class RunRecord:
         return replace(self, **values)
 
 
-def config_hash(config: Mapping, seed: int) -> str:
-    """A hash of everything that a complete config and a seed say.
-
-    Not of the work folder, which may be moved; nor of files that the config names.
-    """
-    content = {key: value for key, value in config.items() if key != "work_dir"}
-    text = json.dumps([content, seed], sort_keys=True, default=repr)
+def config_hash(config: Mapping) -> str:
+    """A hash of everything that a complete config says, not of the files that it names."""
+    text = json.dumps(config, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def freeze_config(work_dir: str | os.PathLike, config: Config) -> str:
+    """Write a complete config into the folder of the run that it describes; return its hash.
+
+    Raises:
+        ValueError: If the config holds what no file can, such as a class instead of its name.
+    """
+    digest = config_hash(config.to_dict())
+    path = Path(work_dir) / CONFIG_FILE
+    with atomic_write(path) as temporary:
+        temporary.write_text(config.pretty_text, encoding="utf-8")
+    try:
+        frozen = config_hash(read_frozen(work_dir).to_dict())
+    except ValueError:
+        frozen = ""
+    if frozen != digest:
+        path.unlink()
+        raise ValueError(
+            "the config cannot be frozen: what is read back from a file differs from it. Name "
+            "classes and functions by strings"
+        )
+    return digest
+
+
+def read_frozen(work_dir: str | os.PathLike) -> Config:
+    """The frozen config of a run's folder.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    path = Path(work_dir) / CONFIG_FILE
+    try:
+        return Config.fromfile(path, format_python_code=False)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); start the sweep with --redo to run this again"
+        ) from error
+
+
+def read_json(path: Path, kind: str) -> dict[str, Any]:
+    """The content of a JSON file without its ``format``, which must be ``kind``.
+
+    Raises:
+        ValueError: If it is no JSON object or of another format.
+    """
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(data, dict) or data.pop("format", None) != kind:
+        raise ValueError(f"expected a JSON object of the format {kind!r}")
+    return data
+
+
+def write_json(path: Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Write a JSON file that :func:`read_json` reads."""
+    with atomic_write(path) as temporary:
+        text = json.dumps({"format": kind, **content}, indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_record(work_dir: str | os.PathLike) -> RunRecord | None:
@@ -67,19 +138,17 @@ def read_record(work_dir: str | os.PathLike) -> RunRecord | None:
     if not path.is_file():
         return None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data.pop("format") != RECORD_FORMAT:
-            raise ValueError(f"another format than {RECORD_FORMAT!r}")
-        record = RunRecord(**data)
+        record = RunRecord(**read_json(path, RECORD_FORMAT))
         if record.status not in STATUSES:
             raise ValueError(f"unknown status {record.status!r}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it to run this again") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); delete it and start the sweep again, which goes on from "
+            "the checkpoints beside it"
+        ) from error
     return record
 
 
 def write_record(work_dir: str | os.PathLike, record: RunRecord) -> None:
     """Write the record into a work folder, made if need be."""
-    with atomic_write(Path(work_dir) / RECORD_FILE) as path:
-        text = json.dumps({"format": RECORD_FORMAT, **asdict(record)}, indent=1)
-        path.write_text(text + "\n", encoding="utf-8")
+    write_json(Path(work_dir) / RECORD_FILE, RECORD_FORMAT, asdict(record))

@@ -1,8 +1,7 @@
-"""Train and test one config with one seed, going on from wherever an earlier attempt stopped.
+"""Train and test a frozen config, going on from wherever an earlier attempt stopped.
 
-``python -m mmseg_domino.experiments.run CONFIG --work-dir DIR --seed N`` is what a sweep starts
-for each of its runs that takes several processes; with one process it calls
-:func:`train_and_test`.
+A sweep starts ``python -m mmseg_domino.experiments.run WORK_DIR`` for each of its runs; on a
+machine without a GPU it calls :func:`train_and_test` in a forked process.
 """
 
 import argparse
@@ -13,17 +12,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from .. import engine
 from ..utils import atomic_write
 from ..utils.journal import journal_files
-from .record import SWEEP_PID
+from .record import SWEEP_PID, config_hash, read_frozen, read_record
 
 __all__ = ["train_and_test"]
 
@@ -31,22 +30,9 @@ _TRAINED = "trained"
 _LOCK_SECONDS = 60
 
 
-def _load(config, work_dir, seed, options, launcher, pretty=True) -> Config:
-    arguments = argparse.Namespace(
-        config=str(config), work_dir=str(work_dir), cfg_options=dict(options or {}) or None,
-        launcher=launcher, data_root=None, local_rank=0,
-    )  # fmt: skip
-    cfg = engine.load_config(arguments)
-    cfg.randomness = {**cfg.get("randomness", {}), "seed": seed}
-    if not pretty:
-        cfg = Config(cfg.to_dict(), filename=cfg.filename, format_python_code=False)
-    return cfg
-
-
 @contextmanager
 def _alone(work_dir: Path) -> Iterator[None]:
     """Keep two processes from working in one folder, as after a kill of the sweep alone."""
-    work_dir.mkdir(parents=True, exist_ok=True)
     with (work_dir / ".lock").open("w") as file:
         for attempt in range(_LOCK_SECONDS):
             try:
@@ -78,57 +64,63 @@ def _end_with(pid: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _train(cfg, work_dir: Path) -> str:
+def _train(cfg: Config, work_dir: Path) -> str:
     """Train, unless that is done; return the last checkpoint's path."""
     last, done = work_dir / "last_checkpoint", work_dir / _TRAINED
-    if done.is_file() and Path(done.read_text().strip()).is_file():
-        return done.read_text().strip()
-    cfg.resume = last.is_file()
+    if done.is_file():
+        checkpoint = work_dir / done.read_text(encoding="utf-8").strip()
+        if checkpoint.is_file():
+            return str(checkpoint)
+        print(f"{done} names no checkpoint; training goes on from the newest one", flush=True)
+    cfg.resume = any(work_dir.glob("*.pth"))
     engine.build_runner(cfg).train()
     barrier()  # the first process writes the last checkpoint
-    checkpoint = last.read_text().strip()
+    checkpoint = Path(last.read_text(encoding="utf-8").strip())
     if is_main_process():
         with atomic_write(done) as path:
-            path.write_text(checkpoint)
+            path.write_text(checkpoint.name, encoding="utf-8")
     barrier()
-    return checkpoint
+    return str(checkpoint)
 
 
-def train_and_test(
-    config: str | os.PathLike,
-    work_dir: str | os.PathLike,
-    seed: int,
-    options: Mapping | None = None,
-    launcher: str = "none",
-    pretty: bool = True,
-) -> None:
-    """Train and test; the results are in ``work_dir`` as those of ``tools/test.py``.
+def _load(work_dir: Path, launcher: str) -> Config:
+    """The frozen config, made ready for this attempt."""
+    cfg, record = read_frozen(work_dir), read_record(work_dir)
+    if record is not None and record.config_sha256 != config_hash(cfg.to_dict()):
+        raise ValueError(f"{cfg.filename} was edited after the run was started; see --redo")
+    # MMEngine names its files after the config's; the frozen one must stay as it is.
+    name = work_dir.parent.name if record is None else record.name
+    path = str(work_dir / f"{name}.py")
+    cfg = Config(cfg.to_dict(), cfg.text, path, format_python_code=False)
+    cfg.work_dir, cfg.launcher = str(work_dir), launcher
+    return cfg
 
-    Training goes on from the last checkpoint in ``work_dir``; so does an interrupted test from its
-    last image.
+
+def train_and_test(work_dir: str | os.PathLike, launcher: str = "none") -> None:
+    """Train and test; the results are in ``work_dir`` as those of ``domino test``.
+
+    Training goes on from the newest checkpoint in ``work_dir``; so does an interrupted test from
+    its last image.
 
     Args:
-        config: Config file.
-        work_dir: Of this run alone.
-        seed: Of everything random.
-        options: Overrides of the config.
-        launcher: As for ``tools/train.py``.
-        pretty: Write the configs in the work folder well formatted, which takes 5 s of a processor.
+        work_dir: Of this run alone; holds its frozen config.
+        launcher: As for ``domino train``.
 
     Raises:
+        ValueError: If the frozen config is damaged or not the one that the record names.
         RuntimeError: If another process works in ``work_dir``.
     """
-    work_dir = Path(work_dir)
+    work_dir = Path(work_dir).resolve()
     if os.environ.get(SWEEP_PID):
         _end_with(int(os.environ[SWEEP_PID]))
-    with _alone(work_dir) if launcher == "none" else _nothing():
-        cfg = _load(config, work_dir, seed, options, launcher, pretty)
+    with _alone(work_dir) if launcher == "none" else nullcontext():
+        cfg = _load(work_dir, launcher)
         checkpoint = _train(copy.deepcopy(cfg), work_dir)
         gc.collect()  # the training's model and optimiser, before the test's model comes
         cfg = engine.apply_domino(cfg)
         cfg.load_from = checkpoint
         # MMEngine names what it logs by the second, and the training may have been that quick.
-        cfg.experiment_name = f"{Path(config).stem}_seed{seed}_test"
+        cfg.experiment_name = f"{Path(cfg.filename).stem}_seed{cfg.randomness.seed}_test"
         begun = bool(journal_files(work_dir / "test_journal"))
         engine.record_results(cfg, checkpoint, resume=begun)
         metrics = engine.build_runner(cfg).test()
@@ -136,21 +128,14 @@ def train_and_test(
             engine.write_tables(str(work_dir))
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config")
-    parser.add_argument("--work-dir", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    parser.add_argument("work_dir")
     parser.add_argument("--launcher", default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
     args = parser.parse_args()
-    train_and_test(args.config, args.work_dir, args.seed, args.cfg_options, args.launcher)
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    train_and_test(args.work_dir, args.launcher)
 
 
 if __name__ == "__main__":

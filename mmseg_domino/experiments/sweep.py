@@ -1,5 +1,6 @@
 """Running many configs with many seeds, one process and one work folder a run."""
 
+import copy
 import fcntl
 import os
 import shutil
@@ -13,10 +14,18 @@ from mmengine.config import Config
 
 from ..reporting import ResultsError, load_results
 from .plan import PlannedRun, write_plan
-from .processes import RunProcess, failure_reason
-from .record import RunRecord, config_hash, read_record, write_record
+from .processes import RunProcess, failure_reason, visible_gpus
+from .record import (
+    CONFIG_FILE,
+    RunRecord,
+    config_hash,
+    freeze_config,
+    read_frozen,
+    read_record,
+    write_record,
+)
 
-__all__ = ["Sweep", "SweepBusyError", "SweepReport", "clock"]
+__all__ = ["Resources", "Sweep", "SweepBusyError", "SweepReport", "clock"]
 
 _RESULTS = "results.json"
 
@@ -53,69 +62,99 @@ class SweepReport:
         return not self.failed and not self.left
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a sweep may use.
+
+    Attributes:
+        jobs: Runs at a time.
+        threads: Of each run; ``None`` takes ``OMP_NUM_THREADS``, or divides the processors among
+            the jobs.
+        gpus: Processes of each run, one a GPU, under torchrun. Each job has its own cards, in
+            turn if there are fewer than all jobs want.
+        hours: Start no run after this time; ``None`` is no limit.
+    """
+
+    jobs: int = 1
+    threads: int | None = None
+    gpus: int = 1
+    hours: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1 or self.gpus < 1:
+            raise ValueError(f"jobs and gpus must be at least 1, got {self.jobs} and {self.gpus}")
+
+    def cards(self, job: int, visible: Sequence[str]) -> list[str]:
+        """The cards of a job, of those that are visible.
+
+        Raises:
+            ValueError: If a run wants more than there are.
+        """
+        if visible and self.gpus > len(visible):
+            raise ValueError(
+                f"a run on {self.gpus} GPUs needs as many, and {len(visible)} are visible; lower "
+                "--gpus"
+            )
+        first = job * self.gpus
+        return [visible[(first + k) % len(visible)] for k in range(self.gpus)] if visible else []
+
+
 @dataclass
 class _Active:
     run: PlannedRun
     process: RunProcess
     record: RunRecord
     start: float
+    job: int
 
 
 @dataclass
 class Sweep:
     """Runs to be done in one folder.
 
-    Started again after whatever end, it goes on: finished runs stay, a half-trained one continues
-    from its last checkpoint, failed ones are tried again. A run whose config has changed since it
-    was started fails, because its results would be of neither config.
+    Every config is resolved once and frozen in its run's folder before the first run starts; runs
+    see these files alone. Started again after whatever end, a sweep goes on: finished runs stay, a
+    half-trained one continues from its newest checkpoint, failed ones are tried again. A run whose
+    config is now another one fails, because its results would be of neither.
 
     Args:
         runs: In this order.
         work_dir: Folder of the sweep; each run has its own below it.
-        jobs: Runs at a time.
-        threads: Of each run; ``None`` takes ``OMP_NUM_THREADS``, or divides the processors among
-            the jobs.
-        gpus: Processes of each run, under torchrun.
+        resources: Jobs, threads, GPUs, time.
         options: Overrides of all configs.
         cwd: Folder that relative paths of the configs start from.
         discard_checkpoints: Remove a run's checkpoints once its results are there.
-        redo: Start over what is finished, failed, or of a changed config.
-        pretty: Format the configs that each run writes; see
-            :func:`~mmseg_domino.experiments.run.train_and_test`.
-        seconds: Start no run after this time.
+        redo: Start over, also what is finished or was started with another config.
         say: Prints a line.
     """
 
     runs: Sequence[PlannedRun]
     work_dir: Path
-    jobs: int = 1
-    threads: int | None = None
-    gpus: int = 1
+    resources: Resources = Resources()
     options: Mapping = field(default_factory=dict)
     cwd: Path | None = None
     discard_checkpoints: bool = False
     redo: bool = False
-    pretty: bool = True
-    seconds: float | None = None
     say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
         self.work_dir = Path(self.work_dir)
-        if self.jobs < 1 or self.gpus < 1:
-            raise ValueError(f"jobs and gpus must be at least 1, got {self.jobs} and {self.gpus}")
 
     def execute(self) -> SweepReport:
         """Do all runs.
 
         Raises:
             SweepBusyError: If another sweep works in the folder.
+            ValueError: If a run wants more GPUs than are visible.
         """
+        self._gpus = visible_gpus()
+        self.resources.cards(0, self._gpus)
         with self._alone():
             write_plan(self.work_dir, self.runs)
             # Read by torch when it is imported, in the process that runs are forked from.
             before = {k: os.environ.get(k) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-            threads = self.threads or before["OMP_NUM_THREADS"]
-            threads = threads or max(1, (os.cpu_count() or 1) // self.jobs)
+            threads = self.resources.threads or before["OMP_NUM_THREADS"]
+            threads = threads or max(1, (os.cpu_count() or 1) // self.resources.jobs)
             os.environ.update(dict.fromkeys(before, str(threads)))
             try:
                 return self._execute()
@@ -140,7 +179,7 @@ class Sweep:
         return self.work_dir / run.folder
 
     def _execute(self) -> SweepReport:
-        self._begin, self._spent, self._configs = time.monotonic(), [], {}
+        self._begin, self._spent = time.monotonic(), []
         finished: list[PlannedRun] = []
         failed: dict[PlannedRun, str] = {}
         waiting = []
@@ -150,55 +189,76 @@ class Sweep:
             except Exception as error:
                 # A config that cannot be read is this run's failure, not the sweep's.
                 failed[run] = f"{type(error).__name__}: {error}".splitlines()[0]
-                old = RunRecord(run.group, run.name, run.seed, "failed", failed[run])
-                write_record(self._folder(run), old)
-                self.say(f"failed    {run.label}: {failed[run]}")
+                self._note_failure(run, failed[run])
                 continue
             (finished.append(run) if record is None else waiting.append((run, record)))
-        reused = len(finished)
+        reused, jobs = len(finished), self.resources.jobs
         self.say(
             f"{len(self.runs)} runs: {reused} finished before, {len(waiting)} to do, "
-            f"{self.jobs} at a time, in {self.work_dir}"
+            f"{jobs} at a time, in {self.work_dir}"
         )
+        if 0 < len(self._gpus) < jobs * self.resources.gpus:
+            self.say(f"the {jobs} jobs share {len(self._gpus)} GPUs")
         left = self._work(waiting, finished, failed)
         return SweepReport(finished, reused, failed, left)
 
+    def _note_failure(self, run: PlannedRun, reason: str) -> None:
+        """Tell that a run was not started; what is known of an earlier start stays."""
+        self.say(f"failed    {run.label}: {reason}")
+        folder = self._folder(run)
+        if not (folder / CONFIG_FILE).exists() and not (folder / _RESULTS).exists():
+            write_record(folder, RunRecord(run.group, run.name, run.seed, "failed", reason))
+
     def _prepare(self, run: PlannedRun) -> RunRecord | None:
-        """The record to start a run with; ``None`` if it is finished.
+        """Freeze a run's config; return the record to start with, ``None`` if it is finished.
 
         Raises:
             ValueError: If its config is not the one that it was started with.
         """
         folder = self._folder(run)
-        if self.redo and read_record(folder) is not None:
+        if self.redo and folder.is_dir():
             shutil.rmtree(folder)
-        digest = config_hash(self._config(run.config), run.seed)
+        config = run.resolve()
+        if self.options:
+            config.merge_from_dict(copy.deepcopy(dict(self.options)))
         record = read_record(folder) or RunRecord(run.group, run.name, run.seed)
+        digest = self._freeze(folder, config)
         if record.config_sha256 not in ("", digest):
             raise ValueError(
-                f"its config has changed since it was started in {folder}; use another "
-                "--work-dir, or --redo to start over"
+                f"{folder / CONFIG_FILE} is not the config that the run was started with; use "
+                "--redo to start over"
             )
         if record.status == "finished" and (folder / _RESULTS).is_file():
             self._discard(run)
             return None
         return record.change(config_sha256=digest)
 
-    def _config(self, file: Path) -> dict:
-        """A complete config, read once for all its seeds."""
-        if file not in self._configs:
-            config = Config.fromfile(file)
-            if self.options:
-                config.merge_from_dict(dict(self.options))
-            self._configs[file] = config.to_dict()
-        return self._configs[file]
+    def _freeze(self, folder: Path, config: Config) -> str:
+        """The hash of a run's config, frozen now unless it was before.
+
+        Raises:
+            ValueError: If what lies in the folder is of another config, or of an unknown one.
+        """
+        remedy = "use another --work-dir, or --redo to start over"
+        frozen = folder / CONFIG_FILE
+        if frozen.is_file():
+            digest = config_hash(read_frozen(folder).to_dict())
+            if digest != config_hash(config.to_dict()):
+                raise ValueError(
+                    f"its config has changed since it was frozen in {frozen}; {remedy}"
+                )
+            return digest
+        if (folder / _RESULTS).is_file() or any(folder.glob("*.pth")):
+            raise ValueError(f"{folder} has results or checkpoints of an unknown config; {remedy}")
+        return freeze_config(folder, config)
 
     def _work(self, waiting: list, finished: list, failed: dict) -> list[PlannedRun]:
         active: list[_Active] = []
         try:
             while waiting or active:
-                while waiting and len(active) < self.jobs and not self._is_late():
-                    active.append(self._start(*waiting.pop(0)))
+                while waiting and len(active) < self.resources.jobs and not self._is_late():
+                    job = min(set(range(self.resources.jobs)) - {a.job for a in active})
+                    active.append(self._start(*waiting.pop(0), job))
                 if not active:
                     break
                 time.sleep(0.1)
@@ -216,26 +276,19 @@ class Sweep:
         return [run for run, _ in waiting]
 
     def _is_late(self) -> bool:
-        return self.seconds is not None and time.monotonic() - self._begin > self.seconds
+        hours = self.resources.hours
+        return hours is not None and time.monotonic() - self._begin > 3600 * hours
 
-    def _start(self, run: PlannedRun, record: RunRecord) -> _Active:
+    def _start(self, run: PlannedRun, record: RunRecord, job: int) -> _Active:
         folder = self._folder(run)
-        resumed = (folder / "last_checkpoint").is_file()
+        resumed = any(folder.glob("*.pth"))
         record = record.change(status="running", reason="", attempts=record.attempts + 1)
         write_record(folder, record)
         self.say(f"{'resumed' if resumed else 'started':<9} {run.label}")
         environment = {key: os.environ[key] for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        process = RunProcess(
-            run.config,
-            folder,
-            run.seed,
-            self.options,
-            self.gpus,
-            self.cwd,
-            environment,
-            self.pretty,
-        )
-        return _Active(run, process, record, time.monotonic())
+        cards = self.resources.cards(job, self._gpus)
+        process = RunProcess(folder, self.resources.gpus, cards, self.cwd, environment)
+        return _Active(run, process, record, time.monotonic(), job)
 
     def _end(self, item: _Active) -> str | None:
         """Record how a run ended; return why it failed, if it did."""
@@ -268,7 +321,7 @@ class Sweep:
         elapsed = time.monotonic() - self._begin
         each = sum(self._spent) / len(self._spent)
         rest = len(self.runs) - done
-        left = f"about {clock(each * rest / self.jobs)} left" if rest else "none left"
+        left = f"about {clock(each * rest / self.resources.jobs)} left" if rest else "none left"
         what = f"failed    {item.run.label}: {reason}"
         if reason is None:
             what = f"finished  {item.run.label} in {clock(self._spent[-1])}"

@@ -13,7 +13,7 @@ from .folders import write_run
 def sweep(tmp_path):
     """Condition a with three seeds, b with one, one failed and one cut off; c never run."""
     work = tmp_path / "sweep"
-    write_plan(work, [PlannedRun("s", name, work, seed) for seed in (0, 1, 2) for name in "abc"])
+    write_plan(work, [PlannedRun("s", name, seed) for seed in (0, 1, 2) for name in "abc"])
     for seed in (0, 1, 2):
         write_run(work / "s" / "a" / f"seed{seed}", seed, right=0.9, record=("s", "a"))
     write_run(work / "s" / "b" / "seed0", 0, right=0.7, record=("s", "b"))
@@ -34,7 +34,7 @@ def test_every_planned_run_is_there(sweep):
 
 
 def test_a_plan_may_give_one_condition_more_seeds(sweep):
-    write_plan(sweep, [PlannedRun("s", "c", sweep, seed) for seed in (3, 4)])
+    write_plan(sweep, [PlannedRun("s", "c", seed) for seed in (3, 4)])
     a, _, c = collect_conditions([sweep])
     assert a.state == "3 of 3"
     assert c.state.startswith("0 of 5; ")

@@ -1,13 +1,14 @@
-"""The ablation sets mean what their names say, at true size and in miniature."""
+"""How sets are read; the project's own mean what their names say, at true size and in miniature."""
 
+from functools import cache
 from pathlib import Path
 
+import mmengine.config.utils
 import pytest
-from mmengine.config import Config
 
 from mmseg_domino.domain.sources import SOURCES
 from mmseg_domino.engine import apply_domino
-from mmseg_domino.experiments import find_configs, plan_runs
+from mmseg_domino.experiments import SetError, load_set, resolve_condition
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASES = {"true size": "domino_vpd_cityscapes.py", "miniature": "domino_vpd_mini.py"}
@@ -15,21 +16,110 @@ BASES = {"true size": "domino_vpd_cityscapes.py", "miniature": "domino_vpd_mini.
 WIDTHS = {"true size": (768, 768), "miniature": (96, 64)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _read_indices_once():
+    """MMEngine reads 150 index files of MMSegmentation for every ``mmseg::`` base."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.utils, "load", cache(mmengine.config.utils.load))
+        yield
+
+
+@pytest.fixture
+def write(tmp_path):
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases" / "large.py").write_text(
+        "size = (100, 50)\nmodel = dict(width=768, depth=12, blocks=[dict(a=1), dict(a=2)])\n"
+    )
+    (tmp_path / "bases" / "small.py").write_text("size = (10, 5)\nmodel = dict(width=96)\n")
+
+    def write(text, base='base = "bases/large.py"'):
+        path = tmp_path / "colours.py"
+        path.write_text(f"{base}\nconditions = {text}\n")
+        return path
+
+    return write
+
+
+def test_a_condition_is_its_base_with_its_changes(write):
+    path = write(
+        "dict(plain=dict(), red={'model.width': 1, 'model.blocks.1.a': 3},"
+        " blue=dict(model=dict(_delete_=True, colour='blue')))"
+    )
+    sets = load_set(path)
+    assert (sets.name, list(sets.conditions)) == ("colours", ["plain", "red", "blue"])
+    plain, red, blue = (sets.resolve(name).to_dict() for name in sets.conditions)
+    model = {"width": 768, "depth": 12, "blocks": [{"a": 1}, {"a": 2}]}
+    assert plain == {"size": (100, 50), "model": model}
+    assert red["model"] == {"width": 1, "depth": 12, "blocks": [{"a": 1}, {"a": 3}]}
+    assert blue["model"] == {"colour": "blue"}
+    assert sets.resolve("plain").to_dict() == plain, "conditions do not change one another"
+
+
+def test_values_of_the_base_follow_the_base(write, tmp_path):
+    path = write("dict(red=dict(model=dict(half='{{base.model.width}}'), crop=['{{base.size}}']))")
+    large = load_set(path).resolve("red")
+    small = load_set(path).rebased(tmp_path / "bases" / "small.py").resolve("red")
+    assert (large.model.half, large.crop) == (768, [(100, 50)])
+    assert (small.model.half, small.crop) == (96, [(10, 5)])
+
+
+def test_a_condition_may_name_a_base_of_its_own(write):
+    path = write("dict(large=dict(), small=dict(base='bases/small.py'))")
+    assert resolve_condition(path, "small").model.width == 96
+    assert "base" not in resolve_condition(path, "small")
+    with pytest.raises(SetError, match="the conditions small compare bases"):
+        load_set(path).rebased("bases/small.py")
+
+
+def test_a_base_is_read_once(write, tmp_path):
+    """Editing it afterwards does not mix the conditions of one sweep."""
+    sets = load_set(write("dict(a=dict(), b=dict())"))
+    sets.resolve("a")
+    (tmp_path / "bases" / "large.py").write_text("size = 1\n")
+    assert sets.resolve("b").size == (100, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dict()", "expected conditions"),
+        ("['red']", "expected conditions"),
+        ("{'../red': dict()}", "cannot be called '../red'"),
+        ("{'.red': dict()}", "cannot be called"),
+        ("dict(red=3)", "red must be a dict of changes, got 3"),
+    ],
+)
+def test_what_is_no_set_is_refused(write, text, message):
+    with pytest.raises(SetError, match=message):
+        load_set(write(text))
+
+
+def test_what_cannot_be_resolved_is_refused(write):
+    path = write("dict(red=dict(x='{{base.model.height}}'), blue=dict(base='nowhere.py'))")
+    with pytest.raises(SetError, match=r"no condition 'green'; it has red, blue"):
+        resolve_condition(path, "green")
+    with pytest.raises(SetError, match=r"red refers to model\.height"):
+        resolve_condition(path, "red")
+    with pytest.raises(SetError, match=r"the base .*nowhere\.py does not exist"):
+        resolve_condition(path, "blue")
+    with pytest.raises(SetError, match=r"the base .*nowhere\.py does not exist"):
+        load_set(write("dict(red=dict())", 'base = "nowhere.py"'))
+    with pytest.raises(SetError, match="neither the set nor the condition red names a base"):
+        resolve_condition(write("dict(red=dict())", ""), "red")
+
+
 @pytest.fixture(scope="module", params=BASES)
-def sets(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sets")
-    # The base with its own bases resolved: they are read once, not once a child.
-    base = folder / "base.py"
-    config = Config.fromfile(CONFIGS / BASES[request.param], format_python_code=False)
-    base.write_text(config.pretty_text)
-    sources = [CONFIGS / "ablation" / name for name in ("injection", "embedding")]
-    runs = plan_runs(sources, [0], folder, base)
-    loaded = {(r.group, r.name): apply_domino(Config.fromfile(r.config)) for r in runs}
+def ablations(request):
+    base = CONFIGS / BASES[request.param]
+    sets = [load_set(CONFIGS / "ablation" / f"{name}.py") for name in ("injection", "embedding")]
+    loaded = {s.name: {n: s.rebased(base) for n in s.conditions} for s in sets}
     return loaded, WIDTHS[request.param]
 
 
-def test_names_say_how_and_where_the_embedding_enters(sets):
-    found = {k[1]: c.model for k, c in sets[0].items() if k[0] == "injection"}
+def test_names_say_how_and_where_the_embedding_enters(ablations):
+    found = {
+        name: apply_domino(s.resolve(name)).model for name, s in ablations[0]["injection"].items()
+    }
     for name, model in found.items():
         sign, _, place = name.partition("_")
         attention, norm = model.backbone.injection, model.neck.injection
@@ -43,9 +133,9 @@ def test_names_say_how_and_where_the_embedding_enters(sets):
     assert signs == {"add", "subtract", "concat", "none"}
 
 
-def test_every_source_is_asked(sets):
-    configs, (context, joint) = sets
-    found = {k[1]: c for k, c in configs.items() if k[0] == "embedding"}
+def test_every_source_is_asked(ablations):
+    context, joint = ablations[1]
+    found = {name: apply_domino(s.resolve(name)) for name, s in ablations[0]["embedding"].items()}
     assert {c.domino.source for c in found.values()} == set(SOURCES)
     for name, config in found.items():
         in_joint = name.startswith("joint-")
@@ -58,9 +148,15 @@ def test_every_source_is_asked(sets):
     assert table.init_store == found["learned"].domino.store
 
 
-def test_children_are_small_and_stand_on_the_flagship():
-    files = find_configs([CONFIGS / "ablation" / n for n in ("injection", "embedding")])
-    for file in files.values():
-        text = file.read_text()
-        assert len(text.splitlines()) <= 22, file
-        assert '_base_ = "../../domino_vpd_cityscapes.py"' in text
+def test_names_say_the_ratio():
+    sets = load_set(CONFIGS / "ablation" / "ratio.py")
+    for name in sets.conditions:
+        config = sets.resolve(name)
+        dataset = config.train_dataloader.dataset
+        first = name.removeprefix("none_").split("-")[0]
+        assert dataset.ratio == first.replace("to", ":")
+        assert [step.ratio for step in dataset.get("schedule", [])] == (
+            ["4:1"] if name == "1to0-4to1" else []
+        )
+        plain = config.model.backbone.injection == config.model.neck.injection == "none"
+        assert plain == name.startswith("none_")

@@ -28,20 +28,17 @@ def project(tmp_path_factory):
         "data/mini/domains.safetensors", "--workers", 0, cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    ours = folder / "set"
-    ours.mkdir()
-    base = ROOT / "configs" / "domino_vpd_cityscapes.py"
-    (ours / "good.py").write_text(f"_base_ = {str(base)!r}\n")
-    (ours / "bad.py").write_text(
-        f"_base_ = {str(base)!r}\nmodel = dict(backbone=dict(injection='multiply'))\n"
-    )
+    base = ROOT / "configs" / "bench" / "domino_vpd_bench.py"
+    for name, more in (("set", "bad={'model.backbone.injection': 'multiply'}"), ("one", "")):
+        (folder / f"{name}.py").write_text(
+            f"base = {str(base)!r}\nconditions = dict(good=dict(), {more})\n"
+        )
     return folder
 
 
-def arguments(project, name, source="set"):
+def arguments(project, name, source="set.py"):
     return [
-        project / source, "--work-dir", project / name, "--seeds", "0",
-        "--base", ROOT / "configs" / "bench" / "domino_vpd_bench.py", "--cfg-options",
+        project / source, "--work-dir", project / name, "--seeds", "0", "--cfg-options",
         f"train_cfg.max_iters={STEPS}", "default_hooks.checkpoint.interval=2",
         "test_evaluator.resamples=10",
     ]  # fmt: skip
@@ -85,10 +82,10 @@ def test_failed_killed_and_resumed(project):
 
 @pytest.mark.slow
 def test_two_processes_a_run(project):
-    given = arguments(project, "distributed", "set/good.py")
+    given = arguments(project, "distributed", "one.py")
     done = tool("sweep.py", given[0], "--gpus", 2, *given[1:], cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (project / "distributed" / "set" / "good" / "seed0" / "results.json").is_file()
+    assert (project / "distributed" / "one" / "good" / "seed0" / "results.json").is_file()
 
 
 def test_what_is_asked_wrongly_is_said_at_once(tmp_path, monkeypatch, capsys):
@@ -102,8 +99,8 @@ def test_what_is_asked_wrongly_is_said_at_once(tmp_path, monkeypatch, capsys):
     try:
         code, said = sweep(tmp_path / "nowhere", "--work-dir", tmp_path)
         assert code == 2
-        assert "does not exist; give a folder of configs" in said.err
-        code, said = sweep(ROOT / "configs" / "ablation" / "injection", "--list", "--seeds", 5)
+        assert "does not exist; give the file of a set" in said.err
+        code, said = sweep(ROOT / "configs" / "ablation" / "injection.py", "--list", "--seeds", 5)
         assert code == 0
         assert "injection/subtract_both/seed5" in said.out
     finally:

@@ -1,1 +1,0 @@
-_base_ = "../../backbones/domino_mae-l_8xb2-40k_cityscapes-512x512.py"

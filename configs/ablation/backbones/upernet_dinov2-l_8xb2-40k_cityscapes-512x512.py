@@ -1,2 +1,0 @@
-_base_ = "../../backbones/domino_dinov2-l_8xb2-40k_cityscapes-512x512.py"
-domino = dict(encode="none", backbone=dict(injection="none"))

@@ -1,7 +1,0 @@
-"""Added in cross-attention; plain norms."""
-
-_base_ = "../../domino_vpd_cityscapes.py"
-model = dict(
-    backbone=dict(injection="add"),
-    neck=dict(injection="none"),
-)

@@ -1,3 +1,0 @@
-"""Real:synthetic 4:1, the paper's."""
-
-_base_ = "../../synthesis/domino_vpd_cityscapes_4to1.py"
