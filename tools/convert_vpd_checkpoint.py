@@ -2,9 +2,8 @@
 
     python tools/convert_vpd_checkpoint.py vpd.pth vpd.safetensors
 
-Then train or test with load_from='vpd.safetensors' in the config (or load a .pth, by the ending of
-the output). Values and types stay as they are. Every key that was not used is listed, and written
-to OUT's name with .json for the ending.
+Then train or test with load_from='vpd.safetensors' in the config. Values and types stay as they
+are. Every key that was not used is listed, and written to OUT's name with .json for the ending.
 """
 
 import argparse
@@ -12,7 +11,6 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 
 from mmseg_domino.models.diffusion.files import read_state_dict
@@ -25,24 +23,21 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, help="original file: .pth, .ckpt, .safetensors")
-    parser.add_argument("out", type=Path, help="what to write: .safetensors or .pth")
+    parser.add_argument("out", type=Path, help="the .safetensors file to write")
     parser.add_argument(
         "--domino-neck",
         action="store_true",
         help="the config's neck is a DominoNorm around the original's FPN (the flagship's is)",
     )
     args = parser.parse_args()
-    if args.out.suffix not in (".safetensors", ".pth"):
-        parser.error(f"the output must end in .safetensors or .pth, got {args.out}")
+    if args.out.suffix != ".safetensors":
+        parser.error(f"the output must end in .safetensors, got {args.out}")
     return args
 
 
 def write(out: Path, state: dict) -> None:
     with atomic_write(out) as temporary:
-        if out.suffix == ".safetensors":
-            save_file(state, temporary)
-        else:
-            torch.save({"state_dict": state, "meta": {}}, temporary)
+        save_file(state, temporary)
 
 
 def main() -> int:

@@ -9,7 +9,6 @@ import json
 import logging
 import shlex
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,8 @@ import open_clip
 import torch
 from huggingface_hub import constants as hub
 from torch import nn
+
+from ..utils.checkpoints import is_torchscript, read_pickle, read_torchscript
 
 __all__ = ["RANDOM", "MissingWeightsError", "brings_weights", "build_clip", "load_clip"]
 
@@ -176,31 +177,34 @@ def _load_from_json(path: Path, pretrained: str, seed: int):
 def _load_file(clip: nn.Module, path: Path, model: str) -> None:
     """Read a checkpoint in open_clip's layout, or one of OpenAI's TorchScript archives."""
     try:
-        if _is_torchscript(path):
+        if is_torchscript(path):
             # Half precision, and three numbers that are no weights.
-            state = torch.jit.load(path, map_location="cpu").state_dict()
+            state = read_torchscript(path)
             numbers = ("input_resolution", "context_length", "vocab_size")
             clip.load_state_dict({k: v.float() for k, v in state.items() if k not in numbers})
         else:
+            _check_pickle(path)
             open_clip.load_checkpoint(clip, str(path))
     except RuntimeError as error:
         lines = " ".join(str(error).splitlines()[:3])
         raise ValueError(f"the checkpoint {path} does not fit {model}: {lines[:500]}") from error
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def _check_pickle(path: Path) -> None:
+    """Refuse a pickle that is damaged or would run code, with more than open_clip's words."""
+    if path.suffix != ".safetensors":
+        read_pickle(path, mmap=True)
 
 
 def _load_from_folder(folder: Path, pretrained: str, seed: int):
     random = pretrained == RANDOM
     has_config = (folder / "open_clip_config.json").is_file()
-    has_weights = any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.glob("*"))
-    if not has_config or not (has_weights or random):
+    weights = [p for p in folder.glob("*") if p.suffix in (".safetensors", ".bin", ".pth")]
+    if not has_config or not (weights or random):
         raise MissingWeightsError(_no_folder(folder))
+    if not random and not any(p.suffix == ".safetensors" for p in weights):
+        for path in weights:
+            _check_pickle(path)
     return _create(f"{_LOCAL}{folder}", None, random, seed)
 
 

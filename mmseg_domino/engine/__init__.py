@@ -1,5 +1,5 @@
 from .amp import enable_amp
-from .checkpoints import load_safetensors
+from .checkpoints import load_from_safetensors
 from .hooks import DominoReportHook, SeedIterationHook
 from .launch import add_common_arguments, build_runner, load_config
 from .mixin import apply_domino
@@ -20,7 +20,7 @@ __all__ = [
     "describe_run",
     "enable_amp",
     "load_config",
-    "load_safetensors",
+    "load_from_safetensors",
     "parameter_groups",
     "record_results",
     "save_predictions",

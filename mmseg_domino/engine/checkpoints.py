@@ -1,18 +1,90 @@
-"""Safetensors files as ``load_from``, which MMEngine does not read by itself."""
+"""MMEngine's ways to a checkpoint, none of which runs what is in the file.
 
+Importing this module replaces MMEngine's own loaders: where the safe way of reading fails, they
+fall back to the one that runs the pickle, and before PyTorch 2.6 they know no other. All that goes
+through ``CheckpointLoader`` is served: ``load_from``, ``--resume``, ``init_cfg`` of type
+``Pretrained``, ``mmseg.apis.init_model``. Safetensors files are read as well.
+"""
+
+import io
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import get_file_backend
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import (
+    _get_mmengine_home,
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-__all__ = ["load_safetensors"]
+from ..utils.checkpoints import read_pickle
+
+__all__ = ["load_from_local", "load_from_safetensors", "training_types"]
 
 
-# Without a colon: addresses of remote storage stay with MMEngine's own loaders.
-@CheckpointLoader.register_scheme(prefixes=r"[^:]*\.safetensors$")
-def load_safetensors(
+def _statistic(kind: type, name: str) -> Callable:
+    """``getattr`` for what message hubs use it for: the methods of a history buffer."""
+    if kind is not HistoryBuffer or name.startswith("_"):
+        raise ValueError(f"getattr of {name!r} is not allowed in a checkpoint")
+    return getattr(kind, name)
+
+
+def training_types() -> dict[str, Callable]:
+    """What MMEngine's training checkpoints hold beside tensors and plain values.
+
+    The history of losses in the message hub, and NumPy's numbers and arrays, under the names of
+    NumPy 1 and 2.
+
+    Returns:
+        Types and functions by the full names that files have for them.
+    """
+    core = getattr(np, "_core", None) or np.core
+    allowed: dict[str, Callable] = {
+        "mmengine.logging.history_buffer.HistoryBuffer": HistoryBuffer,
+        "builtins.getattr": _statistic,
+        "builtins.slice": slice,
+        "numpy.ndarray": np.ndarray,
+        "numpy.dtype": np.dtype,
+    }
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        allowed[f"{module}._reconstruct"] = core.multiarray._reconstruct
+        allowed[f"{module}.scalar"] = core.multiarray.scalar
+    for code in "?bBhHiIlLqQefdFDSU":
+        kind = type(np.dtype(code))
+        allowed[f"{kind.__module__}.{kind.__qualname__}"] = kind
+    return allowed
+
+
+def load_from_local(filename: str | os.PathLike, map_location: Any = None) -> Any:
+    """Read a checkpoint file.
+
+    Args:
+        filename: The file.
+        map_location: As for ``torch.load``; the CPU by default.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        UnsafeCheckpointError: If reading it would run code; the message says how to convert it.
+        CheckpointError: If it is damaged.
+    """
+    location = "cpu" if map_location is None else map_location
+    return read_pickle(Path(filename), training_types(), location)
+
+
+# Without a colon: addresses of remote storage stay with their own loaders.
+@CheckpointLoader.register_scheme(prefixes=r"[^:]*\.safetensors$", force=True)
+def load_from_safetensors(
     filename: str, map_location: str | torch.device | None = None
 ) -> dict[str, dict]:
     """Read a checkpoint from a safetensors file.
@@ -36,3 +108,73 @@ def load_safetensors(
     except SafetensorError as error:
         raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
     return {"state_dict": state, "meta": {}}
+
+
+def _load_from_http(url: str, map_location: Any = None, model_dir: str | None = None) -> Any:
+    folder = Path(model_dir or Path(torch.hub.get_dir(), "checkpoints"))
+    path = folder / url.split("?")[0].rsplit("/", 1)[-1]
+    if is_main_process() and not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=True)
+    barrier()
+    return load_from_local(path, map_location)
+
+
+def _load_from_openmmlab(filename: str, map_location: Any = None) -> Any:
+    name = filename.split("://", 1)[1]
+    name = get_deprecated_model_names().get(name, name)
+    place = _known(get_external_models(), name, filename)
+    if place.startswith(("http://", "https://")):
+        return _load_from_http(place, map_location)
+    return load_from_local(Path(_get_mmengine_home(), place), map_location)
+
+
+def _load_from_torchvision(filename: str, map_location: Any = None) -> Any:
+    url = _known(get_torchvision_models(), filename.split("://", 1)[1], filename)
+    return _load_from_http(url, map_location)
+
+
+def _load_from_mmcls(filename: str, map_location: Any = None) -> dict[str, dict]:
+    url = _known(get_mmcls_models(), filename.split("://", 1)[1], filename)
+    content = _load_from_http(url, map_location)
+    state = content.get("state_dict", content)
+    prefix = "backbone."
+    return {
+        "state_dict": {
+            key.removeprefix(prefix): value
+            for key, value in state.items()
+            if key.startswith(prefix)
+        }
+    }
+
+
+def _known(places: Mapping[str, str], name: str, filename: str) -> str:
+    if name not in places:
+        raise FileNotFoundError(f"{filename} can not be found: no model is known by this name")
+    return places[name]
+
+
+def _load_from_storage(filename: str, map_location: Any = None, backend: str = "petrel") -> Any:
+    content = get_file_backend(filename, backend_args={"backend": backend}).get(filename)
+    location = "cpu" if map_location is None else map_location
+    return read_pickle(io.BytesIO(content), training_types(), location, name=filename)
+
+
+def _refuse_pavi(filename: str, map_location: Any = None) -> Any:
+    raise ValueError(f"{filename}: download the checkpoint first, and give the file")
+
+
+def _replace_loaders() -> None:
+    for prefixes, loader in (
+        ("", load_from_local),
+        (("http://", "https://"), _load_from_http),
+        (("open-mmlab://", "openmmlab://"), _load_from_openmmlab),
+        (("modelzoo://", "torchvision://"), _load_from_torchvision),
+        ("mmcls://", _load_from_mmcls),
+        ([r"(\S+\:)?s3://", r"(\S+\:)?petrel://"], _load_from_storage),
+        ("pavi://", _refuse_pavi),
+    ):
+        CheckpointLoader.register_scheme(prefixes, loader, force=True)
+
+
+_replace_loaders()

@@ -191,10 +191,9 @@ def trained(tmp_path_factory):
     return folder, path, model.eval()
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_published_checkpoint_is_converted_losslessly(tool, trained, suffix, tmp_path, capsys):
+def test_a_published_checkpoint_is_converted_losslessly(tool, trained, tmp_path, capsys):
     folder, path, reference = trained
-    out = tmp_path / f"converted{suffix}"
+    out = tmp_path / "converted.safetensors"
     assert tool("convert_vpd_checkpoint", path, out) == 0
     model = segmentor(folder, "FPN").eval()
     load_checkpoint(model, str(out), strict=True)  # as load_from does
@@ -246,8 +245,8 @@ def test_another_checkpoint_is_not_converted(tool, tmp_path, capsys):
     assert not (tmp_path / "o.safetensors").exists()
     assert tool("convert_vpd_checkpoint", tmp_path / "no.pth", tmp_path / "o.safetensors") == 1
     assert "there is no weights file" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        tool("convert_vpd_checkpoint", tmp_path / "r.pth", tmp_path / "o.bin")
+    with pytest.raises(SystemExit):  # own artefacts are no pickles
+        tool("convert_vpd_checkpoint", tmp_path / "r.pth", tmp_path / "o.pth")
 
 
 # ---- embed_classes ------------------------------------------------------------------------------

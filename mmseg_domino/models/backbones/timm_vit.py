@@ -3,6 +3,7 @@
 Shapes: ``B`` batch, ``C`` channels, ``H W`` the image's size, ``h w`` the grid of patches.
 """
 
+import argparse
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...utils.checkpoints import read_pickle
 from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole
 
 __all__ = ["TimmViT"]
@@ -156,6 +158,9 @@ def _load_file(model: str, path: Path, options: Mapping) -> nn.Module:
             f"weights={str(path)!r} of {model} is no file; give a checkpoint in timm's or the "
             "authors' layout, 'timm' for the published weights, or None"
         )
+    if path.suffix not in (".npz", ".safetensors"):
+        # Older releases of timm run what is in a pickle.
+        read_pickle(path, {"argparse.Namespace": argparse.Namespace}, mmap=True)
     # NumPy archives are JAX's, which some of timm's models read themselves.
     source = {"file": str(path), "custom_load": path.suffix == ".npz"}
     try:

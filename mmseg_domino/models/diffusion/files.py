@@ -1,9 +1,7 @@
 """Reading weight files: whole ones only, and never running what a pickle says."""
 
 import json
-import pickle
 import struct
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,13 +9,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-__all__ = ["check_safetensors", "load_parameters", "read_state_dict"]
+from ...utils.checkpoints import read_pickle
 
-_CONVERT = (
-    '    python -c "import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], '
-    "weights_only=False); d = d.get('state_dict', d); s.save_file({k: v.contiguous().clone() for "
-    'k, v in d.items() if isinstance(v, torch.Tensor)}, sys.argv[2])" '
-)
+__all__ = ["check_safetensors", "load_parameters", "read_state_dict"]
 
 
 def check_safetensors(path: str | Path) -> None:
@@ -59,22 +53,7 @@ def _read_safetensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Te
 
 
 def _read_pickle(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    # PyTorch before 1.6 wrote no zip files, and those cannot be mapped.
-    mapped = {"mmap": True} if zipfile.is_zipfile(path) else {}
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, **mapped)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} is a pickle that holds more than tensors and plain values, so reading it "
-            "would run code from the file; it is refused. If you trust whoever made it, turn it "
-            f"into safetensors once:\n{_CONVERT}{path} {path.with_suffix('.safetensors')}\n"
-            f"(PyTorch says: {str(error).splitlines()[0]})"
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a PyTorch checkpoint: {error}. Fetch it again; was the "
-            "download cut off?"
-        ) from error
+    content = read_pickle(path, mmap=True)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
@@ -87,7 +66,7 @@ def read_state_dict(
 ) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors``, ``.ckpt``, ``.pt``, ``.pth`` or ``.bin`` file.
 
-    Pickles are read with ``weights_only=True``. A ``state_dict`` inside is found.
+    Nothing in a pickle is run. A ``state_dict`` inside is found.
 
     Args:
         path: The file.
