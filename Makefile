@@ -42,10 +42,10 @@ train: $(STAMP)
 	$(PY) -m street_world --root data/mini; \
 	if ! test data/mini/domains.safetensors -nt data/mini/street_world.json; then \
 		rm -f data/mini/domains.safetensors; \
-		$(PY) tools/extract_domain_embeddings.py configs/domino_vpd_mini.py; \
+		$(VENV)/bin/domino domains extract configs/domino_vpd_mini.py; \
 	fi; \
-	$(PY) tools/train.py configs/domino_vpd_mini.py --work-dir work_dirs/domino_vpd_mini; \
-	$(PY) tools/test.py configs/domino_vpd_mini.py "$$(cat work_dirs/domino_vpd_mini/last_checkpoint)" \
+	$(VENV)/bin/domino train configs/domino_vpd_mini.py --work-dir work_dirs/domino_vpd_mini; \
+	$(VENV)/bin/domino test configs/domino_vpd_mini.py "$$(cat work_dirs/domino_vpd_mini/last_checkpoint)" \
 		--work-dir work_dirs/domino_vpd_mini; \
 	echo "==> Done in $$(( $$(date +%s) - start )) s; the table is work_dirs/domino_vpd_mini/results.md"
 

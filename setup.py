@@ -83,6 +83,7 @@ setup(
             "reporting/templates/*",
         ]
     },
+    entry_points={"console_scripts": ["domino = mmseg_domino.cli:main"]},
     python_requires=">=3.10,<3.13",
     install_requires=read_requirements("runtime"),
     extras_require={

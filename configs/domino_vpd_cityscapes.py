@@ -1,7 +1,7 @@
 """Domino on VPD: Stable Diffusion's UNet, fine-tuned on Cityscapes, tested on Cityscapes and ACDC.
 
 Before the first run (the README says more):
-    tools/extract_domain_embeddings.py configs/domino_vpd_cityscapes.py
+    domino domains extract configs/domino_vpd_cityscapes.py
 """
 
 _base_ = [

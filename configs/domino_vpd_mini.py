@@ -1,6 +1,6 @@
 """The embedded default: the flagship at miniature size, on the procedural street world.
 
-`python -m street_world` makes data and models below data/mini; nothing is downloaded.
+`domino data mini` makes data and models below data/mini; nothing is downloaded.
 """
 
 _base_ = ["./domino_vpd_cityscapes.py"]

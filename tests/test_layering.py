@@ -23,7 +23,10 @@ ALLOWED = {
     "apps": {"domain", "datasets", "metrics", "reporting", "engine", "synthesis"},
     "experiments": {"evaluation", "metrics", "reporting", "engine"},
     "operators": set(),
-}
+    "cli": {
+        "apps", "datasets", "domain", "engine", "experiments", "models", "reporting",
+    },
+}  # fmt: skip
 #: The same inside ``models``.
 MODELS = {
     "kernels": set(),

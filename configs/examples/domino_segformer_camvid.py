@@ -1,8 +1,8 @@
 """A stock SegFormer, made domain-aware by one more base, on real images: CamVid by day to dusk.
 
-    python -m street_world        # once: makes the miniature CLIP, nothing is downloaded
-    python tools/train.py configs/examples/domino_segformer_camvid.py --data-root CAMVID
-    python tools/test.py configs/examples/domino_segformer_camvid.py \
+    domino data mini        # once: makes the miniature CLIP, nothing is downloaded
+    domino train configs/examples/domino_segformer_camvid.py --data-root CAMVID
+    domino test configs/examples/domino_segformer_camvid.py \
         work_dirs/domino_segformer_camvid/iter_400.pth --data-root CAMVID
 
 CAMVID holds img/<condition>/<split>/*.jpg and label/<condition>/<split>/*.png (docs/data.md).

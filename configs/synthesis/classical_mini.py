@@ -1,4 +1,4 @@
-"""Weather without a model on the street world (`python -m street_world` makes it)."""
+"""Weather without a model on the street world (`domino data mini` makes it)."""
 
 _base_ = "./classical_cityscapes.py"
 

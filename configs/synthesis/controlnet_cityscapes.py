@@ -1,6 +1,6 @@
 """Cityscapes' labels to other weather: Stable Diffusion 1.5 with a segmentation ControlNet.
 
-    python tools/generate_synthetic.py configs/synthesis/controlnet_cityscapes.py \
+    domino synthesise configs/synthesis/controlnet_cityscapes.py \
         --domains fog,night,rain,snow --out data/synthetic/cityscapes
 
 Fetch the weights once (5 GB): see docs/synthesis.md.

@@ -1,7 +1,7 @@
 """The mini-ControlNet on the street world: the same code and colours as at full size.
 
-    python -m street_world
-    python tools/generate_synthetic.py configs/synthesis/controlnet_mini.py \
+    domino data mini
+    domino synthesise configs/synthesis/controlnet_mini.py \
         --domains fog,night,rain,snow --out data/mini/synthetic
 """
 

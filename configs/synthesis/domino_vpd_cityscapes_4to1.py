@@ -1,7 +1,7 @@
 """Domino on VPD with generated images mixed in, real:synthetic 4:1: the paper's best.
 
 The store must hold the generated images too:
-    tools/extract_domain_embeddings.py configs/synthesis/domino_vpd_cityscapes_4to1.py --bank acdc \
+    domino domains extract configs/synthesis/domino_vpd_cityscapes_4to1.py --bank acdc \
         --out data/domains/cityscapes_acdc.safetensors
 """
 

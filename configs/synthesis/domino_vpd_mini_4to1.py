@@ -1,10 +1,10 @@
 """The embedded default with generated images mixed in, real:synthetic 4:1.
 
-    python -m street_world
-    python tools/generate_synthetic.py configs/synthesis/controlnet_mini.py \
+    domino data mini
+    domino synthesise configs/synthesis/controlnet_mini.py \
         --domains fog,night,rain,snow --out data/mini/synthetic
-    python tools/extract_domain_embeddings.py configs/synthesis/domino_vpd_mini_4to1.py
-    python tools/train.py configs/synthesis/domino_vpd_mini_4to1.py
+    domino domains extract configs/synthesis/domino_vpd_mini_4to1.py
+    domino train configs/synthesis/domino_vpd_mini_4to1.py
 """
 
 _base_ = [

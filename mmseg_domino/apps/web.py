@@ -11,7 +11,7 @@ from .inference import domains_of, predict_image
 if TYPE_CHECKING:
     import gradio
 
-__all__ = ["OWN_DOMAIN", "build_page", "compare_domains"]
+__all__ = ["OWN_DOMAIN", "build_page", "compare_domains", "serve"]
 
 #: The choice that leaves the domain to the model.
 OWN_DOMAIN = "as the model sees it"
@@ -90,3 +90,8 @@ def build_page(model: BaseSegmentor) -> "gradio.Blocks":
         sentence = gradio.Markdown()
         button.click(predict, [image, left, right, opacity], [*outputs, scores, sentence])
     return page
+
+
+def serve(model: BaseSegmentor, port: int) -> None:
+    """Show the page on this machine until interrupted."""
+    build_page(model).launch(server_name="127.0.0.1", server_port=port, share=False, inbrowser=True)

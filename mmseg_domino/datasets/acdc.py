@@ -15,7 +15,7 @@ _SPLITS = ("train", "val", "test")
 _HELP = (
     "ACDC keeps its native tree, rgb_anon/CONDITION/SPLIT/SEQUENCE/*_rgb_anon.png and "
     "gt/CONDITION/SPLIT/SEQUENCE/*_gt_labelTrainIds.png; check data_root, or name only the "
-    "conditions you have. tools/check_dataset.py looks at the whole tree."
+    "conditions you have. domino data check looks at the whole tree."
 )
 
 

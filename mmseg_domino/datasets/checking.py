@@ -5,7 +5,7 @@ Shapes: ``N`` classes.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,10 +13,19 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmseg.registry import DATASETS
 
 from .transforms import LoadCheckedAnnotations, LoadCheckedImage, SetDomain
+from .wrappers import leaf_datasets
 
-__all__ = ["IMAGE_COUNTS", "IMAGE_SIZES", "DatasetCheck", "check_dataset", "expected_count"]
+__all__ = [
+    "IMAGE_COUNTS",
+    "IMAGE_SIZES",
+    "DatasetCheck",
+    "check_dataset",
+    "check_loader",
+    "expected_count",
+]
 
 #: Number of images of each split, where the data set's paper or page names one.
 IMAGE_COUNTS = {
@@ -193,6 +202,32 @@ def check_dataset(
     if checks:
         next(iter(checks.values())).orphans = _orphans(dataset, every)
     return list(checks.values())
+
+
+def check_loader(
+    loader: Mapping,
+    limit: int | None = None,
+    workers: int = 0,
+    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> tuple[list[DatasetCheck], list[str]]:
+    """Checks of all data sets of a config's data loader, and what could not be read at all.
+
+    Args:
+        loader: With ``dataset``.
+        limit: As for :func:`check_dataset`; so are the others.
+    """
+    checks, errors = [], []
+    for leaf in leaf_datasets(loader["dataset"]):
+        try:
+            dataset = DATASETS.build(leaf)
+        except (OSError, ValueError) as error:
+            errors.append(str(error))
+            continue
+        if len(dataset) == 0:
+            errors.append(f"{leaf['type']}: no image below {leaf.get('data_root')}")
+            continue
+        checks += check_dataset(dataset, limit, workers, progress)
+    return checks, errors
 
 
 def _record(check: DatasetCheck, found: _Found, num_classes: int) -> None:

@@ -162,7 +162,7 @@ class EmbeddingStore:
         if not path.is_file():
             raise FileNotFoundError(
                 f"there is no embedding store {path}. Make it with\n"
-                f"    python tools/extract_domain_embeddings.py CONFIG_OR_FOLDER --bank acdc "
+                f"    domino domains extract CONFIG_OR_FOLDER --bank acdc "
                 f"--out {shlex.quote(str(path))}"
             )
         try:
@@ -263,7 +263,7 @@ class EmbeddingStore:
     def command_to_add(self, images: str | os.PathLike) -> str:
         """The command line that adds a folder's or config's images to this store."""
         made = self.provenance
-        words = ["python", "tools/extract_domain_embeddings.py", str(images)]
+        words = ["domino", "domains", "extract", str(images)]
         words += ["--bank", str(made.get("bank")), "--model", str(made.get("model"))]
         if made.get("pretrained"):
             words += ["--pretrained", made["pretrained"]]

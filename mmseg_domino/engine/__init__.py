@@ -1,7 +1,7 @@
 from .amp import enable_amp
 from .checkpoints import load_from_safetensors
 from .hooks import DominoReportHook, SeedIterationHook
-from .launch import add_common_arguments, build_runner, load_config
+from .launch import build_runner, load_config
 from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
 from .record import describe_run, record_results, write_tables
@@ -14,7 +14,6 @@ __all__ = [
     "DominoReportHook",
     "DominoRunner",
     "SeedIterationHook",
-    "add_common_arguments",
     "apply_domino",
     "build_runner",
     "describe_run",

@@ -1,11 +1,10 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: arguments, config, distribution, runner."""
+"""What training and testing share: config, distribution, runner."""
 
-import argparse
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.logging import print_log
@@ -15,55 +14,38 @@ from mmseg.registry import RUNNERS
 
 from ..datasets import leaf_datasets
 
-__all__ = ["add_common_arguments", "build_runner", "load_config"]
+__all__ = ["build_runner", "load_config"]
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that MMSegmentation's own tools share."""
-    parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "--work-dir", help="folder for logs, checkpoints and results (default: work_dirs/CONFIG)"
-    )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        help="override settings of the config as KEY=VALUE; lists as key=[a,b] or key=a,b",
-    )
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="job launcher of a distributed run",
-    )
-    parser.add_argument(
-        "--data-root", help="where the data are, for configs whose data sets share one root"
-    )
-    # torch.distributed.launch passes it; torchrun sets LOCAL_RANK instead.
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
-
-
-def load_config(args: argparse.Namespace) -> Config:
-    """The config that the common arguments describe.
+def load_config(
+    config: str | Config,
+    work_dir: str | None = None,
+    overrides: Mapping | None = None,
+    launcher: str = "none",
+    data_root: str | None = None,
+) -> Config:
+    """A config as the command line changes it.
 
     Args:
-        args: Parsed arguments of :func:`add_common_arguments`.
+        config: Config file, or what is in it.
+        work_dir: Of the run; ``None`` for the config's, or else one named after its file.
+        overrides: Settings by dotted key.
+        launcher: Of a distributed run.
+        data_root: Where the data are, for configs whose data sets share one root.
 
-    Returns:
-        The config with ``launcher``, ``work_dir`` and the command line's overrides in it.
+    Raises:
+        ValueError: If ``data_root`` is given and the data sets have several.
     """
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    if args.data_root is not None:
-        _set_data_root(cfg, args.data_root)
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg.launcher = launcher
+    cfg.merge_from_dict(dict(overrides or {}))
+    if data_root is not None:
+        _set_data_root(cfg, data_root)
     # Priority: command line, config, the config's file name.
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+    if work_dir is not None:
+        cfg.work_dir = work_dir
     elif cfg.get("work_dir") is None:
-        cfg.work_dir = str(Path("work_dirs") / Path(args.config).stem)
+        cfg.work_dir = str(Path("work_dirs") / Path(cfg.filename).stem)
     return cfg
 
 

@@ -129,7 +129,7 @@ def _options(given: dict) -> ConfigDict:
     if options.encode == "store" and options.store is None:
         raise ValueError(
             "domino.encode='store' needs domino.store, the file that "
-            "tools/extract_domain_embeddings.py writes"
+            "`domino domains extract` writes"
         )
     if options.encode == "pipeline" and options.encoder is None:
         raise ValueError(

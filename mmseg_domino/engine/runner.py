@@ -47,7 +47,7 @@ class DominoGuardHook(Hook):
             raise RuntimeError(
                 "the config asks for Domino (it has the base mmseg_domino::_base_/domino.py), but "
                 f"the model that was built is a plain {type(model).__name__}: this program did "
-                "not build the runner named by `runner_type`. Use mmseg_domino's tools/train.py "
-                "and tools/test.py, or the complete config that training wrote into its work "
+                "not build the runner named by `runner_type`. Use `domino train` and `domino "
+                "test`, or the complete config that training wrote into its work "
                 "folder."
             )

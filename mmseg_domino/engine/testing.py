@@ -1,6 +1,7 @@
-"""What the arguments of ``tools/test.py`` change in a config.
+"""What the arguments of ``domino test`` change in a config.
 
-Unlike MMSegmentation's own tool, these work on concatenated data sets and lists of metrics too.
+Unlike those of MMSegmentation's own tool, these work on concatenated data sets and lists of
+metrics too.
 """
 
 import copy

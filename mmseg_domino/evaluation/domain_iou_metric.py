@@ -70,7 +70,7 @@ class DomainIoUMetric(BaseMetric):
         resume: Count the images of the journal and skip them; without it a journal is cleared.
         fingerprint: What the journal must agree with to be resumed, such as a hash of the
             checkpoint and the config.
-        keep_results: Accepted because MMSegmentation's ``tools/test.py --out`` sets it; predictions
+        keep_results: Accepted because MMSegmentation's ``domino test --out`` sets it; predictions
             are always kept.
         collect_device: As for ``BaseMetric``.
         collect_dir: As for ``BaseMetric``.

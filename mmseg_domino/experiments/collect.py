@@ -144,7 +144,7 @@ def collect_conditions(paths: Iterable[str | os.PathLike]) -> list[Condition]:
     """Gather runs by what they compare.
 
     A folder may be that of a sweep, whose plan says which runs there should be; a work folder of
-    ``tools/test.py``; or one with such below it. Without a plan, set, name and seed come from the
+    ``domino test``; or one with such below it. Without a plan, set, name and seed come from the
     path (``SET/NAME/seed3`` or ``SET/NAME_seed3``) or from the results, and a seed that one
     condition of a set has is expected of all of them.
 

@@ -51,7 +51,7 @@ def load_run(work_dir: str | Path) -> ReportRun:
     """Read everything a report shows of a work folder.
 
     Args:
-        work_dir: A folder into which ``tools/test.py`` wrote.
+        work_dir: A folder into which ``domino test`` wrote.
 
     Raises:
         FileNotFoundError: If it has no ``results.json``.

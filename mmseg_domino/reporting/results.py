@@ -324,7 +324,7 @@ def parse_results(data: Mapping[str, Any], path: str | Path | None = None) -> Ru
         if data.get("format") != FORMAT:
             raise ResultsError(
                 f"its format is {data.get('format')!r}, this version reads {FORMAT!r}; write it "
-                "again with this version's tools/test.py"
+                "again with this version's domino test"
             )
         classes = tuple(data["classes"])
         palette = tuple(tuple(int(c) for c in colour) for colour in data["palette"])
@@ -347,10 +347,10 @@ def parse_results(data: Mapping[str, Any], path: str | Path | None = None) -> Ru
         )
     except KeyError as error:
         raise ResultsError(
-            f"{where}: the key {error} is missing; is this a results.json of tools/test.py?"
+            f"{where}: the key {error} is missing; is this a results.json of domino test?"
         ) from error
     except (AttributeError, TypeError) as error:
-        raise ResultsError(f"{where}: not what tools/test.py writes ({error})") from error
+        raise ResultsError(f"{where}: not what domino test writes ({error})") from error
     except ResultsError as error:
         raise ResultsError(f"{where}: {error}") from error
 
@@ -369,7 +369,7 @@ def load_results(path: str | Path) -> RunResults:
     file = path if path.suffix == ".json" else path / RESULTS_FILE
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file} does not exist; `python tools/test.py CONFIG CHECKPOINT --work-dir "
+            f"{file} does not exist; `domino test CONFIG CHECKPOINT --work-dir "
             f"{file.parent}` writes it"
         )
     try:
@@ -410,7 +410,7 @@ def load_per_image(path: str | Path, classes: Sequence[str] | None = None) -> Pe
             **counts,
         )
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ResultsError(f"{file}: damaged or not written by tools/test.py ({error})") from error
+        raise ResultsError(f"{file}: damaged or not written by domino test ({error})") from error
     shape = (len(result.images), len(result.classes))
     if len(result.groups) != shape[0] or any(c.shape != shape for c in counts.values()):
         raise ResultsError(f"{file}: its arrays do not have the shape (images, classes) = {shape}")

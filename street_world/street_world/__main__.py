@@ -1,13 +1,14 @@
 """``python -m street_world``: make the data and models of the embedded default."""
 
 import argparse
+from collections.abc import Sequence
 
 from street_world.prepare import prepare
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m street_world") -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m street_world",
+        prog=prog,
         description="Write the street world and the miniature foundation models, if absent.",
     )
     parser.add_argument("--root", default="data/mini", help="folder to use (default: %(default)s)")
@@ -16,7 +17,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(256, 512), metavar=("H", "W"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, help="processes (default: the number of cores)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     prepare(args.root, args.train, args.val, tuple(args.size), args.seed, args.workers)
 
 

@@ -1,11 +1,10 @@
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmseg_domino.cli import main
 from mmseg_domino.datasets import ACDCDataset
 from mmseg_domino.datasets.checking import check_dataset, expected_count
 
@@ -85,18 +84,17 @@ def test_published_counts(group, path, count):
     assert expected_count(group, path) == count
 
 
-def test_the_tool(tree, tmp_path, monkeypatch, capsys):
+def test_the_command(tree, tmp_path, capsys):
     config = tmp_path / "config.py"
     config.write_text(
         f"_base_ = {str(ROOT / 'configs/_base_/datasets/acdc.py')!r}\n"
         f"test_dataloader = dict(dataset=dict(_base_.acdc_val, data_root={str(tree)!r}))\n"
     )
-    tool = runpy.run_path(str(ROOT / "tools" / "check_dataset.py"))["main"]
 
     def run(*arguments):
-        given = ["check_dataset.py", str(config), "--workers", "0", *arguments]
-        monkeypatch.setattr(sys, "argv", given)
-        return tool(), capsys.readouterr().out
+        with pytest.raises(SystemExit) as end:
+            main(["data", "check", str(config), "--workers", "0", *arguments])
+        return end.value.code, capsys.readouterr().out
 
     status, text = run("--any-count")
     assert (status, "published: 1920x1080" in text) == (1, True)

@@ -1,7 +1,4 @@
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,17 +13,9 @@ from mmseg_domino.datasets.conversion import (
     mapillary_labels,
     wilddash_table,
 )
+from mmseg_domino.datasets.converters import convert_dataset
 
-TOOLS = Path(__file__).parents[2] / "tools" / "dataset_converters"
 CLASSES = CityscapesDataset.METAINFO["classes"]
-
-
-def run(tool, *arguments):
-    argv, sys.argv = sys.argv, [tool, *map(str, arguments), "--workers", "0"]
-    try:
-        runpy.run_path(str(TOOLS / tool), run_name="__main__")
-    finally:
-        sys.argv = argv
 
 
 def save(path, array):
@@ -68,18 +57,16 @@ def test_mapillary_releases_agree():
         mapillary_labels("1.0")
 
 
-def test_gta5(tmp_path, capsys):
+def test_gta5(tmp_path):
     ids = np.array([[7, 26, 34, 0], [33, 8, 7, 7]], np.uint8)
     palette = Image.frombytes("P", (4, 2), ids.tobytes())
     palette.putpalette([255 - i for i in range(256) for _ in range(3)])
     (tmp_path / "labels").mkdir()
     palette.save(tmp_path / "labels/00001.png")
-    run("gta5.py", tmp_path)
+    assert convert_dataset("gta5", tmp_path) == (1, 1)
     converted = np.array(Image.open(tmp_path / "labels/00001_labelTrainIds.png"))
     assert converted.tolist() == [[0, 13, 255, 255], [18, 1, 0, 0]]
-    assert "1 of 1 labels converted" in capsys.readouterr().out
-    run("gta5.py", tmp_path)  # neither converts again nor converts what it made
-    assert "0 of 1 labels converted" in capsys.readouterr().out
+    assert convert_dataset("gta5", tmp_path) == (0, 1)  # neither again nor what it made
     assert sorted(p.name for p in (tmp_path / "labels").iterdir()) == [
         "00001.png",
         "00001_labelTrainIds.png",
@@ -89,15 +76,24 @@ def test_gta5(tmp_path, capsys):
 def test_gta5_in_colours_is_refused(tmp_path):
     path = save(tmp_path / "labels/00001.png", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(ValueError, match=f"{path.name} has shape .*painted in colours"):
-        run("gta5.py", tmp_path)
+        convert_dataset("gta5", tmp_path)
 
 
 def test_cityscapes(tmp_path):
     folder = tmp_path / "gtFine/val/ulm"
     save(folder / "ulm_000000_000019_gtFine_labelIds.png", np.array([[7, 33, 4]], np.uint8))
-    run("cityscapes.py", tmp_path)
+    convert_dataset("cityscapes", tmp_path)
     made = Image.open(folder / "ulm_000000_000019_gtFine_labelTrainIds.png")
     assert np.array(made).tolist() == [[0, 18, 255]]
+
+
+def test_a_read_only_tree_is_converted_elsewhere(tmp_path):
+    name = "gtFine/val/ulm/ulm_000000_000019_gtFine_label{}.png"
+    save(tmp_path / "data" / name.format("Ids"), np.array([[7, 33, 4]], np.uint8))
+    assert convert_dataset("cityscapes", tmp_path / "data", tmp_path / "made") == (1, 1)
+    made = [p.relative_to(tmp_path / "made") for p in (tmp_path / "made").rglob("*.png")]
+    assert [str(path) for path in made] == [name.format("TrainIds")]
+    assert len(list((tmp_path / "data").rglob("*.png"))) == 1
 
 
 def test_synthia(tmp_path):
@@ -106,7 +102,7 @@ def test_synthia(tmp_path):
     label[..., 1] = 700  # instances
     (tmp_path / "GT/LABELS").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "GT/LABELS/0000000.png"), label)
-    run("synthia.py", tmp_path)
+    convert_dataset("synthia", tmp_path)
     made = Image.open(tmp_path / "GT/LABELS/0000000_labelTrainIds.png")
     assert np.array(made).tolist() == [[0, 13, 255], [10, 255, 11]]
 
@@ -114,7 +110,7 @@ def test_synthia(tmp_path):
 @pytest.mark.parametrize("folder", ["validation/v1.2/labels", "validation/labels"])
 def test_mapillary(tmp_path, folder):
     save(tmp_path / folder / "x.png", np.array([[13, 2, 65, 58]], np.uint8))
-    run("mapillary.py", tmp_path)
+    convert_dataset("mapillary", tmp_path)
     made = Image.open(tmp_path / "validation/labels/x_labelTrainIds.png")
     assert np.array(made).tolist() == [[0, 1, 255, 16]]
     assert len(list(tmp_path.rglob("*.png"))) == 2
@@ -122,7 +118,7 @@ def test_mapillary(tmp_path, folder):
 
 def test_mapillary_of_the_second_release(tmp_path):
     save(tmp_path / "validation/v2.0/labels/x.png", np.array([[21, 123]], np.uint8))
-    run("mapillary.py", tmp_path, "--version", "2.0")
+    convert_dataset("mapillary", tmp_path, version="2.0")
     made = np.array(Image.open(tmp_path / "validation/v2.0/labels/x_labelTrainIds.png"))
     assert made.tolist() == [[0, 255]]  # Road; Unlabeled
 
@@ -130,7 +126,7 @@ def test_mapillary_of_the_second_release(tmp_path):
 def test_a_label_of_another_release_is_refused(tmp_path):
     save(tmp_path / "validation/v1.2/labels/x.png", np.array([[123]], np.uint8))
     with pytest.raises(ValueError, match=r"x.png holds the value 123, expected 0 to 65"):
-        run("mapillary.py", tmp_path)
+        convert_dataset("mapillary", tmp_path)
     assert not list(tmp_path.rglob("*_labelTrainIds.png"))
 
 
@@ -151,7 +147,7 @@ def test_wilddash(tmp_path):
     (tmp_path / "panoptic.json").write_text(
         json.dumps({"annotations": [annotation], "categories": categories()})
     )
-    run("wilddash2.py", tmp_path)
+    convert_dataset("wilddash2", tmp_path)
     made = np.array(Image.open(tmp_path / "labelTrainIds/wd0.png"))
     # road, car, road marking as road; van as car, billboard and an unknown segment ignored
     assert made.tolist() == [[0, 13, 0], [13, 255, 255]]
@@ -167,7 +163,7 @@ def test_wilddash_names_outside_its_folder_are_refused(tmp_path, absolute):
     content = {"annotations": annotations, "categories": categories()}
     (tmp_path / "wd2/panoptic.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"panoptic\.json names .*x\.png"):
-        run("wilddash2.py", tmp_path / "wd2", "--overwrite")
+        convert_dataset("wilddash2", tmp_path / "wd2", overwrite=True)
     assert theirs.read_bytes() == before
     assert not (tmp_path / "wd2/labelTrainIds").exists()
 
@@ -178,12 +174,12 @@ def test_wilddash_without_a_class_is_refused():
 
 
 def test_no_labels_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no labels to convert"):
-        run("gta5.py", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no original labels of gta5"):
+        convert_dataset("gta5", tmp_path)
 
 
 def test_a_truncated_label_is_named(tmp_path):
     path = save(tmp_path / "labels/00001.png", np.ones((40, 40), np.uint8))
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match=r"00001.png cannot be decoded"):
-        run("gta5.py", tmp_path)
+        convert_dataset("gta5", tmp_path)

@@ -109,10 +109,10 @@ def test_missing_image_names_the_first_the_count_and_the_command(store, tmp_path
     with pytest.raises(KeyError) as caught:
         store.find(folder / "new_3.png")
     message = str(caught.value)
-    assert "with\n    python" in message
+    assert "with\n    domino" in message
     assert "lacks 5 of the images" in message
     assert "new_0.png" in message
-    assert "tools/extract_domain_embeddings.py" in message
+    assert "domino domains extract" in message
     assert f"--bank acdc --model ViT-L-14 --pretrained openai --out {store.path}" in message
     assert store.missing([KEYS[0], folder / "new_1.png"]) == [str(folder / "new_1.png")]
 
@@ -142,7 +142,7 @@ def test_repeated_or_missing_keys_are_refused(tmp_path):
 
 
 def test_open_explains_what_is_not_a_store(tmp_path, store):
-    with pytest.raises(FileNotFoundError, match=r"extract_domain_embeddings\.py"):
+    with pytest.raises(FileNotFoundError, match="domino domains extract"):
         EmbeddingStore.open(tmp_path / "none.safetensors")
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)

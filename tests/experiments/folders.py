@@ -1,4 +1,4 @@
-"""Work folders with invented counts, as tools/test.py and a sweep leave them."""
+"""Work folders with invented counts, as domino test and a sweep leave them."""
 
 import numpy as np
 

@@ -9,26 +9,26 @@ import pytest
 
 from benchmarks.paper.bench import QUICK_CONDITIONS, quick_checks
 
-from ..tools.running import ROOT, tool
+from ..cli.running import run_module
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     root = tmp_path_factory.mktemp("bench")
-    done = tool("bench.py", "--quick", "--root", root, "--jobs", 1)
+    done = run_module("benchmarks.paper", "--quick", "--root", root, "--jobs", 1)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return root, done.stdout
 
 
 @pytest.fixture
 def here(monkeypatch, capsys):
-    """Run a tool in this process, where everything is imported already."""
+    """Run a module in this process, where everything is imported already."""
     handler = signal.getsignal(signal.SIGTERM)
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
+            runpy.run_module(name, run_name="__main__")
         said = capsys.readouterr()
         assert end.value.code == 0, said.err
         return said.out
@@ -49,13 +49,13 @@ def test_learning_pretraining_and_domains_work(quick):
 
 def test_it_is_not_done_twice(quick, here):
     root, _ = quick
-    said = here("bench.py", "--quick", "--root", root, "--jobs", 1)
+    said = here("benchmarks.paper", "--quick", "--root", root, "--jobs", 1)
     assert f"{len(QUICK_CONDITIONS)} finished before, 0 to do" in said
 
 
 def test_the_report_says_what_is_missing(quick, here):
     root, _ = quick
-    here("bench.py", "--quick", "--root", root, "--report-only")
+    here("benchmarks.paper", "--quick", "--root", root, "--report-only")
     verdicts = json.loads((root / "report" / "verdicts.json").read_text())
     assert {c["verdict"] for c in verdicts["claims"]} == {"cannot be told"}
     table = (root / "report" / "tables" / "backbones.md").read_text()
@@ -65,7 +65,7 @@ def test_the_report_says_what_is_missing(quick, here):
 
 def test_tables_of_the_sweep(quick, here):
     root, _ = quick
-    said = here("tables.py", root / "runs", root / "nowhere", "--out", root / "tables")
+    said = here("mmseg_domino", "report", root / "runs", root / "nowhere", "--out", root / "tables")
     assert "no such folder" in said
     for kind in ("md", "csv", "tex"):
         assert (root / "tables" / f"injection.{kind}").is_file()

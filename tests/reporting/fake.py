@@ -214,7 +214,7 @@ def results_of(
             "name": name,
             "config": "configs/domino_vpd_mini.py",
             "checkpoint": "work_dirs/domino_vpd_mini/iter_200.pth",
-            "command": "python tools/test.py configs/domino_vpd_mini.py iter_200.pth --report out",
+            "command": "domino test configs/domino_vpd_mini.py iter_200.pth --report out",
             "seed": 0,
             "created": "2025-01-31T12:00:00+00:00",
             "versions": {"mmseg_domino": "0.1.0", "torch": "2.12.0", "mmengine": "0.10.12"},

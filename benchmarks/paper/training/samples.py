@@ -1,6 +1,6 @@
 """Draw samples of the mini-SD and the mini-ControlNet on a sheet, one domain a row.
 
-    python -m street_world
+    domino data mini
     python -m benchmarks.paper.training.samples --out docs/images/mini_sd.png
     python -m benchmarks.paper.training.samples --control --out docs/images/mini_controlnet.png
 

@@ -24,7 +24,7 @@ cityscapes_val = dict(
     data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
     pipeline=cityscapes_test_pipeline,
 )
-# For the server: tools/test.py --format-only, test_evaluator.submission=cityscapes.
+# For the server: domino test --format-only, test_evaluator.submission=cityscapes.
 cityscapes_test = dict(
     type="CityscapesDataset",
     data_root="data/cityscapes/",

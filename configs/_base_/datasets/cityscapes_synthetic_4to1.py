@@ -1,6 +1,6 @@
 """Images generated from Cityscapes' training labels, to be mixed with the real ones 4:1.
 
-Made by `tools/generate_synthetic.py configs/synthesis/controlnet_cityscapes.py --domains
+Made by `domino synthesise configs/synthesis/controlnet_cityscapes.py --domains
 fog,night,rain,snow --out data/synthetic/cityscapes`; see docs/synthesis.md. Mixed in by
 `RatioConcatDataset`, as configs/synthesis/domino_vpd_cityscapes_4to1.py shows."""
 

@@ -1,4 +1,4 @@
-"""GTA5: 24,966 synthetic images. tools/dataset_converters/gta5.py makes the trainIds."""
+"""GTA5: 24,966 synthetic images. `domino data convert gta5` makes the trainIds."""
 
 # Without a pipeline: the training crop belongs to the setting.
 gta5_train = dict(

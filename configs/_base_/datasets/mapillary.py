@@ -1,6 +1,6 @@
 """Mapillary Vistas on the 19 classes: 2,000 val images of many sizes (median about 4000x3000).
 
-tools/dataset_converters/mapillary.py writes the labels named here, of release 1.2 or 2.0; where
+`domino data convert mapillary` writes the labels named here, of release 1.2 or 2.0; where
 the originals of 1.2 lie differs between archives, where these go does not."""
 
 mapillary_test_pipeline = [

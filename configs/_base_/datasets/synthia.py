@@ -1,6 +1,6 @@
 """SYNTHIA-RAND-CITYSCAPES: 9,400 synthetic images, 1280x760, 16 of the 19 classes.
 
-tools/dataset_converters/synthia.py makes the trainIds."""
+`domino data convert synthia` makes the trainIds."""
 
 # Without a pipeline: the training crop belongs to the setting.
 synthia_train = dict(

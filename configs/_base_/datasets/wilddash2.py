@@ -1,6 +1,6 @@
 """WildDash 2, 1920x1080, all kinds of hazards in one domain.
 
-tools/dataset_converters/wilddash2.py makes `labelTrainIds/` from the panoptic labels."""
+`domino data convert wilddash2` makes `labelTrainIds/` from the panoptic labels."""
 
 wilddash2_test_pipeline = [
     dict(type="SetDomain", dataset="wilddash2", domain="all"),

@@ -97,7 +97,7 @@ class LoadDomainEmbedding(_AttachDomain):
     float32 ``(D,)``, ``domain_scores`` float32 ``(K,)`` and ``domain_names``, the ``K`` keys.
 
     Args:
-        store: The store's path (``tools/extract_domain_embeddings.py`` makes it).
+        store: The store's path (``domino domains extract`` makes it).
         source: What the embedding is made of; one of ``mmseg_domino.domain.SOURCES``.
         space: ``'context'`` for cross-attention, ``'joint'`` for CLIP's common space.
         temperature: Of the scores; ``None`` for CLIP's own.

@@ -65,7 +65,7 @@ def check_label_values(
         raise ValueError(
             f"{path} holds label values out of range: {some} ({share:.2f} % of its pixels)"
             f"{'; expected ' + expected if expected else ''}. Are these labelIds or colours "
-            "instead of trainIds? The scripts in tools/dataset_converters make trainIds."
+            "instead of trainIds? `domino data convert` makes trainIds."
         )
 
 
@@ -174,7 +174,7 @@ class LoadCheckedAnnotations(LoadAnnotations):
         if label.ndim != 2:
             raise ValueError(
                 f"{path} has shape {label.shape}: it is painted in colours, expected one value a "
-                "pixel. The scripts in tools/dataset_converters make trainId labels."
+                "pixel. `domino data convert` makes trainId labels."
             )
         self._check_size(label, results)
         reduce = self.reduce_zero_label

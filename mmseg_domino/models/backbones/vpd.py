@@ -47,7 +47,7 @@ class DominoVPD(BaseModule):
             ``.ckpt``), or ``"random"``, which needs ``architecture``.
         classes: ``N`` class names, embedded by the text tower of ``weights``.
         class_embeddings: A safetensors file with ``class_embeddings`` ``(N, D)``, as
-            ``tools/embed_classes.py`` writes it. With random weights and no text tower, random
+            ``domino vpd embed`` writes it. With random weights and no text tower, random
             ones are the default.
         num_classes: ``N``, to check the two against.
         text_encoder: Another text tower for ``classes``: a diffusers folder or hub name, or

@@ -1,9 +1,6 @@
-"""tools/demo.py on an image, a folder and a video, as a user runs it."""
+"""``domino segment`` on an image, a folder and a video, as a user runs it."""
 
 import csv
-import importlib.util
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +11,6 @@ from mmseg_domino.apps.inference import init_domino_model, predict_image
 from ..small_domino import PALETTE, write_small_domino
 from ..tiny_clip import write_tiny_clip
 
-TOOL = Path(__file__).parents[2] / "tools" / "demo.py"
-
 
 @pytest.fixture(scope="module")
 def model_files(tmp_path_factory):
@@ -24,14 +19,10 @@ def model_files(tmp_path_factory):
 
 
 @pytest.fixture
-def demo(monkeypatch, model_files, tmp_path):
+def segment(domino, model_files, tmp_path):
     def run(source, *arguments):
-        spec = importlib.util.spec_from_file_location("demo", TOOL)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         given = [source, *model_files, "--out", tmp_path / "out", "--device", "cpu", *arguments]
-        monkeypatch.setattr(sys, "argv", ["demo.py", *(str(a) for a in given if a is not None)])
-        return module.main()
+        return domino("segment", *(a for a in given if a is not None))
 
     return run
 
@@ -46,12 +37,12 @@ def scores(folder):
         return list(csv.DictReader(file))
 
 
-def test_one_image(demo, tmp_path, capsys, model_files):
+def test_one_image(segment, tmp_path, capsys, model_files):
     bgr = photo()
     cv2.imwrite(str(tmp_path / "street.png"), bgr)
-    assert demo(tmp_path / "street.png", "--opacity", "1") == 0
+    assert segment(tmp_path / "street.png", "--opacity", "1") == 0
     prediction = predict_image(init_domino_model(*map(str, model_files)), bgr[..., ::-1])
-    drawn = cv2.imread(str(tmp_path / "out" / "street.png.png"))[..., ::-1]
+    drawn = cv2.imread(str(tmp_path / "out" / "street.png"))[..., ::-1]
     colours = np.array(PALETTE, np.uint8)[prediction.labels]
     assert any((drawn[i : i + 160] == colours).all() for i in range(len(drawn) - 159))
     assert f"domain: {prediction.domain.replace('_', ' ')}" in capsys.readouterr().out
@@ -60,7 +51,7 @@ def test_one_image(demo, tmp_path, capsys, model_files):
     assert float(row["night"]) == pytest.approx(prediction.domain_scores[2], abs=1e-4)
 
 
-def test_a_folder_keeps_its_tree_and_goes_on_after_a_bad_file(demo, tmp_path, capsys):
+def test_a_folder_keeps_its_tree_and_goes_on_after_a_bad_file(segment, tmp_path, capsys):
     data = tmp_path / "data"
     (data / "a").mkdir(parents=True)
     cv2.imwrite(str(data / "a" / "x.png"), photo(1))
@@ -68,22 +59,36 @@ def test_a_folder_keeps_its_tree_and_goes_on_after_a_bad_file(demo, tmp_path, ca
     whole = cv2.imencode(".jpg", photo(3))[1].tobytes()
     (data / "broken.jpg").write_bytes(whole[: len(whole) // 2])
     (data / "notes.txt").write_text("no image")
-    assert demo(data) == 1
+    assert segment(data) == 1
     out = tmp_path / "out"
     found = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    assert found == {"a/x.png.png", "x.jpg.png", "domains.csv"}
+    assert found == {"a/x.png", "x.png", "domains.csv"}
     assert [row["image"] for row in scores(out)] == ["a/x.png", "x.jpg"]
     assert "broken.jpg is truncated" in capsys.readouterr().err
 
 
-def test_a_video(demo, tmp_path):
+def test_raw_label_maps_and_images_that_differ_in_their_ending(segment, tmp_path, model_files):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, seed in (("x.png", 1), ("x.jpg", 2), ("y.jpg", 3)):
+        cv2.imwrite(str(data / name), photo(seed))
+    assert segment(data, "--labels", tmp_path / "maps") == 0
+    names = {"x.png.png", "x.jpg.png", "y.png"}
+    assert {p.name for p in (tmp_path / "maps").iterdir()} == names
+    assert {p.name for p in (tmp_path / "out").glob("*.png")} == names
+    labels = cv2.imread(str(tmp_path / "maps" / "x.png.png"), cv2.IMREAD_UNCHANGED)
+    model = init_domino_model(*map(str, model_files))
+    np.testing.assert_array_equal(labels, predict_image(model, photo(1)[..., ::-1]).labels)
+
+
+def test_a_video(segment, tmp_path):
     writer = cv2.VideoWriter(
         str(tmp_path / "drive.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 12, (240, 160)
     )
     for seed in range(3):
         writer.write(photo(seed))
     writer.release()
-    assert demo(tmp_path / "drive.avi") == 0
+    assert segment(tmp_path / "drive.avi") == 0
     film = cv2.VideoCapture(str(tmp_path / "out" / "drive.mp4"))
     assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(12)
     frames = []
@@ -98,35 +103,33 @@ def test_a_video(demo, tmp_path):
     assert [r["image"] for r in scores(tmp_path / "out")] == [f"drive.avi#{i}" for i in range(3)]
 
 
-def test_a_forced_domain(demo, tmp_path, capsys):
+def test_a_forced_domain(segment, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "x.png"), photo())
-    assert demo(tmp_path / "x.png", "--force-domain", "night") == 0
+    assert segment(tmp_path / "x.png", "--force-domain", "night") == 0
     assert "forced: night" in capsys.readouterr().out
     [row] = scores(tmp_path / "out")
     assert row == {"image": "x.png", "domain": "", "forced": "night"}
-    assert demo(tmp_path / "x.png", "--force-domain", "hail") == 1
+    assert segment(tmp_path / "x.png", "--force-domain", "hail") == 1
     assert "unknown domain 'hail'; the model's are clear_day" in capsys.readouterr().err
 
 
-def test_wrong_input_is_named(demo, tmp_path, capsys):
+def test_wrong_input_is_named(segment, tmp_path, capsys):
     def error(source, *arguments):
-        assert demo(source, *arguments) == 1
+        assert segment(source, *arguments) == 1
         return capsys.readouterr().err
 
     assert "none.png does not exist" in error(tmp_path / "none.png")
     (tmp_path / "empty").mkdir()
-    assert "empty holds no images" in error(tmp_path / "empty")
+    assert "there are no images below" in error(tmp_path / "empty")
     (tmp_path / "x.png").write_bytes(b"no image")
     assert "x.png cannot be decoded" in error(tmp_path / "x.png")
     (tmp_path / "x.mp4").write_bytes(b"no video")
     assert "x.mp4 is not a readable video" in error(tmp_path / "x.mp4")
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
-    for arguments in ((None,), (tmp_path / "x.png", "--opacity", "2")):
-        with pytest.raises(SystemExit):
-            demo(*arguments)
+    assert segment(None) == segment(tmp_path / "x.png", "--opacity", "2") == 2
 
 
-def test_the_page_opens_on_this_machine_only(demo, monkeypatch):
+def test_the_page_opens_on_this_machine_only(segment, monkeypatch):
     launched = []
 
     class Page:
@@ -134,7 +137,7 @@ def test_the_page_opens_on_this_machine_only(demo, monkeypatch):
             launched.append(options)
 
     monkeypatch.setattr("mmseg_domino.apps.web.build_page", lambda model: Page())
-    assert demo(None, "--web", "--port", "7999") == 0
+    assert segment(None, "--web", "--port", "7999") == 0
     assert launched[0]["server_name"] == "127.0.0.1"
     assert launched[0]["server_port"] == 7999
     assert launched[0]["share"] is False

@@ -1,6 +1,7 @@
-"""The tools for prompt banks, extraction and analysis, run as a user runs them."""
+"""``domino domains``, as a user runs it."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,6 @@ import torch
 from mmseg_domino.domain import EmbeddingStore
 
 from ..tiny_clip import write_tiny_clip
-from .running import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +35,27 @@ def acdc(tmp_path):
     return tmp_path / "acdc"
 
 
-def test_list_prompt_banks(tool, capsys):
-    assert tool("list_prompt_banks") == 0
+def test_list_prompt_banks(domino, capsys):
+    assert domino("domains", "banks") == 0
     listed = capsys.readouterr().out
     assert "acdc           5 domains   75 prompts" in listed
     assert "driving       20 domains" in listed
-    assert tool("list_prompt_banks", "weather") == 0
+    assert domino("domains", "banks", "weather") == 0
     assert "a driving scene in dense fog" in capsys.readouterr().out
-    assert tool("list_prompt_banks", "wether") == 1
+    assert domino("domains", "banks", "wether") == 1
     assert "weather" in capsys.readouterr().err
 
 
-def test_extract_a_folder_twice(tool, capsys, acdc, tiny_clip, tmp_path):
+def test_extract_a_folder_twice(domino, capsys, acdc, tiny_clip, tmp_path):
     out = tmp_path / "s.safetensors"
     arguments = (acdc / "rgb_anon", "--model", tiny_clip, "--out", out, "--workers", 0)
-    assert tool("extract_domain_embeddings", *arguments, "--device", "cpu") == 0
+    assert domino("domains", "extract", *arguments, "--device", "cpu") == 0
     said = capsys.readouterr()
     assert "added 4, now 4 images" in said.out
     assert "a second" in said.out
     assert "4/4" in said.err  # the progress bar
     assert EmbeddingStore.open(out).keys[0] == "fog/val/GOPR0/GOPR0_0_rgb_anon.png"
-    assert tool("extract_domain_embeddings", *arguments) == 0
+    assert domino("domains", "extract", *arguments) == 0
     assert "nothing to add" in capsys.readouterr().out
 
 
@@ -71,51 +71,54 @@ test_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[
 """
 
 
-def test_extract_the_data_sets_of_a_config(tool, acdc, tiny_clip, tmp_path, capsys):
+def test_extract_the_data_sets_of_a_config(domino, acdc, tiny_clip, tmp_path, capsys):
     config = tmp_path / "config.py"
     config.write_text(CONFIG.format(root=str(acdc)))
     out = tmp_path / "s.safetensors"
     arguments = (config, "--model", tiny_clip, "--out", out)
-    assert tool("extract_domain_embeddings", *arguments, "--splits", "val", "--workers", 0) == 0
+    assert domino("domains", "extract", *arguments, "--splits", "val", "--workers", 0) == 0
     assert EmbeddingStore.open(out).keys == tuple(
         f"rgb_anon/fog/val/GOPR0/GOPR0_{i}_rgb_anon.png" for i in range(2)
     )
     capsys.readouterr()
-    assert tool("extract_domain_embeddings", *arguments, "--check") == 1
+    checked = (config, "--out", out)
+    assert domino("domains", "check", *checked) == 1
     said = capsys.readouterr().out
     assert "lacks 2 of 4 images" in said
     # The command it names does add them.
-    command = next(line for line in said.splitlines() if "extract_domain_embeddings.py" in line)
-    assert tool("extract_domain_embeddings", *command.split()[2:], "--workers", 0) == 0
-    assert tool("extract_domain_embeddings", *arguments, "--check") == 0
+    command = next(line for line in said.splitlines() if "domains extract" in line)
+    assert domino(*command.split()[1:], "--workers", 0) == 0
+    assert domino("domains", "check", *checked) == 0
     assert "has all 4 images" in capsys.readouterr().out
 
 
-def test_what_is_not_given_comes_from_the_config(tool, acdc, tiny_clip, tmp_path):
+def test_what_is_not_given_comes_from_the_config(domino, acdc, tiny_clip, tmp_path, capsys):
     config, store = tmp_path / "config.py", tmp_path / "declared.safetensors"
     config.write_text(
         CONFIG.format(root=str(acdc))
         + f"domino = dict(store={str(store)!r}, encoder=dict(model={tiny_clip!r}, bank='weather'))"
     )
-    assert tool("extract_domain_embeddings", config, "--workers", 0) == 0
+    assert domino("domains", "extract", config, "--workers", 0) == 0
     assert EmbeddingStore.open(store).provenance["bank"] == "weather"
     out = tmp_path / "given.safetensors"
     arguments = (config, "--bank", "time_of_day", "--out", out, "--workers", 0)
-    assert tool("extract_domain_embeddings", *arguments) == 0
+    assert domino("domains", "extract", *arguments) == 0
     assert EmbeddingStore.open(out).provenance["bank"] == "time_of_day"
-    with pytest.raises(SystemExit, match="give --out"):
-        tool("extract_domain_embeddings", acdc / "rgb_anon", "--model", tiny_clip)
+    assert domino("domains", "extract", acdc / "rgb_anon", "--model", tiny_clip) == 2
+    assert "give --out" in capsys.readouterr().err
 
 
-def test_a_config_without_its_data_is_explained(tool, tiny_clip, tmp_path):
+def test_a_config_without_its_data_is_explained(domino, tiny_clip, tmp_path, capsys):
     config = tmp_path / "config.py"
     config.write_text(CONFIG.format(root=str(tmp_path / "nowhere")))
     arguments = (config, "--model", tiny_clip, "--out", tmp_path / "s.safetensors")
-    with pytest.raises(SystemExit, match=r"data set .* is not there: .*nowhere.* --splits"):
-        tool("extract_domain_embeddings", *arguments)
+    assert domino("domains", "extract", *arguments) == 1
+    assert re.search(r"data set .* is not there: .*nowhere.* --splits", capsys.readouterr().err)
 
 
-def test_two_data_sets_with_the_same_names_need_a_common_root(tool, acdc, tiny_clip, tmp_path):
+def test_two_data_sets_with_the_same_names_need_a_common_root(
+    domino, acdc, tiny_clip, tmp_path, capsys
+):
     config = tmp_path / "config.py"
     other = tmp_path / "other"
     other.symlink_to(acdc)
@@ -126,45 +129,40 @@ def test_two_data_sets_with_the_same_names_need_a_common_root(tool, acdc, tiny_c
         f"val_dataloader = dict(dataset=dict(data_root={str(other)!r}, **def_))\n"
     )
     arguments = (config, "--model", tiny_clip, "--out", tmp_path / "s.safetensors")
-    with pytest.raises(SystemExit, match="Give --root"):
-        tool("extract_domain_embeddings", *arguments)
-    assert tool("extract_domain_embeddings", *arguments, "--root", tmp_path, "--workers", 0) == 0
+    assert domino("domains", "extract", *arguments) == 1
+    assert "Give --root" in capsys.readouterr().err
+    assert domino("domains", "extract", *arguments, "--root", tmp_path, "--workers", 0) == 0
     keys = EmbeddingStore.open(tmp_path / "s.safetensors").keys
     assert [key.split("/")[0] for key in keys] == ["acdc", "acdc", "other", "other"]
 
 
-def test_extract_reports_damage_and_missing_weights(tool, capsys, acdc, tiny_clip, tmp_path):
+def test_extract_reports_damage_and_missing_weights(domino, capsys, acdc, tiny_clip, tmp_path):
     bad = acdc / "rgb_anon" / "fog" / "val" / "GOPR0" / "GOPR0_1_rgb_anon.png"
     bad.write_bytes(bad.read_bytes()[:-30])
     out = tmp_path / "s.safetensors"
     arguments = (acdc / "rgb_anon", "--model", tiny_clip, "--out", out, "--workers", 0)
-    assert tool("extract_domain_embeddings", *arguments) == 1
+    assert domino("domains", "extract", *arguments) == 1
     said = capsys.readouterr().err
     assert "GOPR0_1_rgb_anon.png" in said
     assert "--skip-bad" in said
-    assert tool("extract_domain_embeddings", *arguments, "--skip-bad") == 0
+    assert domino("domains", "extract", *arguments, "--skip-bad") == 0
     assert "left out 1 damaged images" in capsys.readouterr().out
     absent = (acdc, "--model", tmp_path / "absent", "--out", out)
-    assert tool("extract_domain_embeddings", *absent) == 1
+    assert domino("domains", "extract", *absent) == 1
     assert "hf download" in capsys.readouterr().err
 
 
-def test_extract_under_torchrun_equals_one_process(tool, acdc, tiny_clip, tmp_path):
+def test_extract_under_torchrun_equals_one_process(domino, acdc, tiny_clip, tmp_path):
     def arguments(name):
         return (
             *(str(acdc / "rgb_anon"), "--model", tiny_clip, "--out", str(tmp_path / name)),
             *("--batch-size", "1", "--workers", "1", "--device", "cpu"),
         )
 
-    assert tool("extract_domain_embeddings", *arguments("one.safetensors")) == 0
+    assert domino("domains", "extract", *arguments("one.safetensors")) == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    script = str(ROOT / "tools" / "extract_domain_embeddings.py")
-    done = subprocess.run(
-        [*launcher, script, *arguments("two.safetensors")],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = ["-m", "mmseg_domino", "domains", "extract", *arguments("two.safetensors")]
+    done = subprocess.run([*launcher, *command], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("added 4, now 4 images") == 1
     one, two = (EmbeddingStore.open(tmp_path / f"{n}.safetensors") for n in ("one", "two"))
@@ -172,20 +170,19 @@ def test_extract_under_torchrun_equals_one_process(tool, acdc, tiny_clip, tmp_pa
     torch.testing.assert_close(one.images(), two.images(), rtol=0, atol=1e-6)
 
 
-def test_analyse(tool, capsys, acdc, tiny_clip, tmp_path):
+def test_analyse(domino, capsys, acdc, tiny_clip, tmp_path):
     out = tmp_path / "s.safetensors"
     root = acdc / "rgb_anon"
-    tool("extract_domain_embeddings", root, "--model", tiny_clip, "--out", out, "--workers", 0)
+    domino("domains", "extract", root, "--model", tiny_clip, "--out", out, "--workers", 0)
     capsys.readouterr()
-    assert tool("analyse_domains", out, "--data-root", root, "--condition", "GOPR0=snow") == 0
+    assert domino("domains", "analyse", out, "--data-root", root, "--condition", "GOPR0=snow") == 0
     said = capsys.readouterr()
     assert "mean of conditions" in said.out
     assert not said.err
     numbers = json.loads((tmp_path / "s_analysis" / "analysis.json").read_text())
     assert numbers["conditions"] == ["snow"]
-    assert tool("analyse_domains", out, "--data-root", tmp_path, "--out", tmp_path / "b") == 0
+    assert domino("domains", "analyse", out, "--data-root", tmp_path, "--out", tmp_path / "b") == 0
     assert "no pictures" in capsys.readouterr().err
-    assert tool("analyse_domains", tmp_path / "absent.safetensors") == 1
-    assert "extract_domain_embeddings" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        tool("analyse_domains", out, "--condition", "fog")
+    assert domino("domains", "analyse", tmp_path / "absent.safetensors") == 1
+    assert "domino domains extract" in capsys.readouterr().err
+    assert domino("domains", "analyse", out, "--condition", "fog") == 2

@@ -1,7 +1,6 @@
 """A sweep as a user runs it: killed, resumed, with a run that fails."""
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import torch
 from mmseg_domino.experiments import read_record
 from street_world import prepare
 
-from .running import ROOT, environment, tool
+from .running import ROOT, environment, run
 
 STEPS = 6
 
@@ -22,8 +21,8 @@ STEPS = 6
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     prepare(folder / "data" / "mini", train=6, val=2, size=(128, 256), workers=1)
-    done = tool(
-        "extract_domain_embeddings.py", ROOT / "configs" / "bench" / "domino_vpd_bench.py",
+    done = run(
+        "domains", "extract", ROOT / "configs" / "bench" / "domino_vpd_bench.py",
         "--model", "local-dir:data/mini/models/mini-clip", "--out",
         "data/mini/domains.safetensors", "--workers", 0, cwd=folder,
     )  # fmt: skip
@@ -52,7 +51,7 @@ def weights(folder):
 
 @pytest.mark.slow
 def test_failed_killed_and_resumed(project):
-    whole = tool("sweep.py", *arguments(project, "whole"), cwd=project)
+    whole = run("sweep", *arguments(project, "whole"), cwd=project)
     assert whole.returncode == 1
     assert "failed: set/bad seed 0: ValueError: " in whole.stdout
     assert "unknown injection 'multiply'" in whole.stdout
@@ -60,7 +59,7 @@ def test_failed_killed_and_resumed(project):
     assert read_record(good).status == "finished"
     assert "multiply" in read_record(project / "whole" / "set" / "bad" / "seed0").reason
 
-    command = [sys.executable, ROOT / "tools" / "sweep.py", *arguments(project, "killed")]
+    command = [sys.executable, "-m", "mmseg_domino", "sweep", *arguments(project, "killed")]
     process = subprocess.Popen(
         list(map(str, command)), cwd=project, env=environment(), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -72,7 +71,7 @@ def test_failed_killed_and_resumed(project):
     os.kill(process.pid, signal.SIGKILL)  # of the sweep alone: its run must not outlive it
     process.wait()
     assert not (killed / "results.json").is_file(), "it was too fast to be killed"
-    again = tool("sweep.py", *arguments(project, "killed"), cwd=project)
+    again = run("sweep", *arguments(project, "killed"), cwd=project)
     assert "resumed   set/good seed 0" in again.stdout
     assert read_record(killed).status == "finished"
     assert read_record(killed).attempts == 2
@@ -83,25 +82,13 @@ def test_failed_killed_and_resumed(project):
 @pytest.mark.slow
 def test_two_processes_a_run(project):
     given = arguments(project, "distributed", "one.py")
-    done = tool("sweep.py", given[0], "--gpus", 2, *given[1:], cwd=project)
+    done = run("sweep", given[0], "--gpus", 2, *given[1:], cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (project / "distributed" / "one" / "good" / "seed0" / "results.json").is_file()
 
 
-def test_what_is_asked_wrongly_is_said_at_once(tmp_path, monkeypatch, capsys):
-    def sweep(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sweep.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / "tools" / "sweep.py"), run_name="__main__")
-        return end.value.code, capsys.readouterr()
-
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        code, said = sweep(tmp_path / "nowhere", "--work-dir", tmp_path)
-        assert code == 2
-        assert "does not exist; give the file of a set" in said.err
-        code, said = sweep(ROOT / "configs" / "ablation" / "injection.py", "--list", "--seeds", 5)
-        assert code == 0
-        assert "injection/subtract_both/seed5" in said.out
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+def test_what_is_asked_wrongly_is_said_at_once(domino, tmp_path, capsys):
+    assert domino("sweep", tmp_path / "nowhere", "--work-dir", tmp_path) == 2
+    assert "does not exist; give the file of a set" in capsys.readouterr().err
+    assert domino("sweep", ROOT / "configs/ablation/injection.py", "--list", "--seeds", 5) == 0
+    assert "injection/subtract_both/seed5" in capsys.readouterr().out

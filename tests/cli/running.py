@@ -1,4 +1,4 @@
-"""Running the tools of this checkout in processes of their own."""
+"""Running commands of this checkout in processes of their own."""
 
 import os
 import subprocess
@@ -17,9 +17,14 @@ def environment():
     return {**env, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def tool(name, *arguments, cwd=None):
-    """What ``python tools/NAME ARGUMENTS`` comes to."""
+def run(*arguments, cwd=None):
+    """What ``domino ARGUMENTS`` comes to."""
+    return run_module("mmseg_domino", *arguments, cwd=cwd)
+
+
+def run_module(name, *arguments, cwd=None):
+    """What ``python -m NAME ARGUMENTS`` comes to."""
     return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / name), *map(str, arguments)],
+        [sys.executable, "-m", name, *map(str, arguments)],
         cwd=cwd, env=environment(), capture_output=True, text=True, timeout=900,
     )  # fmt: skip

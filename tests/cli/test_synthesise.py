@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import os
 import signal
@@ -16,7 +15,6 @@ from tests.synthesis.scenes import write_cityscapes, write_disparity, write_pipe
 from tests.synthesis.test_run import content
 
 ROOT = Path(__file__).parents[2]
-TOOL = ROOT / "tools" / "generate_synthetic.py"
 PLUGIN = """
 import time
 import numpy as np
@@ -36,8 +34,8 @@ class SlowNoise:
 
 
 def command(config, out, *options, launcher=(sys.executable,), domains="night,rain"):
-    return [*launcher, str(TOOL), str(config), "--domains", domains, "--out", str(out),
-            "--min-free", "0", *options]  # fmt: skip
+    return [*launcher, "-m", "mmseg_domino", "synthesise", str(config), "--domains", domains,
+            "--out", str(out), "--min-free", "0", *options]  # fmt: skip
 
 
 def run(arguments, folder, code=0):
@@ -65,7 +63,7 @@ def config(tmp_path):
 
 
 def test_killed_outright_and_started_again_it_ends_as_if_never_killed(
-    config, tmp_path, monkeypatch, capsys
+    config, tmp_path, domino, monkeypatch, capsys
 ):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     said = run(command(config, whole), tmp_path).stdout
@@ -89,7 +87,7 @@ def test_killed_outright_and_started_again_it_ends_as_if_never_killed(
     assert one == two
     # With another bank the folder is refused, and stays as it is.
     arguments = command(config, cut, "--bank", "driving", domains="rain_night")
-    refused = call(arguments, tmp_path, monkeypatch, capsys)
+    refused = call(arguments, domino, tmp_path, monkeypatch, capsys)
     assert "begun with other settings" in refused
     assert "acdc there, driving now" in refused
     assert content(cut).items() >= two.items()
@@ -151,25 +149,21 @@ def test_the_miniature_controlnet_with_clip_in_the_gate(config, tmp_path):
         (["--cfg-options", "synthesis.gate.min_agreement=50"], "needs a segmentation model"),
     ],
 )
-def test_wrong_arguments_are_explained(config, tmp_path, options, words, monkeypatch, capsys):
-    assert words in call(command(config, tmp_path / "out", *options), tmp_path, monkeypatch, capsys)
+def test_wrong_arguments_are_explained(
+    config, tmp_path, options, words, domino, monkeypatch, capsys
+):
+    arguments = command(config, tmp_path / "out", *options)
+    assert words in call(arguments, domino, tmp_path, monkeypatch, capsys)
     assert not (tmp_path / "out").exists()
 
 
-def call(arguments, folder, monkeypatch, capsys):
-    """Run the tool, which is to fail, in this process; what it says."""
-    spec = importlib.util.spec_from_file_location("generate_synthetic", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def call(arguments, domino, folder, monkeypatch, capsys):
+    """Run the command, which is to fail, in this process; what it says."""
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delitem(sys.modules, "slow_noise", raising=False)
     GENERATORS.module_dict.pop("SlowNoise", None)
-    monkeypatch.setattr(sys, "argv", arguments[1:])
-    try:
-        assert tool.main() == 1
-        return capsys.readouterr().err
-    except SystemExit as exit_:
-        return str(exit_)
+    assert domino(*arguments[3:]) == 1
+    return capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The tools as a user runs them: in processes of their own, on a small street world."""
+"""``domino train`` and ``test`` in processes of their own, on a small street world."""
 
 import json
 import os
@@ -18,6 +18,7 @@ from street_world import prepare
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "domino_vpd_mini.py"
+DOMINO = [sys.executable, "-m", "mmseg_domino"]
 STEPS = 4
 SHORT = [
     f"train_cfg.max_iters={STEPS}", "train_cfg.val_interval=100", "test_evaluator.resamples=20",
@@ -45,8 +46,7 @@ def run(command, cwd, check=True):
 
 
 def train(cwd, work_dir, *arguments):
-    tool = [sys.executable, ROOT / "tools" / "train.py", CONFIG, "--work-dir", work_dir]
-    return [*tool, *arguments, "--cfg-options", *SHORT]
+    return [*DOMINO, "train", CONFIG, "--work-dir", work_dir, *arguments, "--cfg-options", *SHORT]
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,10 @@ def world(tmp_path_factory):
     """A folder to work in, with data/mini, its embedding store and a trained model."""
     folder = tmp_path_factory.mktemp("project")
     prepare(folder / "data" / "mini", train=6, val=2, size=(128, 256), workers=1)
-    extract = [sys.executable, ROOT / "tools" / "extract_domain_embeddings.py", CONFIG]
     run(
-        [*extract, "--bank", "acdc", "--model", "local-dir:data/mini/models/mini-clip",
-         "--out", "data/mini/domains.safetensors", "--workers", "0"],
+        [*DOMINO, "domains", "extract", CONFIG, "--bank", "acdc", "--model",
+         "local-dir:data/mini/models/mini-clip", "--out",
+         "data/mini/domains.safetensors", "--workers", "0"],
         folder,
     )  # fmt: skip
     run(train(folder, "whole"), folder)
@@ -71,7 +71,7 @@ def weights(checkpoint):
 @pytest.fixture(scope="module")
 def tested(world):
     command = [
-        sys.executable, ROOT / "tools" / "test.py", CONFIG, f"whole/iter_{STEPS}.pth",
+        *DOMINO, "test", CONFIG, f"whole/iter_{STEPS}.pth",
         "--work-dir", "alone", "--cfg-options", *SHORT[2:3],
     ]  # fmt: skip
     return run(command, world)
@@ -146,8 +146,20 @@ def test_predictions_are_written_and_augmented(world):
         "    [dict(type='LoadCheckedAnnotations')], [dict(type='PackDominoInputs')]])]\n"
         "test_evaluator = dict(resamples=0)\n"
     )
-    tool = [sys.executable, ROOT / "tools" / "test.py", "augmented.py", f"whole/iter_{STEPS}.pth"]
-    run([*tool, "--tta", "--out", "predictions", "--work-dir", "augmented"], world)
+    run(
+        [
+            *DOMINO,
+            "test",
+            "augmented.py",
+            f"whole/iter_{STEPS}.pth",
+            "--tta",
+            "--out",
+            "predictions",
+            "--work-dir",
+            "augmented",
+        ],
+        world,
+    )
     images = sorted((world / "predictions").rglob("*.png"))
     assert len(images) == 10
     assert max(cv2.imread(str(i), cv2.IMREAD_UNCHANGED).max() for i in images) < 19

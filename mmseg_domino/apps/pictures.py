@@ -1,0 +1,158 @@
+"""Predictions of images and videos as pictures, with the domain scores of each.
+
+Shapes: ``H W`` spatial.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+from mmseg.models import BaseSegmentor
+from tqdm import tqdm
+
+from ..datasets import LoadCheckedImage
+from ..domain.images import list_images
+from ..reporting import DomainLine, annotate, overlay
+from ..utils import atomic_write
+from .inference import Prediction, domains_of, predict_image
+
+__all__ = ["PictureWriter"]
+
+_VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
+
+
+class PictureWriter:
+    """Predicts, draws, writes, and keeps the domain scores of everything it has drawn.
+
+    Args:
+        model: From :func:`~mmseg_domino.apps.inference.init_domino_model`.
+        out: Folder of the pictures; paths below an image folder are kept.
+        opacity: Of the classes over the image, 0 to 1.
+        forced: A domain to force, or ``None``.
+        labels: Folder of the raw label maps, ``(H, W)`` class numbers as 8-bit PNG files; ``None``
+            for none.
+
+    Raises:
+        ValueError: If the domain is unknown.
+    """
+
+    def __init__(
+        self,
+        model: BaseSegmentor,
+        out: Path,
+        opacity: float = 0.55,
+        forced: str | None = None,
+        labels: Path | None = None,
+    ) -> None:
+        self.model, self.out, self.opacity = model, Path(out), opacity
+        self.forced, self.labels = forced, labels
+        if forced is not None and forced not in domains_of(model):
+            known = ", ".join(domains_of(model))
+            raise ValueError(f"unknown domain '{forced}'; the model's are {known}")
+        self.scores: list[tuple[str, Prediction]] = []
+        self.unreadable: list[str] = []
+
+    def write(self, source: Path) -> None:
+        """Predict an image, a folder or a video; write its pictures and ``domains.csv``.
+
+        What cannot be read in a folder is listed in ``unreadable``.
+
+        Raises:
+            FileNotFoundError: If a folder has no images.
+            ValueError: If a video cannot be read.
+        """
+        self._video(source) if source.suffix.lower() in _VIDEOS else self._images(source)
+        if self.scores:
+            self._write_scores()
+
+    def _draw(self, name: str, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
+        prediction = predict_image(self.model, image, self.forced)
+        self.scores.append((name, prediction))
+        meta = self.model.dataset_meta
+        line = DomainLine(prediction.domain_names, prediction.domain_scores, prediction.forced)
+        mixed = overlay(image, prediction.labels, meta["palette"], self.opacity)
+        picture = annotate(mixed, prediction.labels, meta["classes"], meta["palette"], line)
+        return picture, prediction
+
+    def _images(self, path: Path) -> None:
+        files = {path.name: path} if path.is_file() else list_images(path)
+        names = _picture_names(files)
+        for key, file in tqdm(files.items(), unit="image", disable=len(files) == 1):
+            try:
+                image = LoadCheckedImage()({"img_path": str(file)})["img"][..., ::-1]
+            except ValueError as error:  # the others of the folder are still worth seeing
+                self.unreadable.append(str(error))
+                continue
+            picture, prediction = self._draw(key, image)
+            _write(self.out / names[key], picture[..., ::-1])
+            if self.labels is not None:
+                _write(self.labels / names[key], prediction.labels)
+
+    def _video(self, path: Path) -> None:
+        source = cv2.VideoCapture(str(path))
+        if not source.isOpened():
+            raise ValueError(f"{path} is not a readable video")
+        rate = source.get(cv2.CAP_PROP_FPS) or 25
+        total = int(source.get(cv2.CAP_PROP_FRAME_COUNT)) or None
+        with atomic_write(self.out / f"{path.stem}.mp4") as temporary:
+            writer, size = None, (0, 0)
+            for index, frame in enumerate(tqdm(_frames(source), total=total, unit="frame")):
+                picture, prediction = self._draw(f"{path.name}#{index}", frame)
+                if self.labels is not None:
+                    _write(self.labels / path.stem / f"{index:06}.png", prediction.labels)
+                if writer is None:
+                    # Legends grow and shrink; the film is as high as its first frame and a reserve,
+                    # and encoders want even sizes.
+                    height, width = picture.shape[:2]
+                    size = (width + width % 2, (height + height // 8) // 2 * 2)
+                    codec = cv2.VideoWriter_fourcc(*"mp4v")
+                    writer = cv2.VideoWriter(str(temporary), codec, rate, size)
+                writer.write(_fit(picture, size)[..., ::-1])
+            source.release()
+            if writer is None:
+                raise ValueError(f"{path} has no frames")
+            writer.release()
+
+    def _write_scores(self) -> None:
+        names = next((p.domain_names for _, p in self.scores if p.domain_names), ())
+        with atomic_write(self.out / "domains.csv") as temporary, open(temporary, "w") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["image", "domain", "forced", *names])
+            for name, prediction in self.scores:
+                writer.writerow(
+                    [name, prediction.domain or "", prediction.forced or ""]
+                    + [f"{score:.4f}" for score in prediction.domain_scores]
+                )
+
+
+def _picture_names(files: dict[str, Path]) -> dict[str, str]:
+    """``a/x.png`` for the image ``a/x.jpg``, and ``a/x.jpg.png`` where ``a/x.png`` is there too."""
+    plain = {key: str(PurePosixPath(key).with_suffix(".png")) for key in files}
+    count = Counter(plain.values())
+    return {key: name if count[name] == 1 else f"{key}.png" for key, name in plain.items()}
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    with atomic_write(path) as temporary:
+        if not cv2.imwrite(str(temporary), image):
+            raise OSError(f"{path} could not be written; is there space on the disk?")
+
+
+def _frames(source: cv2.VideoCapture) -> Iterator[np.ndarray]:
+    while True:
+        read, frame = source.read()
+        if not read:
+            return
+        yield frame[..., ::-1]
+
+
+def _fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut or fill with white to ``(width, height)``."""
+    width, height = size
+    result = np.full((height, width, 3), 255, np.uint8)
+    rows, columns = min(height, picture.shape[0]), min(width, picture.shape[1])
+    result[:rows, :columns] = picture[:rows, :columns]
+    return result

@@ -1,0 +1,118 @@
+"""Synthetic images as a config describes them: its data set, generator and gate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.utils import import_modules_from_strings
+from torch import distributed
+
+from .. import datasets  # noqa: F401  registers the data sets, MMSegmentation's too
+from ..domain import DomainEncoder, PromptBank, load_prompt_bank
+from ..synthesis import (
+    GateThresholds,
+    LabelledImages,
+    Plan,
+    QualityGate,
+    SynthesisReport,
+    SynthesisTree,
+    build_generator,
+    synthesise,
+)
+from .segmentor import checkpoint_name, load_segmentor
+from .summary import write_summary
+
+__all__ = ["build_gate", "synthesise_config"]
+
+
+def build_gate(options: dict, bank: PromptBank, num_classes: int, device: str) -> QualityGate:
+    """The gate that a config's ``synthesis.gate`` describes.
+
+    Args:
+        options: Thresholds, and ``encoder`` and ``segmentor``, the arguments of
+            :class:`~mmseg_domino.domain.DomainEncoder` and of :func:`load_segmentor`.
+        bank: Whose domains the images shall show.
+        num_classes: Of the labels.
+        device: Where encoder and segmentor run.
+    """
+    options = dict(options)
+    encoder, segmentor = options.pop("encoder", None), options.pop("segmentor", None)
+    segment = name = None
+    if segmentor is not None:
+        segment = load_segmentor(**segmentor, num_classes=num_classes, device=device)
+        name = checkpoint_name(segmentor["checkpoint"])
+    if encoder is not None:
+        encoder = DomainEncoder(**encoder, bank=bank).to(device)
+    return QualityGate(GateThresholds(**options), segment, encoder, name)
+
+
+def _settings(cfg: Config) -> dict:
+    settings = cfg.get("synthesis", {})
+    settings = settings.to_dict() if settings else {}
+    unknown = set(settings) - {"generator", "gate", "prompts"}
+    if unknown:
+        raise ValueError(
+            f"`synthesis` has unknown entries {sorted(unknown)}; it takes generator, gate, prompts"
+        )
+    return settings
+
+
+def synthesise_config(
+    cfg: Config,
+    out: Path,
+    domains: Sequence[str],
+    device: str = "cpu",
+    examples: int = 8,
+    rank: int = 0,
+    processes: int = 1,
+    loader: str = "train_dataloader",
+    bank: str | None = None,
+    **plan: int | float | None,
+) -> tuple[SynthesisReport, Path | None]:
+    """Make, or go on making, the images that a config describes.
+
+    Args:
+        cfg: With a data set and, usually, ``synthesis``.
+        out: Folder of the new data set.
+        domains: Of the prompt bank.
+        device: Where models run.
+        examples: Images a domain on the summary page.
+        rank: Of this process.
+        processes: How many share the work.
+        loader: Whose images are the sources.
+        bank: Prompt bank; ``None`` for the config's, else ``'acdc'``.
+        plan: Further arguments of :class:`~mmseg_domino.synthesis.Plan`.
+
+    Returns:
+        What was made, and the summary page; the latter ``None`` but in the first process.
+
+    Raises:
+        ValueError: If the config does not describe it.
+        OSError: If the disk is full, or another process works in the folder.
+    """
+    init_default_scope(cfg.get("default_scope", "mmseg"))
+    if cfg.get("custom_imports"):
+        import_modules_from_strings(**cfg.custom_imports)
+    if loader not in cfg:
+        raise ValueError(f"{cfg.filename} has no {loader}")
+    settings = _settings(cfg)
+    prompts = settings.get("prompts", {})
+    named = prompts.pop("bank", "acdc")
+    prompt_bank = load_prompt_bank(bank or named)
+    source = LabelledImages(cfg[loader].dataset)
+    work = Plan(domains=list(domains), bank=prompt_bank, **plan, **prompts)
+    gate = build_gate(settings.get("gate", {}), prompt_bank, len(source.classes), device)
+    options = settings.get("generator", {"type": "ControlNetGenerator"})
+    if options["type"] == "ControlNetGenerator":
+        options.setdefault("device", device)
+    generator = build_generator(options)
+    tree = SynthesisTree(out)
+    barrier = distributed.barrier if processes > 1 else lambda: None
+    report = synthesise(
+        source, generator, gate, tree, work, rank=rank, world_size=processes, barrier=barrier
+    )
+    if rank > 0:
+        return report, None
+    maker = {"generator": generator.describe(), "gate": gate.describe(), "prompts": work.describe()}
+    return report, write_summary(tree, source, report.records, maker, examples)

@@ -1,0 +1,135 @@
+"""What all commands share: how arguments are written and how errors are shown."""
+
+import argparse
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import click
+
+__all__ = [
+    "Command",
+    "Group",
+    "Several",
+    "cfg_options",
+    "import_host",
+    "join_processes",
+    "plain_errors",
+    "workers",
+]
+
+
+class Several(click.Option):
+    """An option that takes all values up to the next option, as MMSegmentation's tools do."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, multiple=True, **kwargs)
+
+
+@contextmanager
+def plain_errors(exit_code: int = 1) -> Iterator[None]:
+    """Within the block, an error that a user can mend is one message instead of a traceback.
+
+    ``DOMINO_TRACEBACK=1`` in the environment shows the traceback.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        if os.environ.get("DOMINO_TRACEBACK"):
+            raise
+        message = click.ClickException(str(error))
+        message.exit_code = exit_code
+        raise message from error
+
+
+class Command(click.Command):
+    """A command with :class:`Several` options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._repeat(args))
+
+    def _repeat(self, args: Sequence[str]) -> list[str]:
+        """``--seeds 0 1`` as ``--seeds 0 --seeds 1``, which is how click reads several values."""
+        names = {n for p in self.params if isinstance(p, Several) for n in p.opts}
+        repeated: list[str] = []
+        current, values = None, 0
+        for position, argument in enumerate(args):
+            if argument == "--":
+                return [*repeated, *args[position:]]
+            if argument.startswith("-"):
+                name, equals, _ = argument.partition("=")
+                current, values = (name if name in names else None), int(bool(equals))
+                repeated.append(argument)
+                continue
+            if current is not None:
+                if values:
+                    repeated.append(current)
+                values += 1
+            repeated.append(argument)
+        return repeated
+
+
+class Group(click.Group):
+    """Commands in the order in which they were added."""
+
+    command_class = Command
+    group_class = type
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def _overrides(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict:
+    if not values:
+        return {}
+    wrong = [value for value in values if "=" not in value]
+    if wrong:
+        raise click.BadParameter(f"expected KEY=VALUE, got {wrong[0]!r}")
+    from mmengine.config import DictAction
+
+    parsed = argparse.Namespace()
+    # Values mean what they mean to MMSegmentation's tools.
+    DictAction(["--cfg-options"], "options")(argparse.ArgumentParser(), parsed, list(values))
+    return parsed.options
+
+
+cfg_options = click.option(
+    "--cfg-options",
+    cls=Several,
+    metavar="KEY=VALUE ...",
+    callback=_overrides,
+    help="Override settings of the config; lists as key=[a,b] or key=a,b.",
+)
+workers = click.option(
+    "--workers", type=int, default=os.cpu_count() or 1, show_default="processors", help="Processes."
+)
+
+
+def import_host() -> None:
+    """Import MMSegmentation without what it prints about optional packages."""
+    with redirect_stdout(io.StringIO()):
+        import mmseg.datasets  # noqa: F401
+
+
+@contextmanager
+def join_processes(hours: float) -> Iterator[tuple[int, int]]:
+    """This process's rank and their number, under torchrun or alone.
+
+    Args:
+        hours: How far the slowest process may be behind the first.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if processes == 1:
+        yield 0, 1
+        return
+    from datetime import timedelta
+
+    from torch import distributed
+
+    distributed.init_process_group("gloo", timeout=timedelta(hours=hours))
+    try:
+        yield int(os.environ["RANK"]), processes
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,149 @@
+"""``domino data``: checking and converting data sets, and the embedded one."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .arguments import Group, Several, cfg_options, import_host, plain_errors, workers
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..datasets.checking import DatasetCheck
+
+__all__ = ["data"]
+
+_LOADERS = ("train", "val", "test")
+
+
+@click.group(cls=Group)
+def data() -> None:
+    """Data sets: check, convert labels, make the embedded one."""
+
+
+@data.command()
+@click.argument("config")
+@click.option("--loaders", cls=Several, type=click.Choice(_LOADERS), default=_LOADERS)
+@click.option("--limit", type=int, help="Look at so many images of each data set.")
+@workers
+@click.option("--show", type=int, default=10, show_default=True, help="Bad files to print.")
+@click.option("--any-count", is_flag=True, help="Numbers of images may differ from the published.")
+@click.option("--any-size", is_flag=True, help="Sizes of images may differ from the published.")
+@cfg_options
+@click.pass_context
+def check(ctx, config, loaders, limit, workers, show, any_count, any_size, cfg_options) -> None:
+    """Check the files of CONFIG's data sets: counts, pairs, sizes, label values, damage.
+
+    Prints one row a data set and domain, and the first bad files. The exit code is 1 if anything is
+    wrong.
+    """
+    import_host()
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from rich.console import Console
+    from tqdm import tqdm
+
+    from ..datasets.checking import check_loader
+
+    init_default_scope("mmseg")
+    with plain_errors():
+        cfg = Config.fromfile(config)
+        cfg.merge_from_dict(cfg_options)
+    rows, errors, seen = [], [], []
+    for loader in loaders:
+        settings = cfg.get(f"{loader}_dataloader")
+        if settings is None or settings["dataset"] in seen:
+            continue
+        seen.append(settings["dataset"])
+        checks, failed = check_loader(
+            settings, limit, workers,
+            lambda items, total: tqdm(items, total=total, unit="image", leave=False),
+        )  # fmt: skip
+        rows += [(loader, check) for check in checks]
+        errors += failed
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(_check_table(rows))
+    problems = [message for _, check in rows for message in check.problems.values()]
+    problems += [f"{path} has no image" for _, check in rows for path in check.orphans]
+    for message in [*errors, *problems[:show]]:
+        console.print(message, style="red", markup=False, soft_wrap=True)
+    if len(problems) > show:
+        console.print(f"... and {len(problems) - show} more")
+    counts_wrong = not any_count and any(not check.count_is_right for _, check in rows)
+    if counts_wrong:
+        console.print("some numbers of images are not the published ones (--any-count to allow)")
+    sizes_wrong = not any_size and any(not check.sizes_are_right for _, check in rows)
+    if sizes_wrong:
+        console.print("some sizes of images are not the published ones (--any-size to allow)")
+    ctx.exit(int(bool(errors or problems or counts_wrong or sizes_wrong)))
+
+
+def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> "Table":
+    from rich.table import Table
+
+    table = Table(title="Data sets")
+    for name in ("loader", "data set / domain", "images", "labelled", "sizes", "absent classes"):
+        table.add_column(name)
+    table.add_column("bad", justify="right")
+    for loader, check in rows:
+        count = str(check.images)
+        if not check.count_is_right:
+            count += f" (published: {check.expected})"
+        sizes = ", ".join(f"{w}x{h}" for (w, h), _ in check.sizes.most_common(3))
+        if len(check.sizes) > 3:
+            sizes += f" and {len(check.sizes) - 3} more"
+        if not check.sizes_are_right:
+            sizes += " (published: {}x{})".format(*check.expected_size)
+        absent = int((check.pixels == 0).sum()) if check.labelled else 0
+        bad = len(check.problems) + len(check.orphans)
+        table.add_row(
+            loader, check.group, count, str(check.labelled), sizes, str(absent),
+            f"[red]{bad}" if bad else "0",
+        )  # fmt: skip
+    return table
+
+
+@data.command()
+@click.argument(
+    "dataset", type=click.Choice(["cityscapes", "gta5", "mapillary", "synthia", "wilddash2"])
+)
+@click.argument("root", type=Path)
+@click.option("--out", type=Path, help="Write below this folder instead, for a read-only ROOT.")
+@click.option("--version", type=click.Choice(["1.2", "2.0"]), default="1.2", help="Of Mapillary.")
+@click.option("--splits", cls=Several, default=("validation",), help="Of Mapillary.")
+@workers
+@click.option("--overwrite", is_flag=True, help="Convert existing ones again.")
+def convert(dataset, root, out, version, splits, workers, overwrite) -> None:
+    """Make trainId labels of DATASET's original ones below ROOT.
+
+    ROOT is the folder that holds gtFine (Cityscapes), labels (GTA5), training and validation
+    (Mapillary Vistas), GT (SYNTHIA) or panoptic.json (WildDash 2).
+    """
+    import_host()
+    from ..datasets.converters import convert_dataset
+
+    with plain_errors():
+        written, total = convert_dataset(
+            dataset, root, out, version, splits, workers=workers, overwrite=overwrite
+        )
+    click.echo(f"{written} of {total} labels converted, the others were there")
+
+
+@data.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@click.pass_context
+def mini(ctx) -> None:
+    """Make the embedded street world and its miniature models (python -m street_world)."""
+    try:
+        from street_world.__main__ import main
+    except ImportError as error:
+        raise click.ClickException(
+            "the street world is a package of its own: pip install 'mmseg_domino[demo]', or in a "
+            f"checkout pip install ./street_world ({error})"
+        ) from error
+    with plain_errors():
+        main(ctx.args, prog="domino data mini")

@@ -1,0 +1,28 @@
+"""The group of all commands."""
+
+import click
+
+from ..version import __version__
+from .arguments import Group
+from .data import data
+from .domains import domains
+from .report import report
+from .segment import segment
+from .sweep import sweep
+from .synthesise import synthesise
+from .training import test, train
+from .vpd import verify, vpd
+
+__all__ = ["main"]
+
+
+@click.group("domino", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="domino")
+def main() -> None:
+    """Domain-aware fine-tuning of foundation models for semantic segmentation."""
+
+
+for command in (
+    train, test, sweep, report, segment, domains, data, vpd, verify, synthesise,
+):  # fmt: skip
+    main.add_command(command)

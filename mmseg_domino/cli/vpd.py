@@ -1,0 +1,126 @@
+"""``domino vpd`` and ``domino verify``: files of the published VPD code and of Stable Diffusion."""
+
+import json
+from pathlib import Path
+
+import click
+
+from .arguments import Group, Several, import_host, plain_errors
+
+__all__ = ["verify", "vpd"]
+
+
+@click.group(cls=Group)
+def vpd() -> None:
+    """Checkpoints and class embeddings for DominoVPD."""
+
+
+def _ends_in_safetensors(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
+    if path.suffix != ".safetensors":
+        raise click.BadParameter(f"the output must end in .safetensors, got {path}")
+    return path
+
+
+@vpd.command()
+@click.argument("checkpoint", type=Path)
+@click.argument("out", type=Path, callback=_ends_in_safetensors)
+@click.option(
+    "--domino-neck", is_flag=True,
+    help="The config's neck is a DominoNorm around the original's FPN (the flagship's is).",
+)  # fmt: skip
+def convert(checkpoint, out, domino_neck) -> None:
+    """Convert a segmentation CHECKPOINT of the published VPD code.
+
+    OUT goes into a config as load_from. Values and types stay as they are. Every key that was not
+    used is listed, and written to OUT's name with .json for the ending.
+    """
+    from safetensors.torch import save_file
+
+    from ..models.diffusion.files import read_state_dict
+    from ..models.diffusion.published_checkpoints import convert_published_vpd
+    from ..utils import atomic_write
+
+    with plain_errors():
+        state = read_state_dict(checkpoint)
+        converted, unused = convert_published_vpd(state, domino_neck)
+        with atomic_write(out) as temporary:
+            save_file(converted, temporary)
+        report = {"read": len(state), "written": len(converted), "not_used": unused}
+        with atomic_write(out.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    click.echo(f"{len(state)} tensors read, {len(converted)} written to {out}")
+    click.echo(f"{len(unused)} keys not used{':' if unused else ''}")
+    for key in unused:
+        click.echo(f"    {key}")
+
+
+@vpd.command()
+@click.argument("out", type=Path, callback=_ends_in_safetensors)
+@click.option("--classes", cls=Several, metavar="NAME ...", help="The class names.")
+@click.option("--names", type=Path, help="A text file with a name a line.")
+@click.option("--dataset", help="A data set whose classes MMSegmentation knows.")
+@click.option("--weights", help="Diffusers folder, hub name or original file.")
+@click.option("--text-encoder", help="Diffusers folder, hub name, open_clip:MODEL:TAG.")
+def embed(out, classes, names, dataset, weights, text_encoder) -> None:
+    """Embed class names as VPD does: 80 templates through CLIP's text tower.
+
+    OUT goes into a config as DominoVPD's `class_embeddings`. Take the text tower of the weights
+    that the UNet comes from: its cross-attention was trained on that tower's states. One of
+    --classes, --names and --dataset, and one of --weights and --text-encoder, is needed.
+
+    \b
+        domino vpd embed OUT.safetensors --dataset cityscapes --weights SD_FOLDER
+        domino vpd embed OUT.safetensors --classes road "traffic light" \\
+            --text-encoder open_clip:ViT-L-14:openai
+    """
+    if sum(map(bool, (classes, names, dataset))) != 1:
+        raise click.UsageError("give one of --classes, --names and --dataset")
+    if (weights is None) == (text_encoder is None):
+        raise click.UsageError("give one of --weights and --text-encoder")
+    import_host()
+    from mmseg.utils import get_classes
+
+    from ..models.diffusion.class_embeddings import embed_classes
+    from ..models.diffusion.text_towers import open_text_tower
+    from ..models.diffusion.weights import open_weights
+
+    with plain_errors():
+        if dataset:
+            classes = get_classes(dataset)
+        elif names:
+            lines = names.read_text(encoding="utf-8").splitlines()
+            classes = [line.strip() for line in lines if line.strip()]
+        # A tower of its own needs no diffusion weights.
+        tower = open_text_tower(text_encoder, open_weights(weights) if weights else None)
+        embeddings = embed_classes(tower, list(classes), out=out)
+    count, width = embeddings.shape
+    norm = embeddings.norm(dim=1).mean().item()
+    click.echo(f"{count} classes, {width} wide, mean norm {norm:.1f}, by {tower.name}: {out}")
+
+
+@click.command()
+@click.argument("stem", type=Path)
+@click.option(
+    "--tolerance", type=float, default=2e-5, show_default=True, help="Largest relative difference."
+)
+@click.pass_context
+def verify(ctx, stem, tolerance) -> None:
+    """Check that DominoVPD computes what the original VPD code computed.
+
+    STEM.json holds the layer configuration, STEM.weights.safetensors the weights under their
+    original names, STEM.activations.safetensors images and what the original computed with them.
+    Prints the largest difference of each tensor relative to the stored one's largest magnitude. The
+    exit code is 1 if one is not within the tolerance, 2 if the files cannot be used.
+    """
+    import_host()
+    from ..models.verification import verify_vpd
+
+    with plain_errors(exit_code=2):
+        differences = verify_vpd(stem)
+    # Written so that NaN does not pass.
+    within = {name: difference <= tolerance for name, difference in differences.items()}
+    for name, difference in differences.items():
+        click.echo(f"{name:<12}{difference:>12.3e}  {'ok' if within[name] else 'DIFFERS'}")
+    good = all(within.values())
+    click.echo(f"{'all within' if good else 'NOT all within'} {tolerance:g}")
+    ctx.exit(0 if good else 1)

@@ -1,0 +1,123 @@
+"""Which labels each data set converts, and where the trainId labels go."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .conversion import (
+    CITYSCAPES_LABELS,
+    SYNTHIA_LABELS,
+    TRAIN_ID_SUFFIX,
+    convert_labels,
+    convert_panoptic,
+    decode_last_channel,
+    decode_single_channel,
+    label_table,
+    mapillary_labels,
+    wilddash_table,
+)
+
+__all__ = ["CONVERTERS", "convert_dataset"]
+
+_Pairs = list[tuple[Path, Path]]
+
+
+def _beside(folder: Path, target: Path | None = None) -> _Pairs:
+    return [
+        (path, (target or folder) / (path.stem + TRAIN_ID_SUFFIX))
+        for path in sorted(folder.glob("*.png"))
+        if not path.name.endswith(TRAIN_ID_SUFFIX)
+    ]
+
+
+def _cityscapes(root: Path) -> _Pairs:
+    ending = "_labelIds.png"
+    return [
+        (path, path.with_name(path.name[: -len(ending)] + "_labelTrainIds.png"))
+        for path in sorted((root / "gtFine").rglob("*" + ending))
+    ]
+
+
+def _mapillary(root: Path, version: str, splits: Sequence[str]) -> _Pairs:
+    """Of release 1.2 from v1.2/labels (newer archives) or labels, to labels; 2.0 in place."""
+    pairs = []
+    for split in splits:
+        folder = root / split / f"v{version}" / "labels"
+        target = root / split / "labels" if version == "1.2" else folder
+        if version == "1.2" and not folder.is_dir():
+            folder = target
+        pairs += _beside(folder, target)
+    return pairs
+
+
+#: Pairs of files, decoder and table of the data sets that keep a class number in each pixel.
+CONVERTERS: dict[str, tuple[Callable, Callable, Callable]] = {
+    "cityscapes": (
+        lambda root, *_: _cityscapes(root),
+        decode_single_channel,
+        lambda _: label_table(CITYSCAPES_LABELS, values=34),
+    ),
+    # Cityscapes' labelIds, and 34 for licence plates.
+    "gta5": (
+        lambda root, *_: _beside(root / "labels"),
+        decode_single_channel,
+        lambda _: label_table(CITYSCAPES_LABELS, values=35),
+    ),
+    "mapillary": (
+        _mapillary,
+        decode_single_channel,
+        lambda version: label_table(*mapillary_labels(version)),
+    ),
+    "synthia": (
+        lambda root, *_: _beside(root / "GT" / "LABELS"),
+        decode_last_channel,
+        lambda _: label_table(SYNTHIA_LABELS, values=23),
+    ),
+}
+
+
+def convert_dataset(
+    name: str,
+    root: str | os.PathLike,
+    out: str | os.PathLike | None = None,
+    version: str = "1.2",
+    splits: Sequence[str] = ("validation",),
+    workers: int = 0,
+    overwrite: bool = False,
+) -> tuple[int, int]:
+    """Make trainId labels of a data set's original ones.
+
+    Args:
+        name: ``'wilddash2'`` or one of :data:`CONVERTERS`.
+        root: Folder of the data set.
+        out: The labels go below it as they would go below ``root``, which is the default.
+        version: Label release of Mapillary Vistas, 1.2 or 2.0.
+        splits: Folders of Mapillary Vistas.
+        workers: Processes; 0 for this one.
+        overwrite: Convert existing ones again.
+
+    Returns:
+        How many were written, and how many there are.
+
+    Raises:
+        FileNotFoundError: If there are no labels to convert.
+        ValueError: If a label cannot be converted.
+    """
+    root = Path(root)
+    out = root if out is None else Path(out)
+    if name == "wilddash2":
+        file = root / "panoptic.json"
+        panoptic = json.loads(file.read_text(encoding="utf-8"))
+        table = wilddash_table(panoptic["categories"])
+        folders = (root / "panoptic", out / "labelTrainIds")
+        written = convert_panoptic(
+            panoptic["annotations"], *folders, table, workers, overwrite, file
+        )
+        return written, len(panoptic["annotations"])
+    find, decode, table = CONVERTERS[name]
+    pairs = [(path, out / new.relative_to(root)) for path, new in find(root, version, splits)]
+    if not pairs:
+        raise FileNotFoundError(f"there are no original labels of {name} below {root}")
+    written = convert_labels(pairs, decode, table(version), workers, overwrite)
+    return written, len(pairs)
