@@ -20,7 +20,7 @@ from mmseg.registry import DATASETS
 from torch import Tensor
 
 from ..datasets import leaf_datasets
-from ..engine.mixin import apply_domino
+from ..engine import apply_domino, read_and_load
 
 __all__ = ["Prediction", "domains_of", "force_domain", "init_domino_model", "predict_image"]
 
@@ -73,16 +73,21 @@ def init_domino_model(
         device: Such as ``'cuda:0'``.
 
     Raises:
-        ValueError: If the config does not say how images are prepared, or what the classes are.
+        ValueError: If the config does not say how images are prepared, or what the classes are; if
+            the checkpoint does not fit the model.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
     cfg = apply_domino(copy.deepcopy(cfg))
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
     cfg.test_pipeline = _pipeline_for_arrays(_tested_pipeline(cfg))
-    model = init_model(cfg, checkpoint, device)
-    if getattr(model, "dataset_meta", None) is None:
-        model.dataset_meta = _tested_classes(cfg)
+    model = init_model(cfg, None, device)
+    meta = {}
+    if checkpoint is not None:
+        meta = read_and_load(model, checkpoint)[0].get("meta", {})
+    if "CLASSES" in meta:  # MMSegmentation before 1.0
+        meta = {"dataset_meta": {"classes": meta["CLASSES"], "palette": meta["PALETTE"]}}
+    model.dataset_meta = meta.get("dataset_meta") or _tested_classes(cfg)
     return model
 
 

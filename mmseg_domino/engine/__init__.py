@@ -1,7 +1,14 @@
 from .amp import enable_amp
 from .checkpoints import load_from_safetensors
-from .hooks import DominoReportHook, SeedIterationHook
+from .hooks import DominoReportHook, FiniteWeightsHook, SeedIterationHook
 from .launch import build_runner, load_config
+from .loading import (
+    CheckpointMismatchError,
+    LoadReport,
+    NonFiniteWeightsError,
+    load_weights,
+    read_and_load,
+)
 from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
 from .record import describe_run, record_results, write_tables
@@ -9,10 +16,14 @@ from .runner import DominoGuardHook, DominoRunner
 from .testing import save_predictions, show_predictions, use_test_time_augmentation
 
 __all__ = [
+    "CheckpointMismatchError",
     "DominoGuardHook",
     "DominoOptimWrapperConstructor",
     "DominoReportHook",
     "DominoRunner",
+    "FiniteWeightsHook",
+    "LoadReport",
+    "NonFiniteWeightsError",
     "SeedIterationHook",
     "apply_domino",
     "build_runner",
@@ -20,7 +31,9 @@ __all__ = [
     "enable_amp",
     "load_config",
     "load_from_safetensors",
+    "load_weights",
     "parameter_groups",
+    "read_and_load",
     "record_results",
     "save_predictions",
     "show_predictions",

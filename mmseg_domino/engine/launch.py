@@ -13,6 +13,7 @@ from mmengine.utils import import_modules_from_strings
 from mmseg.registry import RUNNERS
 
 from ..datasets import leaf_datasets
+from .runner import DominoRunner
 
 __all__ = ["build_runner", "load_config"]
 
@@ -102,7 +103,7 @@ def _distribute_on_cpu(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The runner that a config names, MMEngine's if it names none.
+    """The runner that a config names, :class:`DominoRunner` if it names none.
 
     Args:
         cfg: A full config, as :func:`load_config` returns it.
@@ -111,4 +112,4 @@ def build_runner(cfg: Config) -> Runner:
         _distribute_on_cpu(cfg)
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
-    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    return RUNNERS.build(cfg) if "runner_type" in cfg else DominoRunner.from_cfg(cfg)
