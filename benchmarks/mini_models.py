@@ -33,11 +33,8 @@ from benchmarks.paper.training.probe import (
     stack_levels,
     train_probe,
 )
-from mmseg_domino.domain.prompts import load_prompt_bank
+from benchmarks.paper.training.sampling import control_requests, open_controlled
 from mmseg_domino.models.backbones import DominoVPD
-from mmseg_domino.synthesis.colours import class_colours, control_image
-from mmseg_domino.synthesis.diffusion import ControlNetGenerator
-from mmseg_domino.synthesis.generators import Request
 from street_world.frames import FrameRecipe, Frames, load_frames
 from street_world.models import build_mini_models, load_trained_clip
 from street_world.street import CLASSES, DOMAINS
@@ -121,26 +118,15 @@ def control_table(args: argparse.Namespace, train: Frames, test: Frames, folder:
     judge = train_probe(
         features(backbone, train.images[few]), labels_of(train)[few], ProbeRecipe(args.iterations)
     )
-    generator = ControlNetGenerator(
-        model=str(models["sd"]), controlnet=str(models["controlnet"]), size=(128, 256),
-        steps=20, guidance_scale=3.0, precision="fp32", device="cpu",
-    )  # fmt: skip
-    colours, bank = class_colours(CLASSES), load_prompt_bank("acdc")
+    generator = open_controlled(models["sd"], models["controlnet"], steps=20, guidance=3.0)
     pictures, maps, rendered = [], [], []
-    for number, domain in enumerate(bank.domains):
+    for number, domain in enumerate(DOMAINS):
         frames = np.flatnonzero(test.domains == number)[: args.pictures]
-        for frame in frames:
-            label = np.array(test.labels[test.scenes[frame]])
-            control = control_image(label, colours)
-            request = Request(
-                name=str(frame), domain=DOMAINS[number], image=np.array(test.images[frame]),
-                label=label, classes=CLASSES, control=control,
-                prompt=domain.prompts[frame % len(domain.prompts)], negative_prompt="",
-                seed=int(frame),
-            )  # fmt: skip
-            pictures.append(generator.generate([request])[0].image)
-            maps.append(label)
-            rendered.append(np.array(test.images[frame]))
+        images, labels = test.images[frames], test.labels[test.scenes[frames]]
+        requests = control_requests(images, labels, domain, frames.tolist())
+        pictures += [generator.generate([request])[0].image for request in requests]
+        maps += list(labels)
+        rendered += list(images)
     labels = torch.from_numpy(np.stack(maps))
     made = features(backbone, np.stack(pictures))
     print("\n| pictures | pixels, % | mIoU, % |\n|---|---|---|")

@@ -14,28 +14,29 @@ from benchmarks.paper.training.controlnet_training import (
     control_windows,
     train_controlnet,
 )
-from benchmarks.paper.training.probe import ProbeRecipe, confusion, mean_iou, train_probe
-from benchmarks.paper.training.sd_training import (
-    DecoderRecipe,
+from benchmarks.paper.training.denoising import (
     TextStates,
-    UnetPhase,
-    UnetRecipe,
-    VaeRecipe,
+    TrainingData,
     View,
     diffuse,
     draw_text,
     draw_windows,
     encode_frames,
     load_latents,
-    normalise_latents,
-    reconstruction_loss,
     shown_classes,
-    train_decoder,
-    train_unet,
-    train_vae,
     velocity_loss,
 )
+from benchmarks.paper.training.probe import ProbeRecipe, confusion, mean_iou, train_probe
 from benchmarks.paper.training.training import TrainingLog, cosine_rate, optimise, trained_once
+from benchmarks.paper.training.unet_training import UnetPhase, UnetRecipe, train_unet
+from benchmarks.paper.training.vae_training import (
+    DecoderRecipe,
+    VaeRecipe,
+    normalise_latents,
+    reconstruction_loss,
+    train_decoder,
+    train_vae,
+)
 from mmseg_domino.domain.prompts import load_prompt_bank
 from mmseg_domino.synthesis.colours import class_colours, control_image
 from mmseg_domino.synthesis.prompts import caption_classes
@@ -69,6 +70,11 @@ def latents(frames):
 def texts():
     tokenizer = load_tokenizer()
     return TextStates(text_encoder_from_clip(load_trained_clip(), tokenizer), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def data(latents, frames, texts):
+    return TrainingData(latents, frames, texts)
 
 
 def assert_same_weights(a, b):
@@ -291,26 +297,24 @@ def test_latents_are_encoded_once(frames, tmp_path):
     assert not torch.equal(load_latents(path, vae, frames).half, first.half)
 
 
-def test_unet_trains_deterministically(frames, latents, texts):
+def test_unet_trains_deterministically(data):
     phases = (UnetPhase(2, 1e-3, VIEWS, layout=False), UnetPhase(1, 1e-3, VIEWS, layout=True))
     recipe = UnetRecipe(phases)
-    (a, log), (b, _) = (train_unet(recipe, latents, frames, texts) for _ in range(2))
+    (a, log), (b, _) = (train_unet(recipe, data) for _ in range(2))
     assert_same_weights(a, b)
     assert [line["phase"] for line in log] == [1, 2]
     assert np.isfinite(log[-1]["loss"])
-    other, _ = train_unet(replace(recipe, seed=1), latents, frames, texts)
+    other, _ = train_unet(replace(recipe, seed=1), data)
     assert not torch.equal(other.conv_in.weight, a.conv_in.weight)
 
 
-def test_controlnet_trains_deterministically_and_leaves_the_unet(frames, latents, texts):
+def test_controlnet_trains_deterministically_and_leaves_the_unet(data):
     unet = build_unet()
     before = copy.deepcopy(unet)
     phases = tuple(ControlnetPhase(n, 1e-3, VIEWS, (0.3, 0.3, 0.2, 0.2)) for n in (2, 1))
     recipe = ControlnetRecipe(phases)
     colours = class_colours(CLASSES)
-    (a, _), (b, _) = (
-        train_controlnet(recipe, unet, latents, frames, texts, colours) for _ in range(2)
-    )
+    (a, _), (b, _) = (train_controlnet(recipe, unet, data, colours) for _ in range(2))
     assert_same_weights(a, b)
     assert_same_weights(unet, before)
     assert any(block.weight.abs().sum() > 0 for block in a.controlnet_down_blocks)

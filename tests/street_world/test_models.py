@@ -22,7 +22,8 @@ from benchmarks.paper.training.sampling import (
     open_pipeline,
     sample_pictures,
 )
-from benchmarks.paper.training.sd_training import DecoderRecipe, UnetRecipe, VaeRecipe
+from benchmarks.paper.training.unet_training import UnetRecipe
+from benchmarks.paper.training.vae_training import DecoderRecipe, VaeRecipe
 from mmseg_domino.domain.prompts import load_prompt_bank
 from mmseg_domino.models.backbones import DominoVPD
 from mmseg_domino.synthesis.colours import class_colours, control_image

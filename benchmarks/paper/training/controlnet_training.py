@@ -10,19 +10,15 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
-from benchmarks.paper.training.sd_training import (
-    Latents,
-    TextStates,
+from benchmarks.paper.training.denoising import (
+    Batch,
+    TrainingData,
     View,
     Windows,
-    diffuse,
-    draw_text,
-    draw_windows,
-    velocity_loss,
+    train_denoiser,
 )
-from benchmarks.paper.training.training import optimise
 from street_world.frames import Frames
-from street_world.models import build_controlnet, build_scheduler
+from street_world.models import build_controlnet
 from street_world.street import CLASSES, IGNORE
 
 __all__ = [
@@ -30,7 +26,6 @@ __all__ = [
     "ControlnetRecipe",
     "control_windows",
     "train_controlnet",
-    "train_controlnet_phase",
 ]
 
 
@@ -95,9 +90,7 @@ def control_windows(windows: Windows, frames: Frames, colours: np.ndarray) -> Te
 def train_controlnet(
     recipe: ControlnetRecipe,
     unet: UNet2DConditionModel,
-    latents: Latents,
-    frames: Frames,
-    texts: TextStates,
+    data: TrainingData,
     colours: np.ndarray,
     device: str = "cpu",
 ) -> tuple[ControlNetModel, list[dict[str, float]]]:
@@ -113,69 +106,23 @@ def train_controlnet(
         torch.manual_seed(recipe.seed)
         controlnet = build_controlnet(unet).to(device).train()
     unet = unet.to(device).eval().requires_grad_(False)
-    log = []
-    for number in range(len(recipe.phases)):
-        lines = train_controlnet_phase(
-            controlnet, recipe, number, unet, latents, frames, texts, colours
-        )
-        log += [{"phase": number + 1, **line} for line in lines]
-    return controlnet.cpu().eval(), log
 
+    def predict(batch: Batch) -> Tensor:
+        """The UNet's output with what the ControlNet adds to its skip connections."""
+        controls = control_windows(batch.windows, data.frames, colours).to(device)
+        given = batch.noisy, batch.steps, batch.context
+        down, mid = controlnet(*given, controls, return_dict=False)
+        return unet(
+            *given, down_block_additional_residuals=down, mid_block_additional_residual=mid
+        ).sample
 
-def train_controlnet_phase(
-    controlnet: ControlNetModel,
-    recipe: ControlnetRecipe,
-    number: int,
-    unet: UNet2DConditionModel,
-    latents: Latents,
-    frames: Frames,
-    texts: TextStates,
-    colours: np.ndarray,
-) -> list[dict[str, float]]:
-    """Train in place; ends with the moving average of the weights. Returns the log."""
-    phase, device, scheduler = recipe.phases[number], controlnet.device, build_scheduler()
-    rng = np.random.default_rng((recipe.seed, 42 + 100 * number))
-    noise = torch.Generator().manual_seed(recipe.seed + 1000 * number)
-
-    def loss_of(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        windows = draw_windows(phase.views, latents, rng)
-        context = texts(
-            [draw_text(i, frames, phase.texts, recipe.bank, rng) for i in windows.frames]
-        )
-        controls = control_windows(windows, frames, colours).to(device)
-        noisy, target, steps = (
-            value.to(device) for value in diffuse(windows.latents, scheduler, noise)
-        )
-        output = _controlled(unet, controlnet, noisy, steps, context, controls)
-        loss = velocity_loss(output, target, scheduler, steps, recipe.snr_limit)
-        return loss, {"loss": loss}
-
-    return optimise(
-        controlnet.parameters(),
-        loss_of,
-        iterations=phase.iterations,
-        learning_rate=phase.learning_rate,
-        warmup=recipe.warmup,
-        weight_decay=recipe.weight_decay,
-        average=recipe.average,
-        name="ControlNet",
+    log = train_denoiser(
+        controlnet,
+        predict,
+        recipe,
+        data,
+        stream=42,
+        texts=[phase.texts for phase in recipe.phases],
+        layout=[True] * len(recipe.phases),
     )
-
-
-def _controlled(
-    unet: UNet2DConditionModel,
-    controlnet: ControlNetModel,
-    noisy: Tensor,
-    steps: Tensor,
-    context: Tensor,
-    controls: Tensor,
-) -> Tensor:
-    """The UNet's output with what the ControlNet adds to its skip connections."""
-    down, mid = controlnet(noisy, steps, context, controls, return_dict=False)
-    return unet(
-        noisy,
-        steps,
-        context,
-        down_block_additional_residuals=down,
-        mid_block_additional_residual=mid,
-    ).sample
+    return controlnet.cpu().eval(), log

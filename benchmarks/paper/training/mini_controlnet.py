@@ -1,7 +1,7 @@
 """Train the mini-ControlNet on the street world and write it where the package keeps it.
 
 Needs the mini-SD, which it steers by label maps in the colours of `mmseg_domino.synthesis`. The
-rendered frames may be those of `train_mini_sd.py`: give the same working folder. Under half an
+rendered frames may be those of `mini_sd`: give the same working folder. Under half an
 hour on 2 cores.
 
 The same command and seed give a model of the same quality: agreement of layout within 0.05, domain
@@ -19,13 +19,15 @@ import torch
 from diffusers import ControlNetModel
 
 from benchmarks.paper.training.controlnet_training import ControlnetRecipe, train_controlnet
-from benchmarks.paper.training.sampling import judged_domains, layout_agreement
-from benchmarks.paper.training.sd_training import TextStates, load_latents
+from benchmarks.paper.training.denoising import TextStates, TrainingData, load_latents
+from benchmarks.paper.training.sampling import (
+    control_requests,
+    judged_domains,
+    layout_agreement,
+    open_controlled,
+)
 from benchmarks.paper.training.training import save_half, trained_once
-from mmseg_domino.domain.prompts import load_prompt_bank
-from mmseg_domino.synthesis.colours import class_colours, control_image
-from mmseg_domino.synthesis.diffusion import ControlNetGenerator
-from mmseg_domino.synthesis.generators import Request
+from mmseg_domino.synthesis.colours import class_colours
 from street_world.cards import FOLDERS, TRAINED_FOLDER, file_sha256, read_card, write_card
 from street_world.frames import FrameRecipe, load_frames
 from street_world.models import (
@@ -35,7 +37,7 @@ from street_world.models import (
     load_trained_sd,
     text_encoder_from_clip,
 )
-from street_world.street import CLASSES, render, sample_scene
+from street_world.street import CLASSES, DOMAINS, render, sample_scene
 
 TEST_SCENES = 980_000_000  # of no training
 
@@ -54,36 +56,17 @@ def parse_args() -> argparse.Namespace:
 
 def measure(model: Path, controlnet: Path, count: int = 20) -> dict:
     """Layout of pictures from label maps of unseen scenes, and their domain by the mini-CLIP."""
-    generator = ControlNetGenerator(
-        model=str(model),
-        controlnet=str(controlnet),
-        size=(128, 256),
-        steps=15,
-        guidance_scale=2.0,
-        precision="fp32",
-    )
-    colours, bank = class_colours(CLASSES), load_prompt_bank("acdc")
+    generator = open_controlled(model, controlnet, steps=15, guidance=2.0)
     scenes = [render(sample_scene(TEST_SCENES + i, generator.size)) for i in range(count)]
-    made = []
-    for domain in bank.domains:
-        requests = [
-            Request(
-                name=str(index),
-                domain=domain.key,
-                image=scene.image,
-                label=scene.label,
-                classes=CLASSES,
-                control=control_image(scene.label, colours),
-                prompt=domain.prompts[index % len(domain.prompts)],
-                negative_prompt="",
-                seed=index,
-            )
-            for index, scene in enumerate(scenes)
-        ]
-        made += [picture.image for picture in generator.generate(requests)]
+    shown = [scene.image for scene in scenes], [scene.label for scene in scenes]
+    made = [
+        picture.image
+        for domain in DOMAINS
+        for picture in generator.generate(control_requests(*shown, domain, range(count)))
+    ]
     clear = np.stack(made[:count])
     return {
-        "layout_agreement_clear_day": layout_agreement(clear, np.stack([s.image for s in scenes])),
+        "layout_agreement_clear_day": layout_agreement(clear, np.stack(shown[0])),
         "judged_of_domain_percent": judged_domains(load_trained_clip(), np.stack(made), "acdc"),
     }
 
@@ -106,7 +89,8 @@ def main() -> None:
         vae, unet = load_trained_sd()
         latents = load_latents(work / "latents.safetensors", vae, frames, args.device)
         colours = class_colours(CLASSES)
-        return train_controlnet(recipe, unet, latents, frames, texts, colours, args.device)
+        data = TrainingData(latents, frames, texts)
+        return train_controlnet(recipe, unet, data, colours, args.device)
 
     sd_sha256 = read_card(TRAINED_FOLDER / FOLDERS["sd"])["sha256"]
     parts = {"frames": frame_recipe, "controlnet": recipe, "sd_sha256": sd_sha256}

@@ -15,24 +15,22 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel
 
+from benchmarks.paper.training.denoising import TextStates, TrainingData, load_latents
 from benchmarks.paper.training.sampling import (
     domain_prompts,
     judged_domains,
     open_pipeline,
     sample_pictures,
 )
-from benchmarks.paper.training.sd_training import (
+from benchmarks.paper.training.training import save_half, trained_once
+from benchmarks.paper.training.unet_training import UnetRecipe, train_unet
+from benchmarks.paper.training.vae_training import (
     DecoderRecipe,
-    TextStates,
-    UnetRecipe,
     VaeRecipe,
-    load_latents,
     reconstruction_psnr,
     train_decoder,
-    train_unet,
     train_vae,
 )
-from benchmarks.paper.training.training import save_half, trained_once
 from street_world.cards import FOLDERS, TRAINED_FOLDER, file_sha256, read_card, write_card
 from street_world.frames import FrameRecipe, load_frames
 from street_world.models import load_tokenizer, load_trained_clip, text_encoder_from_clip, write_sd
@@ -95,7 +93,7 @@ def main() -> None:
     def train_on_latents() -> tuple[ModelMixin, list[dict]]:
         latents = load_latents(work / "latents.safetensors", vae, frames, args.device)
         texts = TextStates(encoder, tokenizer, args.device)
-        return train_unet(recipe["unet"], latents, frames, texts, args.device)
+        return train_unet(recipe["unet"], TrainingData(latents, frames, texts), args.device)
 
     log = {}
     vae, log["vae"] = stage(

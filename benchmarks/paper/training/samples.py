@@ -16,16 +16,14 @@ import numpy as np
 
 from benchmarks.paper.training.sampling import (
     contact_sheet,
+    control_requests,
     domain_prompts,
+    open_controlled,
     open_pipeline,
     sample_pictures,
 )
-from mmseg_domino.domain.prompts import load_prompt_bank
-from mmseg_domino.synthesis.colours import class_colours, control_image
-from mmseg_domino.synthesis.diffusion import ControlNetGenerator
-from mmseg_domino.synthesis.generators import Request
 from mmseg_domino.utils.io import atomic_write
-from street_world.street import CLASSES, DOMAINS, render, sample_scene
+from street_world.street import DOMAINS, render, sample_scene
 
 FIRST_SCENE = 960_000_000  # of no training, no test of training, and no street world
 
@@ -61,37 +59,19 @@ def text_rows(args: argparse.Namespace) -> tuple[list, list[str]]:
 
 def control_rows(args: argparse.Namespace) -> tuple[list, list[str]]:
     """The label maps, the world's own pictures of them, and rows of generated ones."""
-    generator = ControlNetGenerator(
-        model=f"{args.models}/mini-sd",
-        controlnet=f"{args.models}/mini-controlnet",
-        size=tuple(args.size),
-        steps=args.steps,
-        guidance_scale=args.guidance,
-        precision="fp32",
+    models = Path(args.models)
+    generator = open_controlled(
+        models / "mini-sd", models / "mini-controlnet", args.steps, args.guidance, tuple(args.size)
     )
-    colours = class_colours(CLASSES)
     scenes = [
         render(sample_scene(FIRST_SCENE + args.seed + i, tuple(args.size)))
         for i in range(args.count)
     ]
-    controls = [control_image(scene.label, colours) for scene in scenes]
-    rows = [controls, [scene.image for scene in scenes]]
-    for domain, bank in zip(DOMAINS, load_prompt_bank("acdc").domains, strict=True):
-        requests = [
-            Request(
-                name=str(index),
-                domain=domain,
-                image=scene.image,
-                label=scene.label,
-                classes=CLASSES,
-                control=control,
-                prompt=bank.prompts[index % len(bank.prompts)],
-                negative_prompt="",
-                seed=args.seed + index,
-            )
-            for index, (scene, control) in enumerate(zip(scenes, controls, strict=True))
-        ]
-        rows.append([made.image for made in generator.generate(requests)])
+    shown = [scene.image for scene in scenes], [scene.label for scene in scenes]
+    seeds = range(args.seed, args.seed + args.count)
+    requests = [control_requests(*shown, domain, seeds) for domain in DOMAINS]
+    rows = [[request.control for request in requests[0]], shown[0]]
+    rows += [[made.image for made in generator.generate(asked)] for asked in requests]
     return rows, ["label", "rendered", *DOMAINS]
 
 

@@ -14,13 +14,18 @@ from open_clip.model import CLIP
 
 from benchmarks.paper.training.clip_training import centre_square, domain_scores
 from mmseg_domino.domain.prompts import load_prompt_bank
-from street_world.street import DOMAINS
+from mmseg_domino.synthesis.colours import class_colours, control_image
+from mmseg_domino.synthesis.diffusion import ControlNetGenerator
+from mmseg_domino.synthesis.generators import Request
+from street_world.street import CLASSES, DOMAINS
 
 __all__ = [
     "contact_sheet",
+    "control_requests",
     "domain_prompts",
     "judged_domains",
     "layout_agreement",
+    "open_controlled",
     "open_pipeline",
     "sample_pictures",
 ]
@@ -33,6 +38,49 @@ def open_pipeline(folder: str | os.PathLike, device: str = "cpu") -> StableDiffu
     ).to(device)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def open_controlled(
+    model: str | os.PathLike,
+    controlnet: str | os.PathLike,
+    steps: int,
+    guidance: float,
+    size: tuple[int, int] = (128, 256),
+) -> ControlNetGenerator:
+    """The generator of a mini-SD folder that a mini-ControlNet steers."""
+    return ControlNetGenerator(
+        model=str(model), controlnet=str(controlnet), size=size, steps=steps,
+        guidance_scale=guidance, precision="fp32",
+    )  # fmt: skip
+
+
+def control_requests(
+    images: Sequence[np.ndarray], labels: Sequence[np.ndarray], domain: str, seeds: Sequence[int]
+) -> list[Request]:
+    """Ask for pictures of label maps in a domain.
+
+    Args:
+        images: (N, H, W, 3) uint8, what the world shows of them.
+        labels: (N, H, W) uint8.
+        domain: One of the five.
+        seeds: (N,) of the noise; they choose the prompts, too.
+    """
+    colours = class_colours(CLASSES)
+    prompts = load_prompt_bank("acdc").domains[DOMAINS.index(domain)].prompts
+    return [
+        Request(
+            name=str(seed),
+            domain=domain,
+            image=np.array(image),
+            label=np.array(label),
+            classes=CLASSES,
+            control=control_image(np.array(label), colours),
+            prompt=prompts[seed % len(prompts)],
+            negative_prompt="",
+            seed=int(seed),
+        )
+        for image, label, seed in zip(images, labels, seeds, strict=True)
+    ]
 
 
 def domain_prompts(bank: str, count: int) -> list[str]:
