@@ -91,6 +91,8 @@ setup(
         "tests": read_requirements("tests"),
         "corruptions": corruptions,
         "web": web,
+        # a distribution of its own in the same repository: pip install ./street_world '.[demo]'
+        "demo": ["mmseg-domino-street-world"],
         "docs": read_requirements("docs"),
         "all": [*onedl, *corruptions, *web],
     },

@@ -15,6 +15,12 @@ def test_makes_data_and_models_and_says_what_they_are(tmp_path, capsys):
     assert "mini-sd: trained on the procedural street world" in capsys.readouterr().out
 
 
+def test_the_world_alone(tmp_path):
+    folders = prepare(tmp_path, **ARGUMENTS, models=False)
+    assert set(folders) == {"cityscapes", "acdc", "held_out"}
+    assert not (tmp_path / "models").exists()
+
+
 def test_second_time_needs_neither_diffusers_nor_open_clip(tmp_path):
     prepare(tmp_path, **ARGUMENTS)
     program = (
