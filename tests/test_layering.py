@@ -1,12 +1,14 @@
 """Which room may import which."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mmseg_domino"
+STREET_WORLD = ROOT / "street_world" / "street_world"
 HOST = {"mmseg", "mmengine", "mmcv", "mmpretrain", "mmdet"}
 
 #: For each room, the other rooms it may import. ``utils`` is open to all.
@@ -58,20 +60,23 @@ def modules():
     )
 
 
-def imports(path: Path):
-    """Absolute names of everything a file imports, wherever in the file."""
-    package = ["mmseg_domino", *path.relative_to(PACKAGE).parts[:-1]]
+def statements(path: Path):
+    """Of every import, wherever in the file: absolute name of the module, and what of it."""
+    package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                base = package[: len(package) - node.level + 1]
-                module = ".".join([*base, node.module] if node.module else base)
-                yield module
-                yield from (f"{module}.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *filter(None, [node.module])])
+            yield module, [alias.name for alias in node.names]
+
+
+def imports(path: Path):
+    """Absolute names of everything a file imports."""
+    for module, names in statements(path):
+        yield module
+        yield from (f"{module}.{name}" for name in names)
 
 
 def room_of(name: str) -> str | None:
@@ -105,18 +110,43 @@ def test_heavy_dependencies_stay_behind_their_adapters(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("*.py")), ids=lambda p: p.name)
 def test_tools_use_public_names_only(path):
-    for name in imports_of_tool(path):
+    for name in (name for name in imports(path) if name.startswith("mmseg_domino")):
         assert not any(part.startswith("_") for part in name.split(".")), name
-
-
-def imports_of_tool(path: Path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (a.name for a in node.names if a.name.startswith("mmseg_domino"))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmseg_domino"):
-            yield from (f"{node.module}.{a.name}" for a in node.names)
 
 
 def test_every_room_is_known():
     rooms = {p.name for p in PACKAGE.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))}
     assert rooms == set(ALLOWED)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions count: they hide a circle and do not open it."""
+    names = {}
+    for path in modules():
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {module: set() for module in names}
+    for module, path in names.items():
+        for used, parts in statements(path):
+            # what is imported of a room may be one of its modules
+            inside = {f"{used}.{part}" for part in parts}
+            graph[module] |= inside & set(names)
+            if used in names and (not parts or inside - set(names)):
+                graph[module].add(used)
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize(
+    "path", sorted(STREET_WORLD.rglob("*.py")), ids=lambda p: str(p.relative_to(STREET_WORLD))
+)
+def test_the_street_world_stands_alone(path):
+    tops = {name.split(".")[0] for name in imports(path)}
+    assert not tops & {*HOST, "mmseg_domino", "benchmarks", "tests"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_package_needs_neither_street_world_nor_benchmarks(path):
+    """But for the command that makes the street world, which says how to install it."""
+    tops = {name.split(".")[0] for name in imports(path)}
+    allowed = {"street_world"} if path.relative_to(PACKAGE).as_posix() == "cli/data.py" else set()
+    assert not (tops & {"street_world", "benchmarks", "tests", "tools"}) - allowed
