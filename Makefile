@@ -26,8 +26,10 @@ $(STAMP): setup.py pyproject.toml street_world/pyproject.toml $(wildcard require
 	$(PY) -m pip install -qq -c $(CONSTRAINTS) "setuptools<81" wheel; \
 	echo "    the runtime (PyTorch first: the largest download)"; \
 	$(PY) -m pip install -qq -c $(CONSTRAINTS) -r requirements/runtime.txt; \
-	echo "    MMSegmentation and its foundations, without compiled operators"; \
+	echo "    MMSegmentation, its foundations and mmdet, without compiled operators"; \
 	MMCV_WITH_OPS=0 $(PY) -m pip install -qq -c $(CONSTRAINTS) -r requirements/onedl.txt; \
+	: "without dependencies: imaug asks for an OpenCV before 4.13 and works with 5"; \
+	$(PY) -m pip install -qq -c $(CONSTRAINTS) --no-deps --no-build-isolation -r requirements/detection.txt; \
 	echo "    test tools and this package in development mode"; \
 	$(PY) -m pip install -qq -c $(CONSTRAINTS) -r requirements/tests.txt -r requirements/corruptions.txt; \
 	: "an oracle of the metric, without its outdated dependencies"; \

@@ -60,6 +60,7 @@ class BuildWithConfigs(build_py):
 onedl = read_requirements("onedl")
 web = ["gradio>=4"]
 corruptions = read_requirements("corruptions")
+detection = read_requirements("detection")
 
 setup(
     name="mmseg_domino",
@@ -90,11 +91,12 @@ setup(
         "onedl": onedl,
         "tests": read_requirements("tests"),
         "corruptions": corruptions,
+        "detection": detection,
         "web": web,
         # a distribution of its own in the same repository: pip install ./street_world '.[demo]'
         "demo": ["mmseg-domino-street-world"],
         "docs": read_requirements("docs"),
-        "all": [*onedl, *corruptions, *web],
+        "all": [*onedl, *detection, *corruptions, *web],
     },
     cmdclass={"build_py": BuildWithConfigs},
     zip_safe=False,

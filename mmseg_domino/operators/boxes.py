@@ -61,7 +61,7 @@ def soft_nms(
         low = torch.maximum(corners[best, :2], corners[alive, :2])
         high = torch.minimum(corners[best, 2:], corners[alive, 2:])
         overlap = (high - low + offset).clamp(min=0).prod(1)
-        iou = overlap / (area[best] + area[alive] - overlap)
+        iou = (overlap / (area[best] + area[alive] - overlap)).nan_to_num()  # 0 without area
         if method == 2:
             weight = torch.exp(-iou.square() / sigma)
         else:

@@ -42,7 +42,9 @@ def _nms_cases():
 
 def _soft_nms_cases():
     for inputs, options in _nms_cases():
-        for method in ("naive", "linear", "gaussian"):
+        # mmcv's Gaussian turns the scores of boxes without area into NaN.
+        flat = (inputs["boxes"][:, :2] == inputs["boxes"][:, 2:]).any()
+        for method in ("naive", "linear", *([] if flat else ["gaussian"])):
             yield inputs, {**options, "method": method, "min_score": 0.05}
 
 
@@ -131,9 +133,9 @@ def record() -> None:
         for number, (inputs, settings) in enumerate(cases()):
             options.append(json.dumps(settings))
             for name, tensor in inputs.items():
-                tensors[f"{number}.in.{name}"] = tensor.contiguous()
+                tensors[f"{number}.in.{name}"] = tensor.contiguous().clone()
             for name, tensor in call(operator, inputs, settings).items():
-                tensors[f"{number}.out.{name}"] = tensor.contiguous()
+                tensors[f"{number}.out.{name}"] = tensor.contiguous().clone()
         metadata = {str(number): text for number, text in enumerate(options)}
         save_file(tensors, DATA / f"{operator}.safetensors", metadata=metadata)
 

@@ -141,6 +141,14 @@ def test_regions_that_cannot_be_read_are_refused(rois, error, match):
         roi_align(torch.zeros(2, 1, 8, 8), torch.tensor(rois))
 
 
+def test_gaussian_soft_nms_keeps_the_scores_of_boxes_without_area():
+    flat = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, 1], [4, 4, 4, 4]])
+    scores = torch.tensor([0.3, 0.9, 0.5])
+    found = call("soft_nms", {"boxes": flat, "scores": scores}, {"method": "gaussian"})
+    assert found["kept"].tolist() == [1, 2, 0]
+    torch.testing.assert_close(found["dets"][:, 4], scores[[1, 2, 0]])
+
+
 def test_operands_of_different_types_or_of_integers_are_refused():
     with pytest.raises(TypeError, match=r"rois are torch.float64 and input torch.float32"):
         roi_align(torch.zeros(1, 1, 8, 8), torch.zeros(1, 5, dtype=torch.float64))
