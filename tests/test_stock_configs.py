@@ -20,6 +20,8 @@ CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
 MIXIN = Path(__file__).parents[1] / "configs" / "_base_" / "domino.py"
 DOC = Path(__file__).parents[1] / "docs" / "backbones.md"
 D, SIZE = 12, 64
+#: LRASPP pools over 49 positions of stride 8.
+SIZES = {"mobilenet_v3": 400}
 
 
 #: Where the page lists the families; ``python -m tests.test_stock_configs`` writes it anew.
@@ -181,10 +183,9 @@ def walk(node):
             yield from walk(child)
 
 
-def samples(embeddings):
-    label = torch.randint(0, 19, (1, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
-    meta = dict(ori_shape=(SIZE, SIZE), img_shape=(SIZE, SIZE), pad_shape=(SIZE, SIZE),
-                padding_size=[0] * 4, flip=False)  # fmt: skip
+def samples(embeddings, size):
+    label = torch.randint(0, 19, (1, *size), generator=torch.Generator().manual_seed(0))
+    meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4, flip=False)
     batch = []
     for embedding in embeddings:
         sample = SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=meta)
@@ -208,9 +209,10 @@ def test_one_of_each_family_learns_and_predicts(path):
     new = set(model.state_dict()) - set(stock.state_dict())
     assert set(stock.state_dict()) < set(model.state_dict())
     assert all(name.startswith("backbone.domain.") for name in new)
-    x = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    size = (SIZES.get(family(path), SIZE),) * 2
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
     domain = torch.randn(2, D, generator=torch.Generator().manual_seed(2))
-    losses = model.train()(x, samples(domain), mode="loss")
+    losses = model.train()(x, samples(domain, size), mode="loss")
     loss = sum(value for name, value in losses.items() if "loss" in name)
     loss.backward()
     assert loss.isfinite()
@@ -221,10 +223,10 @@ def test_one_of_each_family_learns_and_predicts(path):
             modulation.out.weight.normal_(std=0.5)
         model.eval()
         one, other = (
-            [s.seg_logits.data for s in model(x, samples(d), mode="predict")]
+            [s.seg_logits.data for s in model(x, samples(d, size), mode="predict")]
             for d in (domain, domain.flip(0))
         )
-    assert one[0].shape == (19, SIZE, SIZE)
+    assert one[0].shape == (19, *size)
     assert all((a - b).abs().max() > 0 for a, b in zip(one, other, strict=True))
 
 
