@@ -2,7 +2,9 @@
 
 import argparse
 import io
+import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -17,6 +19,7 @@ __all__ = [
     "import_host",
     "join_processes",
     "plain_errors",
+    "quiet",
     "workers",
 ]
 
@@ -107,10 +110,30 @@ workers = click.option(
 )
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block nothing is printed, logged or warned of."""
+    from mmengine.logging import MMLogger
+
+    # MMEngine's loggers keep what was enabled, whatever logging.disable says later.
+    host, before = MMLogger.get_current_instance(), logging.root.manager.disable
+    level = host.level
+    host.setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        host.setLevel(level)
+
+
 def import_host() -> None:
-    """Import MMSegmentation without what it prints about optional packages."""
-    with redirect_stdout(io.StringIO()):
-        import mmseg.datasets  # noqa: F401
+    """Import MMSegmentation without what it says about packages that nobody asked for."""
+    with quiet():
+        import mmseg.datasets
+        import mmseg.models  # noqa: F401
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import click
 from ..version import __version__
 from .arguments import Group
 from .data import data
+from .doctor import doctor
 from .domains import domains
 from .report import report
 from .segment import segment
@@ -24,5 +25,6 @@ def main() -> None:
 
 for command in (
     train, test, sweep, report, segment, domains, data, vpd, verify, synthesise,
+    doctor,
 ):  # fmt: skip
     main.add_command(command)

@@ -14,7 +14,7 @@ from mmseg_domino.cli.arguments import Command, Several, cfg_options, plain_erro
 from .running import environment, run
 
 COMMANDS = ["train", "test", "sweep", "report", "segment", "domains", "data", "vpd", "verify",
-            "synthesise"]  # fmt: skip
+            "synthesise", "doctor"]  # fmt: skip
 
 
 def commands(group=main, words=()):
