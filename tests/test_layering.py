@@ -22,7 +22,9 @@ ALLOWED = {
     "reporting": {"metrics", "evaluation"},
     "synthesis": {"domain", "datasets"},
     "engine": {"domain", "datasets", "models", "evaluation", "metrics", "reporting"},
-    "apps": {"domain", "datasets", "metrics", "reporting", "engine", "synthesis"},
+    "apps": {
+        "domain", "datasets", "metrics", "models", "operators", "reporting", "engine", "synthesis",
+    },
     "experiments": {"evaluation", "metrics", "reporting", "engine"},
     "operators": set(),
     "cli": {
