@@ -5,11 +5,9 @@ Before the first run (the README says more):
 """
 
 _base_ = [
-    # MMSegmentation's Cityscapes loaders; tests Cityscapes val and ACDC's conditions in one pass
-    "./settings/cityscapes_to_acdc.py",
-    "mmseg::_base_/default_runtime.py",
+    # Cityscapes to ACDC: data, training pipeline, seeds, hooks
+    "./_base_/domino_cityscapes_512x512.py",
     "mmseg::_base_/schedules/schedule_80k.py",
-    "./_base_/domino.py",
 ]
 
 # ---- The domain ---------------------------------------------------------------------------------
@@ -94,29 +92,9 @@ model = dict(
 )
 
 # ---- Training -----------------------------------------------------------------------------------
-train_pipeline = [
-    # augmentation by the seed and the place in training, so that a resumed run goes on exactly
-    dict(type="SeedSample"),
-    dict(type="SetDomain", dataset="cityscapes", domain="clear_day"),
-    dict(type="LoadCheckedImage"),  # the mix-in adds LoadDomainEmbedding here
-    dict(type="LoadCheckedAnnotations"),
-    dict(type="RandomResize", scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PhotoMetricDistortion"),
-    dict(type="PackDominoInputs"),
-]
-train_dataloader = dict(
-    batch_size=2,  # 8 GPUs x 2 = 16, as VPD
-    num_workers=4,
-    sampler=dict(_delete_=True, type="ResumableInfiniteSampler", shuffle=True),
-    dataset=dict(pipeline=train_pipeline),
-)
-randomness = dict(seed=0)  # the sampler needs to know it before a checkpoint is read
-custom_hooks = [
-    dict(type="mmseg_domino.engine.DominoGuardHook"),  # as in the mix-in
-    dict(type="SeedIterationHook"),  # dropout by the seed and the iteration
-]
+# 8 GPUs x 2 crops = 16, as VPD; the pipeline is that of _base_/domino_cityscapes_512x512.py, to
+# which the mix-in adds LoadDomainEmbedding.
+train_dataloader = dict(batch_size=2)
 custom_imports = dict(imports=["mmseg_domino.plugin"], allow_failed_imports=False)
 
 optim_wrapper = dict(

@@ -27,17 +27,11 @@ model = dict(
     test_cfg=dict(crop_size=crop_size, stride=(171, 171)),
 )
 
-train_pipeline = [
-    dict(type="SeedSample"),
-    dict(type="SetDomain", dataset="cityscapes", domain="clear_day"),
-    dict(type="LoadCheckedImage"),
-    dict(type="LoadCheckedAnnotations"),
-    dict(type="RandomResize", scale=(512, 256), ratio_range=(1.0, 2.0), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PhotoMetricDistortion"),
-    dict(type="PackDominoInputs"),
-]
+smaller = dict(
+    RandomResize=dict(scale=(512, 256), ratio_range=(1.0, 2.0)),
+    RandomCrop=dict(crop_size=crop_size),
+)
+train_pipeline = [dict(step, **smaller.get(step["type"], {})) for step in _base_.train_pipeline]
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,

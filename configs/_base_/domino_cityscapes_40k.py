@@ -5,12 +5,7 @@
 --cfg-options domino.backbone.injection=none domino.encode=none           without Domino
 """
 
-_base_ = [
-    "../settings/cityscapes_to_acdc.py",
-    "mmseg::_base_/default_runtime.py",
-    "mmseg::_base_/schedules/schedule_40k.py",
-    "./domino.py",
-]
+_base_ = ["./domino_cityscapes_512x512.py", "mmseg::_base_/schedules/schedule_40k.py"]
 domino = dict(
     store="data/domains/cityscapes_acdc.safetensors",
     encoder=dict(model="ViT-L-14", pretrained="openai", bank="acdc"),
@@ -19,29 +14,6 @@ domino = dict(
     backbone=dict(injection="subtract", tune="full"),
 )
 
-crop_size = (512, 512)  # as the models' data_preprocessor and test_cfg have it
-train_pipeline = [
-    dict(type="SeedSample"),
-    dict(type="SetDomain", dataset="cityscapes", domain="clear_day"),
-    dict(type="LoadCheckedImage"),  # the mix-in adds LoadDomainEmbedding here
-    dict(type="LoadCheckedAnnotations"),
-    dict(type="RandomResize", scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PhotoMetricDistortion"),
-    dict(type="PackDominoInputs"),
-]
-train_dataloader = dict(
-    batch_size=2,  # 8 GPUs x 2 = 16
-    num_workers=4,
-    sampler=dict(_delete_=True, type="ResumableInfiniteSampler", shuffle=True),
-    dataset=dict(pipeline=train_pipeline),
-)
-randomness = dict(seed=0)
-custom_hooks = [
-    dict(type="mmseg_domino.engine.DominoGuardHook"),  # as in the mix-in
-    dict(type="SeedIterationHook"),
-]
 optim_wrapper = dict(
     _delete_=True,
     type="OptimWrapper",

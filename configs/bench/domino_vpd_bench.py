@@ -12,15 +12,14 @@ model = dict(
     test_cfg=dict(_delete_=True, mode="whole"),
 )
 
+smaller = dict(
+    RandomResize=dict(scale=(256, 128), ratio_range=(1.0, 1.5)),
+    RandomCrop=dict(crop_size=crop_size),
+)
 train_pipeline = [
-    dict(type="SeedSample"),
-    dict(type="SetDomain", dataset="cityscapes", domain="clear_day"),
-    dict(type="LoadCheckedImage"),
-    dict(type="LoadCheckedAnnotations"),
-    dict(type="RandomResize", scale=(256, 128), ratio_range=(1.0, 1.5), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDominoInputs"),
+    dict(step, **smaller.get(step["type"], {}))
+    for step in _base_.train_pipeline
+    if step["type"] != "PhotoMetricDistortion"
 ]
 # One thread a run: a loader process of its own would only take turns with it.
 train_dataloader = dict(

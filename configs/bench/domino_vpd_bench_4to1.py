@@ -2,12 +2,8 @@
 
 _base_ = ["./domino_vpd_bench.py"]
 
-synthetic_pipeline = [
-    dict(type="SeedSample"),
-    dict(type="LoadCheckedImage"),
-    dict(type="LoadCheckedAnnotations"),
-    *_base_.train_pipeline[4:],
-]
+# As the real images', but that the data set itself names domain and source.
+synthetic_pipeline = [step for step in _base_.train_pipeline if step["type"] != "SetDomain"]
 real = dict(_base_.train_dataloader.dataset)
 synthetic = dict(
     type="FolderDataset",

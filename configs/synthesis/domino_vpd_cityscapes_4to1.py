@@ -11,16 +11,7 @@ _base_ = [
 ]
 
 # As the real images', but that the data set itself names domain and source.
-synthetic_pipeline = [
-    dict(type="SeedSample"),
-    dict(type="LoadCheckedImage"),
-    dict(type="LoadCheckedAnnotations"),
-    dict(type="RandomResize", scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=(512, 512), cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PhotoMetricDistortion"),
-    dict(type="PackDominoInputs"),
-]
+synthetic_pipeline = [step for step in _base_.train_pipeline if step["type"] != "SetDomain"]
 real = _base_.cityscapes_train
 real.pipeline = _base_.train_pipeline
 synthetic = _base_.cityscapes_synthetic_train
