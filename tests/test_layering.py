@@ -39,6 +39,7 @@ MODELS = {
     "diffusion": {"kernels", "layers", "adapters"},
     "backbones": {"layers", "adapters", "diffusion"},
     "necks": {"layers"},
+    "heads": {"layers", "backbones"},
 }
 #: Rooms that know nothing of the host framework.
 HOST_FREE = {"utils", "metrics", "domain", "reporting"}

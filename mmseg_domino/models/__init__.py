@@ -1,4 +1,4 @@
-from . import backbones, layers, necks, segmentors
+from . import backbones, heads, layers, necks, segmentors
 from .data_preprocessor import DominoDataPreProcessor
 
-__all__ = ["DominoDataPreProcessor", "backbones", "layers", "necks", "segmentors"]
+__all__ = ["DominoDataPreProcessor", "backbones", "heads", "layers", "necks", "segmentors"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...utils.checkpoints import read_pickle
 from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole
 
-__all__ = ["TimmViT"]
+__all__ = ["TimmViT", "build_vit", "load_vit"]
 
 
 @MODELS.register_module()
@@ -41,6 +41,7 @@ class TimmViT(BaseModule):
             when a trained checkpoint is loaded.
         out_indices: Blocks whose outputs are given, counted from 0; negative ones from the end.
             ``None``: four at equal distances, the last block the last.
+        prefix_tokens: Give the class and register tokens of the last of them, too.
         drop_path_rate: Stochastic depth, in [0, 1).
         with_cp: Recompute blocks in the backward pass to save memory.
         options: Further arguments of timm's constructor.
@@ -48,7 +49,7 @@ class TimmViT(BaseModule):
 
     Shape:
         - Input: ``(B, 3, H, W)``.
-        - Output: a tuple of ``(B, C, h, w)``.
+        - Output: a tuple of ``(B, C, h, w)``; with ``prefix_tokens`` and last, ``(B, P, C)``.
 
     Raises:
         ValueError: If timm has no such model or weights, it is no plain vision transformer, a
@@ -61,6 +62,7 @@ class TimmViT(BaseModule):
         model: str,
         weights: str | None = "timm",
         out_indices: Sequence[int] | None = None,
+        prefix_tokens: bool = False,
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         options: Mapping | None = None,
@@ -74,12 +76,13 @@ class TimmViT(BaseModule):
         if not model.startswith("samvit"):
             # SAM's interpolates in any case and does not know this argument.
             self.options["dynamic_img_size"] = True
-        vit = _build(model, self.options)
+        vit = build_vit(model, self.options)
         self.out_indices = choose_blocks(out_indices, len(vit.blocks), model)
         vit.prune_intermediate_layers(list(self.out_indices), prune_norm=True, prune_head=True)
         vit.set_grad_checkpointing(with_cp)
         self.patch_size = vit.patch_embed.patch_size[0]
         self.embed_dims = vit.embed_dim
+        self.prefix_tokens = prefix_tokens and getattr(vit, "num_prefix_tokens", 0) > 0
         self.vit = vit
 
     def init_weights(self) -> None:
@@ -88,7 +91,7 @@ class TimmViT(BaseModule):
             super().init_weights()
             return
         # Built whole once more by timm, whose loader knows each model's published layouts.
-        state = _load(self.name, self.weights, self.options).state_dict()
+        state = load_vit(self.name, self.weights, self.options).state_dict()
         load_from_whole(self.vit, state)
         self._is_init = True
 
@@ -98,11 +101,19 @@ class TimmViT(BaseModule):
             indices=list(self.out_indices),
             output_fmt="NCHW",
             intermediates_only=True,
+            **({"return_prefix_tokens": True} if self.prefix_tokens else {}),
         )
+        if self.prefix_tokens:
+            return (*(grid for grid, _ in features), features[-1][1])
         return tuple(features)
 
 
-def _build(model: str, options: Mapping) -> nn.Module:
+def build_vit(model: str, options: Mapping) -> nn.Module:
+    """timm's model of that name with random weights.
+
+    Raises:
+        ValueError: If there is none, or it is no plain vision transformer.
+    """
     if not timm.is_model(model):
         near = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=5, cutoff=0.4)
         raise ValueError(
@@ -130,7 +141,7 @@ def _known_weights(model: str) -> str:
     return f"Weights are known for: {', '.join(known) or 'none of this architecture'}"
 
 
-def _load(model: str, weights: str, options: Mapping) -> nn.Module:
+def load_vit(model: str, weights: str, options: Mapping) -> nn.Module:
     """A whole model with its weights.
 
     The classifier stays, since timm lets missing keys pass as soon as it is left out.
