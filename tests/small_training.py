@@ -37,7 +37,7 @@ train_dataloader = dict(
 test_dataloader = dict(
     batch_size=1, num_workers=0, dataset=dataset, sampler=dict(type="DefaultSampler", shuffle=False)
 )
-test_evaluator = dict(type="DomainIoUMetric", source="small/day", resamples=0)
+test_evaluator = dict(type="DomainIoUMetric", source="small/day")
 test_cfg = dict(type="TestLoop")
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=4, val_interval=1000)
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.01, momentum=0.9))

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
 from ..utils.io import atomic_write
+from ..utils.locks import folder_lock
 from .encoder import DomainEncoder
 from .images import DamagedImageError, read_image
 from .store import EmbeddingStore, check_same_maker, write_store
@@ -118,6 +120,7 @@ def extract(
 
     Raises:
         DamagedImagesError: If images are damaged and ``skip_bad`` is false.
+        FolderInUseError: If another extraction into the store is at work.
         ValueError: If the store, or what was begun, is of another model or bank, or what was begun
             has images that are not among ``images``.
     """
@@ -127,17 +130,20 @@ def extract(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     report = ExtractionReport()
-    while True:
-        plan = _on_first(lambda: _begin(images, encoder, out, batch_size, report.damaged))
-        if plan is None:
-            break
-        _run(plan, images, encoder, out, workers, skip_bad, progress, report)
-        report.damaged = _gather(report.damaged)
-        if report.damaged and not skip_bad:
-            raise DamagedImagesError(report.damaged, out)
-        added, damaged = _on_first(lambda: _merge(plan, encoder, out))  # noqa: B023  (runs now)
-        report.added += added
-        report.damaged |= damaged
+    with ExitStack() as held:
+        lock = folder_lock(out.parent, out.name, "extraction")
+        _on_first(lambda: held.enter_context(lock))
+        while True:
+            plan = _on_first(lambda: _begin(images, encoder, out, batch_size, report.damaged))
+            if plan is None:
+                break
+            _run(plan, images, encoder, out, workers, skip_bad, progress, report)
+            report.damaged = _gather(report.damaged)
+            if report.damaged and not skip_bad:
+                raise DamagedImagesError(report.damaged, out)
+            added, damaged = _on_first(lambda: _merge(plan, encoder, out))  # noqa: B023  (now)
+            report.added += added
+            report.damaged |= damaged
     report.images = _on_first(lambda: len(EmbeddingStore.open(out)) if out.is_file() else 0)
     return report
 

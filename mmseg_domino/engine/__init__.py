@@ -1,6 +1,6 @@
 from .amp import enable_amp
-from .checkpoints import load_from_safetensors
-from .hooks import DominoReportHook, FiniteWeightsHook, SeedIterationHook
+from .checkpoints import load_from_safetensors, newest_checkpoint
+from .hooks import AtomicCheckpointHook, DominoReportHook, FiniteWeightsHook, SeedIterationHook
 from .launch import build_runner, load_config
 from .loading import (
     CheckpointMismatchError,
@@ -16,6 +16,7 @@ from .runner import DominoGuardHook, DominoRunner
 from .testing import save_predictions, show_predictions, use_test_time_augmentation
 
 __all__ = [
+    "AtomicCheckpointHook",
     "CheckpointMismatchError",
     "DominoGuardHook",
     "DominoOptimWrapperConstructor",
@@ -32,6 +33,7 @@ __all__ = [
     "load_config",
     "load_from_safetensors",
     "load_weights",
+    "newest_checkpoint",
     "parameter_groups",
     "read_and_load",
     "record_results",

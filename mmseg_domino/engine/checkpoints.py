@@ -7,7 +7,10 @@ through ``CheckpointLoader`` is served: ``load_from``, ``--resume``, ``init_cfg`
 """
 
 import io
+import logging
 import os
+import re
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ import numpy as np
 import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import (
     _get_mmengine_home,
@@ -28,9 +31,9 @@ from mmengine.runner.checkpoint import (
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..utils.checkpoints import read_pickle
+from ..utils.checkpoints import CheckpointError, read_pickle
 
-__all__ = ["load_from_local", "load_from_safetensors", "training_types"]
+__all__ = ["load_from_local", "load_from_safetensors", "newest_checkpoint", "training_types"]
 
 
 def _statistic(kind: type, name: str) -> Callable:
@@ -162,6 +165,65 @@ def _load_from_storage(filename: str, map_location: Any = None, backend: str = "
 
 def _refuse_pavi(filename: str, map_location: Any = None) -> Any:
     raise ValueError(f"{filename}: download the checkpoint first, and give the file")
+
+
+def newest_checkpoint(folder: str | os.PathLike) -> str | None:
+    """The checkpoint that a training in a folder goes on from.
+
+    It is the newest file that can be read whole and holds a training's state. What
+    ``last_checkpoint`` says does not matter, but for the folder that it names: a kill may have left
+    it empty or behind.
+
+    Args:
+        folder: The work folder.
+
+    Returns:
+        Its path; ``None`` if there are no checkpoints.
+
+    Raises:
+        CheckpointError: If there are, and none can be read.
+    """
+    folder, unreadable = Path(folder), []
+    files = {path for place in _places(folder) for path in place.glob("*.pth")}
+    files = [p for p in files if not p.name.startswith((".", "best_"))]
+    for path in sorted(files, key=lambda p: (p.stat().st_mtime_ns, _step(p)), reverse=True):
+        try:
+            _check_resumable(path)
+        except CheckpointError as error:
+            print_log(f"passed over: {error}", logger="current", level=logging.WARNING)
+            unreadable.append(path.name)
+        else:
+            return str(path)
+    if unreadable:
+        raise CheckpointError(
+            f"none of the checkpoints in {folder} can be read ({', '.join(unreadable)}). Delete "
+            "them to start anew, or give another with load_from."
+        )
+    return None
+
+
+def _places(folder: Path) -> list[Path]:
+    last = folder / "last_checkpoint"
+    named = Path(last.read_text(encoding="utf-8").strip()) if last.is_file() else folder / "none"
+    return [folder, named.parent]
+
+
+def _step(path: Path) -> int:
+    return int((re.findall(r"\d+", path.stem) or ["0"])[-1])
+
+
+def _check_resumable(path: Path) -> None:
+    """Refuse what is damaged anywhere, or holds weights alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or cut off: {error}") from error
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} is wrong")
+    content = read_pickle(path, training_types(), mmap=True)
+    if not isinstance(content, Mapping) or not {"meta", "message_hub"} <= set(content):
+        raise CheckpointError(f"{path} holds no state of a training, only weights")
 
 
 def _replace_loaders() -> None:

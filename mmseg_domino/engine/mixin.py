@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 from mmengine.config import Config, ConfigDict
 
+from ..utils.configs import type_name as _name
+
 __all__ = ["DOMINO_OPTIONS", "apply_domino"]
 
 _SEGMENTORS = {
@@ -105,12 +107,6 @@ def _check_unchanged(given: dict, applied: dict) -> None:
             "that training wrote into its work folder?), where it would have no effect. Change "
             "it in the original config, or edit the model and the pipelines themselves."
         )
-
-
-def _name(node: dict) -> str:
-    """The class that a config names, without scope or module."""
-    kind = node.get("type")
-    return kind.rsplit(".", 1)[-1] if isinstance(kind, str) else getattr(kind, "__name__", "")
 
 
 def _options(given: dict) -> ConfigDict:

@@ -4,6 +4,7 @@ import hashlib
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmengine.config import Config
 
 from ..reporting import RunResults, Table, domain_table, load_results
 from ..utils import atomic_write
+from ..utils.hashes import file_sha256
 
 __all__ = ["describe_run", "record_results", "write_tables"]
 
@@ -72,15 +74,40 @@ def describe_run(cfg: Config, checkpoint: str) -> dict:
     }
 
 
+#: Larger files are known by size and time.
+_HASHED_BYTES = 1 << 28
+
+
 def _fingerprint(cfg: Config, checkpoint: str) -> str:
-    """A hash of what decides a test's figures: the weights, the model and the data."""
-    digest = hashlib.sha256()
-    with open(checkpoint, "rb") as file:
-        while block := file.read(1 << 24):
-            digest.update(block)
-    digest.update(repr(cfg.model).encode())
-    digest.update(repr(cfg.test_dataloader.dataset).encode())
-    return digest.hexdigest()
+    """What decides a test's figures: the checkpoint, the config, and the files that it names."""
+    config = [cfg.get(key) for key in ("model", "data_preprocessor", "test_cfg", "test_evaluator")]
+    config.append(cfg.test_dataloader.dataset)
+    files = sorted({f"{name}={_content(name)}" for name in _files(config)})
+    parts = {"checkpoint": _content(checkpoint), "config": repr(config), "files": repr(files)}
+    return " ".join(
+        f"{name} {hashlib.sha256(text.encode()).hexdigest()[:16]}" for name, text in parts.items()
+    )
+
+
+def _files(node: object) -> Iterator[str]:
+    """Stores, prompt banks and whatever other files a part of a config names."""
+    if isinstance(node, Mapping):
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from _files(child)
+    elif isinstance(node, str) and len(node) < 4096 and Path(node).is_file():
+        yield node
+
+
+def _content(file: str) -> str:
+    path = Path(file)
+    if not path.is_file():
+        return "none"
+    status = path.stat()
+    if status.st_size > _HASHED_BYTES and path.suffix != ".pth":
+        return f"{status.st_size} {status.st_mtime_ns}"
+    return file_sha256(path)
 
 
 def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
@@ -93,13 +120,14 @@ def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
     """
     work_dir = Path(cfg.work_dir)
     journal = str(work_dir / "test_journal")
+    fingerprint = _fingerprint(cfg, checkpoint)
     evaluators = cfg.test_evaluator
     for metric in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
         if metric["type"].split(".")[-1] != "DomainIoUMetric":
             continue
         metric.setdefault("results_file", str(work_dir / "results.json"))
         metric["run"] = describe_run(cfg, checkpoint)
-        metric.update(journal=journal, resume=resume, fingerprint=_fingerprint(cfg, checkpoint))
+        metric.update(journal=journal, resume=resume, fingerprint=fingerprint)
     if resume:
         cfg.test_dataloader["dataset"] = dict(
             type="RemainingDataset", dataset=cfg.test_dataloader.dataset, journal=journal

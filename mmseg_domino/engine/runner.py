@@ -1,15 +1,25 @@
 """The runner of the tools and of the mix-in, and the hook that guards other runners."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
+from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import HOOKS, RUNNERS
 from torch import nn
 
-from .hooks import FiniteWeightsHook
+from ..utils import atomic_write
+from ..utils.checkpoints import CheckpointError
+from ..utils.configs import type_name
+from ..utils.disk import explain_disk
+from ..utils.locks import FolderInUseError, folder_lock
+from .checkpoints import newest_checkpoint
+from .hooks import AtomicCheckpointHook, FiniteWeightsHook
 from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
 
@@ -35,6 +45,12 @@ class DominoRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg):
+        if "runner_type" in cfg and "domino" not in cfg:
+            raise ValueError(
+                "runner_type is DominoRunner and the config has no `domino`, so nothing says what "
+                "to make of it. Keep the base mmseg_domino::_base_/domino.py (an override with "
+                "_delete_=True takes it out?), or leave runner_type away for the plain model."
+            )
         cfg = apply_domino(cfg)
         if cfg.get("custom_imports"):
             # What the config was read with did not yet include the plugin.
@@ -46,9 +62,70 @@ class DominoRunner(Runner):
         if not any(isinstance(hook, FiniteWeightsHook) for hook in self.hooks):
             self.register_hook(FiniteWeightsHook())
 
+    def register_hook(self, hook, priority=None) -> None:
+        if isinstance(hook, dict) and type_name(hook) == "CheckpointHook":
+            hook = {**hook, "type": AtomicCheckpointHook}
+        super().register_hook(hook, priority)
+
     def train(self) -> nn.Module:
         self._training = True
-        return super().train()
+        with self._alone("train", "training"):
+            return super().train()
+
+    def val(self) -> dict:
+        with self._alone("test", "validation"):
+            return super().val()
+
+    def test(self) -> dict:
+        with self._alone("test", "test"):
+            return super().test()
+
+    @contextmanager
+    def _alone(self, name: str, task: str) -> Iterator[None]:
+        """Keep other trainings, or other tests, out of the work folder; then write the config.
+
+        Raises:
+            FolderInUseError: In all processes, if there is another.
+        """
+        with ExitStack() as held, explain_disk(self.work_dir):
+            refusal: list = [None]
+            if is_main_process():
+                try:
+                    held.enter_context(folder_lock(self.work_dir, name, task))
+                except FolderInUseError as error:
+                    refusal[0] = error
+            broadcast_object_list(refusal)
+            if refusal[0] is not None:
+                raise refusal[0]
+            self._write_config()
+            yield
+
+    def dump_config(self) -> None:
+        """Wait until the work folder is this run's: called while the runner is built."""
+
+    @master_only
+    def _write_config(self) -> None:
+        name = self.cfg.filename or f"{self.timestamp}.py"
+        with atomic_write(Path(self.work_dir, Path(name).name)) as path:
+            self.cfg.dump(str(path))
+
+    def load_or_resume(self) -> None:
+        """As MMEngine's, but resume from the newest checkpoint that can be read."""
+        if self._resume and self._load_from is None and not self._has_loaded:
+            found: list = [None, None]
+            if is_main_process():
+                try:
+                    found[0] = newest_checkpoint(self.work_dir)
+                except CheckpointError as error:
+                    found[1] = error
+            broadcast_object_list(found)
+            if found[1] is not None:
+                raise found[1]
+            if found[0] is None:
+                self.logger.warning(f"{self.work_dir} has no checkpoint: training starts anew")
+                return
+            self._load_from = found[0]
+        super().load_or_resume()
 
     def load_checkpoint(
         self,
@@ -79,6 +156,17 @@ class DominoRunner(Runner):
         self.logger.info(f"weights: {self.load_report}")
         self._record_weights()
         return checkpoint
+
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
+        """As MMEngine's, but a kill at any moment leaves either no file or a whole one."""
+        if "://" in str(out_dir):
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        with atomic_write(Path(out_dir, filename)) as path:
+            super().save_checkpoint(str(path.parent), path.name, *args, **kwargs)
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())  # what it replaces is removed next
 
     def _record_weights(self) -> None:
         """Have the metrics that write results say what was loaded."""

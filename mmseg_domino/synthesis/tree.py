@@ -29,6 +29,8 @@ import numpy as np
 from PIL import Image
 
 from ..utils import TEMPORARY_PREFIX, atomic_write, resolve_below
+from ..utils.disk import DiskFullError, explain_disk
+from ..utils.locks import FolderInUseError
 
 __all__ = ["DiskFullError", "FolderInUseError", "OtherMakerError", "Record", "SynthesisTree"]
 
@@ -37,14 +39,6 @@ FORMAT = "mmseg_domino.synthesis/1"
 
 class OtherMakerError(ValueError):
     """A folder was begun with another model, prompt bank or settings."""
-
-
-class FolderInUseError(OSError):
-    """Another run is at work in a folder."""
-
-
-class DiskFullError(OSError):
-    """Too little disk is left to go on safely."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +272,7 @@ class RecordWriter:
         Raises:
             DiskFullError: If the disk or the quota ran full; what is on disk is whole.
         """
-        with _running_full(self.tree.root):
+        with explain_disk(self.tree.root):
             self._write(record, image, label, label_file)
 
     def _write(
@@ -300,20 +294,6 @@ class RecordWriter:
         while line:
             line = line[self._file.write(line) :]
         os.fsync(self._file.fileno())
-
-
-@contextlib.contextmanager
-def _running_full(root: Path) -> Iterator[None]:
-    """Say what a full disk or quota means for the run."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFullError(
-            f"the disk or quota of {root} ran full: {error}. Make room; what is done is kept, and "
-            "the same command goes on from there."
-        ) from error
 
 
 def _write_label(path: Path, label: np.ndarray, file: str | None) -> None:

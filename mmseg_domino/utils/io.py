@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .disk import explain_disk
+
 __all__ = ["TEMPORARY_PREFIX", "atomic_write"]
 
 #: Begins the name of every temporary file, so that what a kill left behind is known by it.
@@ -22,21 +24,28 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     Args:
         path: The file to create or replace. Its folder is created if need be.
 
+    Raises:
+        DiskFullError: If the disk or the quota is full.
+        FolderNotWritableError: If the folder is read-only or another's.
+
     Example:
         >>> with atomic_write("results.json") as temporary:
         ...     temporary.write_text("{}")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private; give the result what an ordinary open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with explain_disk(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes files private; give what an ordinary open() would have given.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)

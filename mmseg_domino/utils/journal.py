@@ -7,13 +7,18 @@ kill is dropped: its image is done again.
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .disk import explain_disk
+
 __all__ = ["Journal", "JournalError", "finished_images", "journal_files", "read_journal"]
 
 _SUFFIX = ".journal.jsonl"
+#: What names an image in an entry.
+_KEYS = {"group", "image"}
 
 
 class JournalError(ValueError):
@@ -31,15 +36,17 @@ class Journal:
 
     def __init__(self, folder: str | os.PathLike, name: str, header: Mapping[str, Any]) -> None:
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / (name + _SUFFIX)
-        self._file = self.path.open("x", encoding="utf-8")
+        with explain_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("x", encoding="utf-8")
         self.append(header)
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write one line and hand it to the operating system."""
-        self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
-        self._file.flush()
+        with explain_disk(self.path.parent):
+            self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -51,17 +58,24 @@ def journal_files(folder: str | os.PathLike) -> list[Path]:
 
 
 def _lines(path: Path) -> Iterator[dict]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
+                warnings.warn(
+                    f"{path}, line {number} is cut off, as by a kill: its image is done again",
+                    stacklevel=2,
+                )
                 return
             try:
-                yield json.loads(line)
+                entry = json.loads(line)
+                if not isinstance(entry, dict) or (number > 1 and not set(entry) >= _KEYS):
+                    raise ValueError("it is no entry of a journal")
             except ValueError as error:
                 raise JournalError(
                     f"{path}, line {number}: damaged ({error}); delete the file, or run without "
                     "--resume to start over"
                 ) from error
+            yield entry
 
 
 def read_journal(

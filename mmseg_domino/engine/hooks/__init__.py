@@ -1,5 +1,6 @@
+from .atomic_checkpoint import AtomicCheckpointHook
 from .finite_weights import FiniteWeightsHook
 from .report import DominoReportHook
 from .seed_iteration import SeedIterationHook
 
-__all__ = ["DominoReportHook", "FiniteWeightsHook", "SeedIterationHook"]
+__all__ = ["AtomicCheckpointHook", "DominoReportHook", "FiniteWeightsHook", "SeedIterationHook"]
