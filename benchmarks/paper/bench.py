@@ -18,7 +18,7 @@ from mmseg_domino.domain import DomainEncoder
 from mmseg_domino.domain.extraction import extract
 from mmseg_domino.domain.images import list_images
 from mmseg_domino.experiments import PlannedRun, load_set
-from mmseg_domino.reporting import PerImage, load_per_image, load_results
+from mmseg_domino.metrics import PerImage, load_results
 from mmseg_domino.utils import atomic_write
 from street_world import prepare
 from street_world.cards import read_card
@@ -187,7 +187,7 @@ def constant_miou(images: PerImage, group: str) -> float:
 def domain_accuracy(images: PerImage, names: Sequence[str]) -> float:
     """Percent of the images whose best domain score is that of their true condition."""
     best = np.asarray(images.domain_scores).argmax(axis=1)
-    right = [names[b] == g.split("/")[1] for b, g in zip(best, images.groups, strict=True)]
+    right = [names[b] == g.domain for b, g in zip(best, images.groups, strict=True)]
     return float(100 * np.mean(right))
 
 
@@ -199,10 +199,11 @@ def quick_checks(work_dir: Path, pretrained: bool = True) -> list[Check]:
         pretrained: Whether the mini-SD is a trained one; without, nothing is said of pretraining.
     """
     domino = work_dir / DOMINO[0] / DOMINO[1] / "seed0"
-    results, images = load_results(domino), load_per_image(domino)
+    results = load_results(domino)
+    images = results.images
     source = results.source_group
     names = source.domain_scores.names
-    domains = {key.split("/")[1]: group.miou for key, group in results.groups.items()}
+    domains = {key.domain: group.miou for key, group in results.groups.items()}
     checks = [
         Check(
             "source mIoU, against 1.5 times that of the most frequent class everywhere",

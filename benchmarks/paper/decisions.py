@@ -3,18 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from benchmarks.paper.questions import Claim, Key
 from mmseg_domino.experiments.collect import Condition
-from mmseg_domino.experiments.statistics import (
-    Contrast,
-    check_same_images,
-    contrast,
-    run_figures,
-    verdict,
-)
-from mmseg_domino.experiments.tables import condition_draws
+from mmseg_domino.experiments.statistics import Contrast, paired_contrasts, verdict
 
 __all__ = ["DECIDING", "RELATIVE", "Comparison", "Decision", "compare", "decide"]
 
@@ -64,56 +55,34 @@ class Decision:
         return "holds" if set(found) == {"holds"} else "cannot be told"
 
 
-def compare(
-    first: Condition, second: Condition, dataset: str, resamples: int = 1000
-) -> dict[str, Contrast]:
+def compare(first: Condition, second: Condition, dataset: str) -> dict[str, Contrast]:
     """Differences ``first - second`` by figure, over the seeds that both have.
 
     Args:
         first: A.
         second: B.
         dataset: The target data set.
-        resamples: Of the images.
 
     Raises:
         ResultsError: If they were tested on different images.
     """
-    runs = [
-        {run.seed: run for run in condition.present if run.images is not None}
-        for condition in (first, second)
-    ]
-    seeds = sorted(set(runs[0]) & set(runs[1]) - {None})
-    if not seeds:
-        return {}
-    pairs = [[side[seed] for seed in seeds] for side in runs]
-    check_same_images([run.images for side in pairs for run in side])
-    draws = [condition_draws(side, resamples) for side in pairs]
-    points = [[run_figures(run.results) for run in side] for side in pairs]
-    result = {}
-    for figure in (DECIDING, RELATIVE):
-        name = f"{dataset}/{figure}"
-        if all(name in d for side in (*draws, *points) for d in side):
-            a, b = (np.array([p[name] for p in side]) for side in points)
-            a_draws, b_draws = (np.stack([d[name] for d in side]) for side in draws)
-            result[figure] = contrast(a - b, a_draws - b_draws)
-    return result
+    found = paired_contrasts(first, second)
+    names = {figure: f"{dataset}/{figure}" for figure in (DECIDING, RELATIVE)}
+    return {figure: found[name] for figure, name in names.items() if name in found}
 
 
-def decide(
-    claim: Claim, conditions: Mapping[Key, Condition], dataset: str, resamples: int = 1000
-) -> Decision:
+def decide(claim: Claim, conditions: Mapping[Key, Condition], dataset: str) -> Decision:
     """Decide a claim; a condition without results leaves it open.
 
     Args:
         claim: The claim.
         conditions: What was run, by config.
         dataset: The target data set.
-        resamples: Of the images.
     """
     comparisons = []
     for than in claim.than:
         contrasts: dict[str, Contrast] = {}
         if claim.better in conditions and than in conditions:
-            contrasts = compare(conditions[claim.better], conditions[than], dataset, resamples)
+            contrasts = compare(conditions[claim.better], conditions[than], dataset)
         comparisons.append(Comparison(claim.better, than, contrasts))
     return Decision(claim, tuple(comparisons))

@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.paper.decisions import DECIDING, Decision
 from mmseg_domino.experiments.collect import Condition
-from mmseg_domino.experiments.statistics import run_figures
 from mmseg_domino.experiments.tables import condition_estimate, condition_interval
-from mmseg_domino.reporting import Estimate, Interval
+from mmseg_domino.page import Estimate, Interval
 from mmseg_domino.reporting.colours import RUNS
 from mmseg_domino.reporting.figures import STYLE, TEXT
 
@@ -39,7 +38,7 @@ def question_figure(
     Args:
         conditions: What is compared.
         labels: Names of the rows.
-        figure_name: As of :func:`~mmseg_domino.experiments.statistics.run_figures`.
+        figure_name: As of :func:`~mmseg_domino.metrics.figures`.
         unit: Below the axis.
     """
     with matplotlib.rc_context(STYLE):
@@ -53,7 +52,7 @@ def question_figure(
             interval = condition_interval(condition, figure_name)
             if isinstance(interval, Interval):
                 axes.plot([interval.low, interval.high], [row, row], color=RUNS[0], linewidth=2)
-            seeds = [run_figures(run.results).get(figure_name) for run in condition.present]
+            seeds = [run.results.figures[figure_name].value for run in condition.present]
             axes.plot(seeds, [row + 0.22] * len(seeds), "|", color=TEXT, markersize=7)
             axes.plot(estimate.mean, row, "o", color=RUNS[0], markersize=7)
         axes.set_yticks(range(len(conditions)), labels)

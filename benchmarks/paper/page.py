@@ -22,7 +22,7 @@ from mmseg_domino.experiments.tables import (
     condition_interval,
     domains_table,
 )
-from mmseg_domino.reporting import Estimate, Interval, Missing, Table
+from mmseg_domino.page import Estimate, Interval, Missing, Table
 from mmseg_domino.reporting.figures import figure_bytes
 from mmseg_domino.utils import atomic_write
 from mmseg_domino.version import __version__
@@ -111,7 +111,7 @@ def _headline(conditions: Mapping[Key, Condition]) -> list[dict[str, Any]]:
     for label, key in (("Domino", DOMINO), ("source only", SOURCE_ONLY)):
         card: dict[str, Any] = {"label": label, "seeds": len(conditions[key].present)}
         for name, figure in (
-            ("source", "source"),
+            ("source", "source/mIoU"),
             ("target", f"{TARGETS}/{DECIDING}"),
             ("relative", f"{TARGETS}/{RELATIVE}"),
         ):

@@ -30,19 +30,31 @@ def report(work_dirs, out, title) -> None:
 
 
 def _page(work_dirs: tuple[Path, ...], out: Path, title: str | None) -> None:
-    from ..reporting import comparison_table, domain_table, load_run, write_report
+    from ..reporting import (
+        comparison_table,
+        difference_table,
+        domain_table,
+        load_run,
+        write_report,
+    )
 
     runs = [load_run(folder) for folder in work_dirs]
     page = write_report(runs, out, title)
     results = [run.results for run in runs]
-    table = domain_table(results[0]) if len(results) == 1 else comparison_table(results)
-    click.echo(table.text())
+    tables = [domain_table(results[0]) if len(results) == 1 else comparison_table(results)]
+    tables += [difference_table(results[0], other) for other in results[1:]]
+    click.echo("\n".join(table.text() for table in tables if table is not None))
     size = page.stat().st_size / 2**20
     click.echo(f"written: {page} ({size:.1f} MiB, nothing else is needed), {page.parent}/figures")
 
 
 def _tables(work_dirs: tuple[Path, ...], out: Path) -> None:
-    from ..experiments import averages_table, collect_conditions, domains_table
+    from ..experiments import (
+        averages_table,
+        collect_conditions,
+        differences_table,
+        domains_table,
+    )
     from ..utils import atomic_write
 
     conditions = collect_conditions(work_dirs)
@@ -52,6 +64,9 @@ def _tables(work_dirs: tuple[Path, ...], out: Path) -> None:
         name = group or "runs"
         tables[name] = averages_table(members, f"{name}: averages over the target domains")
         tables[f"{name}_domains"] = domains_table(members, f"{name}: mIoU by domain")
+        if len(members) > 1:
+            title = f"{name}: differences from {members[0].name}"
+            tables[f"{name}_differences"] = differences_table(members, title)
     for name, table in tables.items():
         click.echo(table.text())
         texts = {"md": table.markdown(), "csv": table.csv(), "tex": table.latex()}

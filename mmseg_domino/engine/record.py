@@ -11,7 +11,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..reporting import RunResults, Table, domain_table, load_results
+from ..metrics import RunResults, load_results
+from ..page import Table
+from ..reporting import domain_table
 from ..utils import atomic_write
 from ..utils.hashes import file_sha256
 

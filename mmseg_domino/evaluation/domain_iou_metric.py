@@ -21,12 +21,19 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from ..metrics import confidence_histogram, confusion_matrix, predicted_probability
-from ..metrics.counts import Counts, ImageCount, merge_counts
-from ..metrics.results import EvaluationResults, build_results
+from ..metrics import (
+    Counts,
+    GroupKey,
+    ImageCount,
+    RunResults,
+    build_results,
+    merge_counts,
+    write_results,
+)
+from ..reporting import text_tables
 from ..utils.journal import Journal, journal_files, read_journal
+from .pixels import confidence_histogram, confusion_matrix, predicted_probability
 from .predictions import PredictionWriter, SubmissionWriter
-from .tables import text_tables
 
 __all__ = ["DomainIoUMetric"]
 
@@ -51,7 +58,7 @@ class DomainIoUMetric(BaseMetric):
             no relative figures. If it is not among what is tested, there are none either.
         ignore_index: Label of pixels that do not count.
         class_subsets: Class names of each further mean, such as ``dict(mIoU16=[...])``.
-        resamples: Bootstrap resamples of the 95 % intervals; 0 for none.
+        intervals: Compute 95 % intervals over images.
         calibration: Also measure expected calibration error and risk-coverage by domain; takes
             the probabilities of all classes, so it is slower.
         default_group: Group of samples without ``dataset`` and ``domain``; ``None`` makes them an
@@ -89,7 +96,7 @@ class DomainIoUMetric(BaseMetric):
         source: str | None = None,
         ignore_index: int = 255,
         class_subsets: Mapping[str, Sequence[str]] | None = None,
-        resamples: int = 1000,
+        intervals: bool = True,
         calibration: bool = False,
         default_group: str | None = None,
         output_dir: str | None = None,
@@ -109,8 +116,8 @@ class DomainIoUMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         for name, key in (("source", source), ("default_group", default_group)):
-            if key is not None and key.count("/") != 1:
-                raise ValueError(f"{name} must be 'dataset/domain', got {key!r}")
+            if key is not None:
+                _check_key(name, key)
         if (format_only or submission) and output_dir is None:
             raise ValueError("format_only and submission need an output_dir to write to")
         if resume and journal is None:
@@ -118,7 +125,7 @@ class DomainIoUMetric(BaseMetric):
         self.source = source
         self.ignore_index = ignore_index
         self.class_subsets = dict(class_subsets or {})
-        self.resamples = resamples
+        self.intervals = intervals
         self.calibration = calibration
         self.default_group = default_group
         self.format_only = format_only
@@ -134,7 +141,7 @@ class DomainIoUMetric(BaseMetric):
         self.journal = journal
         self.resume = resume
         self.fingerprint = fingerprint
-        self.last_results: EvaluationResults | None = None
+        self.last_results: RunResults | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -183,12 +190,15 @@ class DomainIoUMetric(BaseMetric):
         if self._log is not None:
             self._log.append(count.to_entry())
 
-    def _group_of(self, sample: Mapping) -> str:
+    def _group_of(self, sample: Mapping) -> GroupKey:
         dataset, domain = sample.get("dataset"), sample.get("domain")
         if dataset and domain:
-            return f"{dataset}/{domain}"
+            try:
+                return GroupKey.of(dataset, domain)
+            except ValueError as error:
+                raise ValueError(f"{_image_path(sample)}: {error}") from error
         if self.default_group is not None:
-            return self.default_group
+            return GroupKey(self.default_group)
         raise ValueError(
             f"{_image_path(sample)}: its data set and domain are not known (dataset={dataset!r}, "
             f"domain={domain!r}). Add SetDomain(dataset=..., domain=...) to the front of its "
@@ -343,17 +353,25 @@ class DomainIoUMetric(BaseMetric):
             self.dataset_meta.get("palette") or [[0, 0, 0]] * len(self.classes),
             self.source,
             self.class_subsets,
-            self.resamples,
+            self.intervals,
+            self.run,
         )
         print_log("\n" + text_tables(self.last_results), logger="current")
         if self.results_file is not None:
-            self.last_results.write(self.results_file, self.run)
+            write_results(self.last_results, self.results_file)
             print_log(f"results: {self.results_file}", logger="current")
         return self.last_results.metrics()
 
     def compute_metrics(self, results: list) -> dict:
         """Not used: :meth:`evaluate` joins counts instead of lists of results."""
         raise NotImplementedError("DomainIoUMetric counts in process() and reports in evaluate()")
+
+
+def _check_key(name: str, key: str) -> None:
+    try:
+        GroupKey(key)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _image_path(sample: Mapping) -> str:

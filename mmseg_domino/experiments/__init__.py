@@ -4,9 +4,15 @@ from .collect import Condition, SeedRun, collect_conditions
 from .plan import PlannedRun, plan_runs
 from .record import RunRecord, read_record
 from .sets import ConfigSet, SetError, load_set, resolve_condition
-from .statistics import Contrast, contrast, verdict
+from .statistics import Contrast, contrast, paired_contrasts, verdict
 from .sweep import Resources, Sweep, SweepBusyError, SweepReport, clock
-from .tables import averages_table, condition_estimate, condition_interval, domains_table
+from .tables import (
+    averages_table,
+    condition_estimate,
+    condition_interval,
+    differences_table,
+    domains_table,
+)
 
 __all__ = [
     "Condition",
@@ -26,8 +32,10 @@ __all__ = [
     "condition_estimate",
     "condition_interval",
     "contrast",
+    "differences_table",
     "domains_table",
     "load_set",
+    "paired_contrasts",
     "plan_runs",
     "read_record",
     "resolve_condition",

@@ -5,20 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..reporting import (
-    PerImage,
-    ResultsError,
-    RunResults,
-    check_same_classes,
-    load_per_image,
-    load_results,
-)
+from ..metrics import RESULTS_FILE, ResultsError, RunResults, check_same_classes, load_results
 from .plan import PLAN_FILE, parse_seed_folder, read_plan
 from .record import RECORD_FILE, read_record
 
 __all__ = ["Condition", "SeedRun", "collect_conditions"]
-
-_RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -29,13 +20,11 @@ class SeedRun:
         seed: ``None`` if nothing says which.
         folder: Its work folder, which may not exist.
         results: ``None`` if there are none; ``reason`` then says why.
-        images: Pixel counts of its images, for intervals; ``None`` if there are none.
     """
 
     seed: int | None
     folder: Path
     results: RunResults | None = None
-    images: PerImage | None = None
     reason: str = ""
 
 
@@ -86,14 +75,13 @@ def _load(folder: Path, seed: int | None) -> SeedRun:
             if record.status == "running":
                 return SeedRun(seed, folder, reason="missing: not finished")
         results = load_results(folder)
-        images = load_per_image(folder, results.classes)
     except FileNotFoundError:
         return SeedRun(seed, folder, reason="missing: never run" if record is None else "missing")
     except (ResultsError, ValueError) as error:
         return SeedRun(seed, folder, reason=f"failed: {error}")
     if seed is None and isinstance(results.run.get("seed"), int):
         seed = results.run["seed"]
-    return SeedRun(seed, folder, results, images)
+    return SeedRun(seed, folder, results)
 
 
 def _identify(folder: Path) -> tuple[str, str, int | None]:
@@ -123,12 +111,16 @@ def _find(path: Path) -> Iterator[tuple[str, str, SeedRun, bool]]:
         for run in read_plan(path):
             yield run.group, run.name, _load(path / run.folder, run.seed), True
         return
-    if (path / _RESULTS).is_file() or (path / RECORD_FILE).is_file():
+    if (path / RESULTS_FILE).is_file() or (path / RECORD_FILE).is_file():
         group, name, seed = _identify(path)
         yield group, name, _load(path, seed), False
         return
     below = sorted(
-        {file.parent for name in (PLAN_FILE, _RESULTS, RECORD_FILE) for file in path.rglob(name)}
+        {
+            file.parent
+            for name in (PLAN_FILE, RESULTS_FILE, RECORD_FILE)
+            for file in path.rglob(name)
+        }
     )
     plans = [folder for folder in below if (folder / PLAN_FILE).is_file()]
     tops = [f for f in below if not any(plan in f.parents for plan in plans)]

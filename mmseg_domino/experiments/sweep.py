@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..reporting import ResultsError, load_results
+from ..metrics import ResultsError, load_results
 from .plan import PlannedRun, write_plan
 from .processes import RunProcess, failure_reason, visible_gpus
 from .record import (
@@ -334,6 +334,6 @@ def _figures(folder: Path) -> str:
     results = load_results(folder)
     source = results.source_group
     text = "" if source is None else f"; mIoU {source.miou:.1f} source"
-    for name, summary in results.summary.items():
-        text += f", {summary.mean_of_domains:.1f} {name}"
+    for name in results.target_datasets:
+        text += f", {results.figures[f'{name}/mean_of_domains'].value:.1f} {name}"
     return text

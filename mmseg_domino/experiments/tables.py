@@ -4,12 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..metrics import percentile_interval
-from ..reporting import Estimate, Interval, Missing, Table
-from .collect import Condition, SeedRun
-from .statistics import resampled_figures, run_figures
+from ..metrics import FEW_IMAGES, ResultsError, average, image_differences
+from ..page import Estimate, Interval, Missing, Table
+from .collect import Condition
+from .statistics import paired_contrasts
 
-__all__ = ["averages_table", "condition_estimate", "condition_interval", "domains_table"]
+__all__ = [
+    "averages_table",
+    "condition_estimate",
+    "condition_interval",
+    "differences_table",
+    "domains_table",
+]
 
 Cell = Estimate | Interval | Missing | None
 
@@ -24,50 +30,36 @@ def condition_estimate(condition: Condition, figure: str) -> Cell:
     """Mean and standard deviation (of the sample) of a figure over the seeds that have it.
 
     Args:
-        figure: As of :func:`~mmseg_domino.experiments.statistics.run_figures`.
+        figure: As of :func:`~mmseg_domino.metrics.figures`.
 
     Returns:
         ``Missing`` if no seed has results, or they were not tested on it.
     """
     if not condition.present:
         return _reason(condition)
-    values = [run_figures(run.results).get(figure) for run in condition.present]
-    values = [v for v in values if v is not None]
+    found = [run.results.figures.get(figure) for run in condition.present]
+    values = [f.value for f in found if f is not None]
     if not values:
         return Missing("not tested")
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Estimate(float(np.mean(values)), std, len(values))
 
 
-def condition_draws(
-    runs: Sequence[SeedRun], resamples: int = 1000, seed: int = 0
-) -> list[dict[str, np.ndarray]]:
-    """The resampled figures of each seed, with the same resamples of the images in all.
-
-    Raises:
-        ValueError: If a run has no pixel counts by image.
-    """
-    for run in runs:
-        if run.images is None:
-            raise ValueError(f"{run.folder} has no per_image.safetensors; run the test again")
-    return [resampled_figures(r.images, r.results.source, resamples, seed) for r in runs]
-
-
-def condition_interval(condition: Condition, figure: str, resamples: int = 1000) -> Cell:
-    """95 % bootstrap interval, over images, of the mean over seeds."""
+def condition_interval(condition: Condition, figure: str) -> Cell:
+    """95 % interval, over images, of the mean over seeds."""
     if not condition.present:
         return _reason(condition)
-    if any(run.images is None for run in condition.present):
+    if any(run.results.images is None for run in condition.present):
         return Missing("no counts by image")
-    draws = [d.get(figure) for d in condition_draws(condition.present, resamples)]
-    draws = [d for d in draws if d is not None]
-    bounds = percentile_interval(np.mean(draws, axis=0)) if draws else None
+    found = [run.results.measured.get(figure) for run in condition.present]
+    found = [measured for measured in found if measured is not None]
+    bounds = average(found).interval() if found else None
     return None if bounds is None else Interval(*bounds)
 
 
 def _datasets(conditions: Sequence[Condition]) -> list[str]:
     runs = [run.results for c in conditions for run in c.present]
-    return list(dict.fromkeys(name for results in runs for name in results.summary))
+    return list(dict.fromkeys(name for results in runs for name in results.target_datasets))
 
 
 def _groups(conditions: Sequence[Condition]) -> list[str]:
@@ -77,14 +69,31 @@ def _groups(conditions: Sequence[Condition]) -> list[str]:
     return sorted(keys, key=lambda key: not keys[key])
 
 
+def _notes(conditions: Sequence[Condition]) -> list[str]:
+    """What a reader must know before rows are compared."""
+    runs = [(c.name, run) for c in conditions for run in c.present if run.results.images]
+    notes: dict[str, None] = {}
+    for name, run in runs[1:]:
+        for key, text in image_differences(runs[0][1].results.images, run.results.images).items():
+            notes[f"{name} and {runs[0][0]} were tested on {key} with {text}; their figures cannot "
+                  "be compared there."] = None  # fmt: skip
+    if any(group.few for _, run in runs for group in run.results.groups.values()):
+        notes[
+            f"A domain has fewer than {FEW_IMAGES} images: intervals are themselves uncertain."
+        ] = None
+    return list(notes)
+
+
 def averages_table(
     conditions: Sequence[Condition], title: str = "", labels: Sequence[str] = ()
 ) -> Table:
-    """One row a condition: source mIoU, then both averages of each target data set.
+    """One row a condition: both averages of each target data set with the relative mIoUs beside
+    them, then the source's mIoU.
 
     Every figure is mean ± standard deviation over seeds. The intervals are over images, of the
     mean over domains and of its relative mIoU. ``Seeds`` says how many have results and what
-    became of the others; no condition is left out.
+    became of the others; no condition is left out. Notes say where rows were tested on different
+    images.
 
     Args:
         conditions: At least one.
@@ -92,29 +101,26 @@ def averages_table(
         labels: Names of the rows; those of the conditions by default.
     """
     labels = labels or [c.name for c in conditions]
-    datasets = _datasets(conditions)
-    columns = ["Condition", "Seeds", "Source mIoU"]
-    for name in datasets:
-        columns += [
-            f"{name} mean of domains", f"{name} mean, 95 % interval", f"{name} pooled",
-            f"{name} relative mIoU", f"{name} relative, 95 % interval",
-            f"{name} relative pooled",
-        ]  # fmt: skip
-    rows = []
-    for label, condition in zip(labels, conditions, strict=True):
-        cells = [label, condition.state, condition_estimate(condition, "source")]
-        for name in datasets:
-            mean, relative = f"{name}/mean_of_domains", f"{name}/relative_mean_of_domains"
-            cells += [
-                condition_estimate(condition, mean),
-                condition_interval(condition, mean),
-                condition_estimate(condition, f"{name}/pooled"),
-                condition_estimate(condition, relative),
-                condition_interval(condition, relative),
-                condition_estimate(condition, f"{name}/relative_pooled"),
-            ]
-        rows.append(cells)
-    return Table(columns, rows, title=title)
+    columns = ["Condition", "Seeds"]
+    wanted: list[tuple[str, str]] = []
+    for name in _datasets(conditions):
+        for column, figure, with_interval in (
+            (f"{name} mean of domains", "mean_of_domains", True),
+            (f"{name} relative mIoU", "relative_mean_of_domains", True),
+            (f"{name} pooled", "pooled", False),
+            (f"{name} relative pooled", "relative_pooled", False),
+        ):
+            columns += [column] + [f"{column}, 95 % interval"] * with_interval
+            wanted += [("estimate", f"{name}/{figure}")]
+            wanted += [("interval", f"{name}/{figure}")] * with_interval
+    columns.append("Source mIoU")
+    wanted.append(("estimate", "source/mIoU"))
+    cell = {"estimate": condition_estimate, "interval": condition_interval}
+    rows = [
+        [label, condition.state, *(cell[kind](condition, figure) for kind, figure in wanted)]
+        for label, condition in zip(labels, conditions, strict=True)
+    ]
+    return Table(columns, rows, title=title, notes=_notes(conditions))
 
 
 def domains_table(
@@ -124,7 +130,51 @@ def domains_table(
     labels = labels or [c.name for c in conditions]
     groups = _groups(conditions)
     rows = [
-        [label, condition.state, *(condition_estimate(condition, key) for key in groups)]
+        [label, condition.state, *(condition_estimate(condition, f"{key}/mIoU") for key in groups)]
         for label, condition in zip(labels, conditions, strict=True)
     ]
-    return Table(["Condition", "Seeds", *groups], rows, title=title)
+    columns = ["Condition", "Seeds", *groups]
+    return Table(columns, rows, title=title, notes=_notes(conditions))
+
+
+def differences_table(
+    conditions: Sequence[Condition], title: str = "", labels: Sequence[str] = ()
+) -> Table:
+    """One row a condition but the first: how it differs from the first, points.
+
+    Differences are paired by seed and image, with 95 % intervals over both; see
+    :data:`~mmseg_domino.experiments.statistics.RULE`.
+
+    Args:
+        conditions: The first is what the others are compared with.
+        title: Caption.
+        labels: Names of the conditions; their own by default.
+    """
+    labels = labels or [c.name for c in conditions]
+    datasets = _datasets(conditions)
+    columns = ["Condition", "Seeds in common"]
+    for name in datasets:
+        for what in (f"{name} mean of domains", f"{name} relative mIoU"):
+            columns += [f"{what}, difference", f"{what}, 95 % interval"]
+    rows = []
+    for label, condition in zip(labels[1:], conditions[1:], strict=True):
+        cells: list[Cell | str | int] = []
+        reason, seeds = "no seed in common", 0
+        try:
+            contrasts = paired_contrasts(condition, conditions[0])
+        except ResultsError:
+            contrasts, reason = {}, "other images"
+        for name in datasets:
+            for figure in ("mean_of_domains", "relative_mean_of_domains"):
+                found = contrasts.get(f"{name}/{figure}")
+                missing = Missing(reason if not contrasts else "not tested")
+                cells += [missing] * 2 if found is None else [
+                    found.difference, Interval(found.low, found.high)
+                ]  # fmt: skip
+                seeds = max(seeds, found.seeds if found else 0)
+        rows.append([label, seeds, *cells])
+    note = (
+        f"Each minus {labels[0]}, paired by seed and image; with one seed the interval is over "
+        "images alone."
+    )
+    return Table(columns, rows, title=title, notes=[note])

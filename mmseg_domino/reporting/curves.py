@@ -5,32 +5,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..metrics import GroupResult, RunResults
 from .colours import RUNS
 from .figures import NARROW, STYLE, TEXT, WIDE, group_labels, ordered_groups
-from .results import Group, RunResults
-from .tables import Table
 
-__all__ = ["calibration_curves", "calibration_table"]
+__all__ = ["calibration_curves"]
 
 #: More lines than this cannot be told apart.
 MAX_LINES = 12
 LINES = ("-", "--")
 
 
-def _calibrated(run: RunResults) -> list[Group]:
+def _calibrated(run: RunResults) -> list[GroupResult]:
     return [group for group in ordered_groups([run]) if group.calibration is not None]
-
-
-def calibration_table(run: RunResults) -> Table | None:
-    """Calibration error and area under the risk-coverage curve by domain, ratios; ``None`` if the
-    test did not measure them."""
-    rows = [
-        [group.key, group.calibration.ece, group.calibration.aurc] for group in _calibrated(run)
-    ]
-    if not rows:
-        return None
-    columns = ["Domain", "Expected calibration error", "Area under risk-coverage"]
-    return Table(columns, rows, title=f"{run.name}: calibration (ratios)", digits=4)
 
 
 def calibration_curves(run: RunResults, narrow: bool = False) -> Figure | None:
@@ -57,12 +44,12 @@ def calibration_curves(run: RunResults, narrow: bool = False) -> Figure | None:
                 "linewidth": 1.6,
             }
             c = group.calibration
-            filled = np.isfinite(c.bin_confidence) & np.isfinite(c.bin_accuracy)
+            filled = np.isfinite(c.bin_confidence_ratio) & np.isfinite(c.bin_accuracy_ratio)
             left.plot(
-                c.bin_confidence[filled], c.bin_accuracy[filled], marker="o", markersize=3,
-                label=label, **style,
+                c.bin_confidence_ratio[filled], c.bin_accuracy_ratio[filled],
+                marker="o", markersize=3, label=label, **style,
             )  # fmt: skip
-            right.plot(c.coverage, c.risk, **style)
+            right.plot(c.coverage_ratio, c.risk_ratio, **style)
         _dress(left, "confidence", "accuracy (on the line: honest)")
         left.set_ylim(0, 1)
         _dress(right, "coverage: share of pixels kept, the surest first", "share of them wrong")

@@ -16,9 +16,9 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from ..utils.io import atomic_write
+from ..metrics import GroupKey, PerImage, ResultsError
+from ..utils import atomic_write
 from .colours import ERROR, SEQUENTIAL
-from .results import PerImage, ResultsError
 
 __all__ = [
     "EXAMPLES_FORMAT",
@@ -183,8 +183,8 @@ def write_example(folder: Path, selection: Selection, arrays: ExampleArrays) -> 
         selection: What the arrays show.
         arrays: Already of the size to keep.
     """
-    dataset, domain = selection.group.split("/", 1)
-    stem = f"{dataset}_{domain.replace('/', '-')}_{selection.rank:05}"
+    group = GroupKey(selection.group)
+    stem = f"{group.dataset}_{group.domain}_{selection.rank:05}"
     files = {}
     for part in ("image", "truth", "prediction", "confidence"):
         array = getattr(arrays, part)

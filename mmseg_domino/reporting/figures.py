@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from ..metrics import GroupResult, RunResults, check_same_classes
 from .colours import DIVERGING, SEQUENTIAL, run_colour, text_on
 from .examples import Example, ExampleArrays, render_pixels
-from .results import Group, RunResults, check_same_classes
 
 __all__ = [
     "class_heat_map",
@@ -49,7 +49,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def group_labels(groups: Sequence[Group], separator: str = "\n") -> list[str]:
+def group_labels(groups: Sequence[GroupResult], separator: str = "\n") -> list[str]:
     """Short readable names of groups: the domain alone where it is unambiguous."""
     domains = [group.domain for group in groups]
     datasets = {group.dataset for group in groups}
@@ -61,9 +61,9 @@ def group_labels(groups: Sequence[Group], separator: str = "\n") -> list[str]:
     return labels
 
 
-def ordered_groups(runs: Sequence[RunResults]) -> list[Group]:
+def ordered_groups(runs: Sequence[RunResults]) -> list[GroupResult]:
     """Every group of any run once, the source first."""
-    groups: dict[str, Group] = {}
+    groups: dict[str, GroupResult] = {}
     for run in runs:
         for key, group in run.groups.items():
             groups.setdefault(key, group)
@@ -105,9 +105,14 @@ def domain_bars(runs: Sequence[RunResults], narrow: bool = False) -> Figure:
 
 
 def _draw_run(
-    axes: Axes, run: RunResults, groups: Sequence[Group], offset: float, bar: float, index: int,
+    axes: Axes,
+    run: RunResults,
+    groups: Sequence[GroupResult],
+    offset: float,
+    bar: float,
+    index: int,
     labelled: bool,
-) -> None:  # fmt: skip
+) -> None:
     colour, hatch = run_colour(index)
     label = run.name if labelled else None
     for row, shared in enumerate(groups):
@@ -119,14 +124,14 @@ def _draw_run(
             y, group.miou, bar * 0.9, color=colour, hatch=hatch, edgecolor="white", label=label
         )
         label, end = None, group.miou
-        if group.interval is not None:
-            low, high = group.interval
+        interval, relative = run.miou(group.key).interval, run.relative(group.key)
+        if interval is not None:
+            low, high = interval
             axes.plot([low, high], [y, y], color="black", linewidth=1.3, solid_capstyle="butt")
             for x in (low, high):
                 axes.plot([x, x], [y - bar * 0.16, y + bar * 0.16], color="black", linewidth=1.3)
             end = max(end, high)
-        relative = run.relative(group)
-        note = "" if relative is None else f"  ({relative:.0f} %)"
+        note = "" if relative is None else f"  ({relative.value:.0f} %)"
         axes.text(end + 1.5, y, f"{group.miou:.1f}{note}", va="center", fontsize=8.5, color=TEXT)
 
 
@@ -187,7 +192,7 @@ def _heat_map(
 def _classes_by_group(
     values: np.ndarray,
     classes: Sequence[str],
-    groups: Sequence[Group],
+    groups: Sequence[GroupResult],
     norm: Normalize,
     cmap: str,
     annotate: str,

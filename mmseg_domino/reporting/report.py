@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,15 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..utils.io import atomic_write
+from ..metrics import RunResults, check_same_classes, load_results
+from ..page import Table
+from ..page.tables import Cell
+from ..utils import atomic_write
 from ..version import __version__
 from . import figures
-from .curves import calibration_curves, calibration_table
+from .curves import calibration_curves
 from .examples import KINDS, Example, load_examples, render
-from .results import (
-    PerImage,
-    RunResults,
-    check_same_classes,
-    load_per_image,
-    load_results,
-)
-from .tables import Cell, Table, class_table, comparison_table, domain_table
+from .tables import calibration_table, class_table, comparison_table, domain_table
 
 __all__ = ["EXAMPLES_FOLDER", "ReportRun", "load_run", "write_report"]
 
@@ -38,7 +34,6 @@ class ReportRun:
     """What a report shows of one work folder."""
 
     results: RunResults
-    per_image: PerImage | None = None
     examples: Sequence[Example] = ()
     config: str | None = None
 
@@ -61,7 +56,6 @@ def load_run(work_dir: str | Path) -> ReportRun:
     results = load_results(folder)
     return ReportRun(
         results=results,
-        per_image=load_per_image(folder, results.classes),
         examples=load_examples(folder / EXAMPLES_FOLDER, results.classes),
         config=_config_text(folder, results.run.get("config")),
     )
@@ -89,8 +83,7 @@ def with_unique_names(runs: Sequence[ReportRun]) -> list[ReportRun]:
     for i, (run, label) in enumerate(zip(runs, labels, strict=True)):
         if labels.count(label) > 1:
             label = f"{label} #{labels[: i + 1].count(label)}"
-        results = RunResults(**{**vars(run.results), "run": {**run.results.run, "name": label}})
-        result.append(ReportRun(results, run.per_image, run.examples, run.config))
+        result.append(replace(run, results=run.results.named(label)))
     return result
 
 
@@ -185,9 +178,9 @@ def score_table(run: ReportRun) -> Table | None:
         known = group.domain in names
         score = 100 * mean[names.index(group.domain)] if known else None
         hits = None
-        if known and run.per_image is not None and run.per_image.domain_scores is not None:
-            members = np.array(run.per_image.groups) == group.key
-            best = run.per_image.domain_scores[members].argmax(axis=1)
+        images = run.results.images
+        if known and images is not None and images.domain_scores is not None:
+            best = images.domain_scores[images.rows[group.key]].argmax(axis=1)
             hits = float(100 * (best == names.index(group.domain)).mean()) if len(best) else None
         first = names[int(np.argmax(mean))]
         rows.append([group.key, group.num_images, score, hits, first])

@@ -1,277 +1,88 @@
-"""Tables as Markdown, CSV, LaTeX and plain text, from one description.
+"""The tables of one or several tests."""
 
-A :class:`Table` holds values, not strings: the four renderings differ in how they write a number,
-an interval or something missing, and CSV keeps full precision.
-"""
-
-import csv
-import io
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from .results import RunResults, check_same_classes
+from ..metrics import (
+    FEW_IMAGES,
+    Figure,
+    GroupResult,
+    RunResults,
+    check_same_classes,
+    image_differences,
+    paired_differences,
+)
+from ..page import Interval, Marked, Missing, Table
+from ..page.tables import Cell
 
 __all__ = [
-    "Estimate",
-    "Interval",
-    "Missing",
-    "Table",
+    "calibration_table",
     "class_table",
     "comparison_table",
+    "difference_table",
     "domain_table",
+    "text_tables",
 ]
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A range, such as a 95 % confidence interval."""
-
-    low: float
-    high: float
+FEW_NOTE = f"* fewer than {FEW_IMAGES} images in a domain: the interval is itself uncertain."
+#: Titles of the two averages.
+_TITLES = {"mean_of_domains": "mean of domains", "pooled": "pooled"}
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with the standard deviation over ``count`` repetitions (seeds)."""
-
-    mean: float
-    std: float | None = None
-    count: int = 1
+def _bounds(figure: Figure | None) -> Interval | None:
+    return Interval(*figure.interval) if figure and figure.interval else None
 
 
-@dataclass(frozen=True)
-class Missing:
-    """A value that should be there and is not; the table says so instead of leaving a gap."""
-
-    reason: str = "missing"
+def _value(figure: Figure | None) -> float | None:
+    return figure and figure.value
 
 
-#: ``None`` is a value that does not apply, as the relative mIoU of the source itself.
-Cell = str | int | float | Interval | Estimate | Missing | None
-
-
-@dataclass(frozen=True)
-class _Style:
-    """How one rendering writes what has no plain digits."""
-
-    nothing: str
-    interval: str = "{low} to {high}"
-    estimate: str = "{mean} ± {std}"
-
-
-_TEXT = _Style(nothing="-")
-_MARKDOWN = _Style(nothing="-")
-_LATEX = _Style(nothing="--", interval="{low}--{high}", estimate=r"${mean} \pm {std}$")
-
-_LATEX_ESCAPES = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-}  # fmt: skip
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX_ESCAPES.get(c, c) for c in text)
-
-
-def _escape_markdown(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of values.
-
-    Attributes:
-        columns: Headings; the first column names the rows.
-        rows: One tuple of cells a row, as long as ``columns``.
-        title: Caption; may be empty.
-        digits: Decimals of floats in Markdown, LaTeX and text.
-        rules_before: Indices of rows that a line is drawn above (LaTeX and text).
-
-    Raises:
-        ValueError: If a row has not one cell a column.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    title: str = ""
-    digits: int = 2
-    rules_before: Sequence[int] = field(default_factory=tuple)
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row) != len(self.columns):
-                raise ValueError(
-                    f"the row {row[0]!r} has {len(row)} cells, the table {len(self.columns)} "
-                    f"columns: {list(self.columns)}"
-                )
-
-    def _number(self, value: float, style: _Style) -> str:
-        return style.nothing if math.isnan(value) else f"{value:.{self.digits}f}"
-
-    def _write(self, cell: Cell, style: _Style) -> str:
-        if cell is None:
-            return style.nothing
-        if isinstance(cell, Missing):
-            return cell.reason
-        if isinstance(cell, Interval):
-            low, high = self._number(cell.low, style), self._number(cell.high, style)
-            return style.interval.format(low=low, high=high)
-        if isinstance(cell, Estimate):
-            mean = self._number(cell.mean, style)
-            if cell.std is None:
-                return mean
-            return style.estimate.format(mean=mean, std=self._number(cell.std, style))
-        return self._number(cell, style) if isinstance(cell, float) else str(cell)
-
-    def is_text(self, column: int) -> bool:
-        """Whether a column holds words, and so is set to the left."""
-        cells = [row[column] for row in self.rows]
-        return any(isinstance(cell, str) for cell in cells)
-
-    def strings(self) -> list[list[str]]:
-        """The rows as plain text, for renderings elsewhere (HTML, rich)."""
-        return [[self._write(cell, _TEXT) for cell in row] for row in self.rows]
-
-    def markdown(self) -> str:
-        """GitHub's Markdown, columns padded so that the source reads well too."""
-        head = [_escape_markdown(c) for c in self.columns]
-        body = [[_escape_markdown(self._write(c, _MARKDOWN)) for c in row] for row in self.rows]
-        widths = [max(3, *(len(r[i]) for r in [head, *body])) for i in range(len(head))]
-        text = [self.is_text(i) for i in range(len(head))]
-
-        def line(cells: Sequence[str]) -> str:
-            padded = (
-                c.ljust(w) if t else c.rjust(w) for c, w, t in zip(cells, widths, text, strict=True)
-            )
-            return f"| {' | '.join(padded)} |"
-
-        rule = "|".join(
-            "-" * (w + 2) if t else "-" * (w + 1) + ":" for w, t in zip(widths, text, strict=True)
-        )
-        title = [f"**{_escape_markdown(self.title)}**", ""] if self.title else []
-        return "\n".join([*title, line(head), f"|{rule}|", *map(line, body)]) + "\n"
-
-    def text(self) -> str:
-        """Aligned plain text for a terminal."""
-        head, body = list(self.columns), self.strings()
-        widths = [max(len(r[i]) for r in [head, *body]) for i in range(len(head))]
-        text = [self.is_text(i) for i in range(len(head))]
-
-        def line(cells: Sequence[str]) -> str:
-            padded = (
-                c.ljust(w) if t else c.rjust(w) for c, w, t in zip(cells, widths, text, strict=True)
-            )
-            return "  ".join(padded).rstrip()
-
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = [self.title] if self.title else []
-        lines += [line(head), rule]
-        for index, row in enumerate(body):
-            if index and index in self.rules_before:
-                lines.append(rule)
-            lines.append(line(row))
-        return "\n".join(lines) + "\n"
-
-    def latex(self) -> str:
-        """A ``tabular`` with booktabs rules, to be put into a ``table`` of the paper."""
-        alignment = "".join("l" if self.is_text(i) else "r" for i in range(len(self.columns)))
-        lines = [f"% {self.title}"] if self.title else []
-        lines += [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
-        lines += [" & ".join(map(_escape_latex, self.columns)) + r" \\", r"\midrule"]
-        for index, row in enumerate(self.rows):
-            if index and index in self.rules_before:
-                lines.append(r"\midrule")
-            cells = (
-                # numbers and their intervals are LaTeX already, names are not
-                self._write(c, _LATEX)
-                if isinstance(c, Interval | Estimate | float) or c is None
-                else _escape_latex(self._write(c, _LATEX))
-                for c in row
-            )
-            lines.append(" & ".join(cells) + r" \\")
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-    def csv(self) -> str:
-        """Comma-separated values in full precision.
-
-        A column with intervals becomes two, ``... low`` and ``... high``; one with estimates
-        becomes three, the mean, ``... std`` and ``... count``. What does not apply is empty; what
-        is missing says why.
-        """
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        parts = [self._csv_parts(i) for i in range(len(self.columns))]
-        writer.writerow(
-            [
-                f"{c} {p}".strip()
-                for c, names in zip(self.columns, parts, strict=True)
-                for p in names
-            ]
-        )
-        for row in self.rows:
-            writer.writerow(
-                [v for c, names in zip(row, parts, strict=True) for v in _csv_values(c, names)]
-            )
-        return stream.getvalue()
-
-    def _csv_parts(self, column: int) -> tuple[str, ...]:
-        cells = [row[column] for row in self.rows]
-        if any(isinstance(cell, Interval) for cell in cells):
-            return ("low", "high")
-        if any(isinstance(cell, Estimate) for cell in cells):
-            return ("", "std", "count")
-        return ("",)
-
-
-def _csv_values(cell: Cell, parts: Sequence[str]) -> list[str | int | float]:
-    if isinstance(cell, Interval):
-        return [cell.low, cell.high]
-    if isinstance(cell, Estimate):
-        return [cell.mean, "" if cell.std is None else cell.std, cell.count]
-    if isinstance(cell, Missing):
-        return [cell.reason] * len(parts)
-    empty = cell is None or (isinstance(cell, float) and math.isnan(cell))
-    return ["" if empty else cell, *[""] * (len(parts) - 1)]
-
-
-def _bounds(interval: tuple[float, float] | None) -> Interval | None:
-    return None if interval is None else Interval(*interval)
+def _images(groups: Sequence[GroupResult]) -> Cell:
+    total = sum(group.num_images for group in groups)
+    return Marked(total) if any(group.few for group in groups) else total
 
 
 def domain_table(results: RunResults) -> Table:
-    """The table of a test: one row a domain, then both averages of each data set.
+    """The table of a test: the targets' averages, then one row a domain, the source last.
 
-    Columns: images, mIoU with its 95 % interval (where one was computed), mIoU relative to the
-    source, mAcc, aAcc; all percent. Averages are given for data sets with more than one domain.
+    Columns: images, mIoU and mIoU relative to the source, each with its 95 % interval (where one
+    was computed), mAcc, aAcc and the subsets of the classes; all percent. Averages are given for
+    data sets with more than one domain, and over several data sets.
     """
-    intervals = any(g.interval for g in results.groups.values())
+    intervals = any(figure.interval for figure in results.figures.values())
+    relatives = results.source is not None and bool(results.targets)
     rows: list[list[Cell]] = []
 
-    def add(name, images, miou, interval, relative, macc=None, aacc=None):
-        bounds = [_bounds(interval)] if intervals else []
-        rows.append([name, images, miou, *bounds, relative, macc, aacc])
+    def add(name: str, groups: Sequence[GroupResult], where: str, miou: str, relative: str) -> None:
+        cells: list[Cell] = [name, _images(groups)]
+        for wanted, figure in ((True, miou), (relatives, relative)):
+            found = results.figures.get(f"{where}/{figure}")
+            if wanted:
+                cells += [_value(found), *([_bounds(found)] if intervals else [])]
+        group = groups[0] if where == groups[0].key else None
+        cells += [group and group.macc, group and group.aacc]
+        subsets = results.subset_mious(where) if group else {}
+        rows.append(cells + [subsets.get(name) for name in results.class_subsets])
 
-    order = sorted(results.groups.values(), key=lambda g: g.key != results.source)
-    for group in order:
-        name = f"{group.key} (source)" if group.key == results.source else group.key
-        relative = results.relative(group)
-        add(name, group.num_images, group.miou, group.interval, relative, group.macc, group.aacc)
-    averages = len(rows)
-    for dataset, summary in results.summary.items():
-        members = [g for g in results.targets.values() if g.dataset == dataset]
-        if len(members) < 2:
-            continue
-        images = sum(g.num_images for g in members)
-        for label, figure in (("mean of domains", "mean_of_domains"), ("pooled", "pooled")):
-            relative = getattr(summary, f"relative_{figure}")
-            interval = summary.intervals.get(figure)
-            add(f"{dataset}, {label}", images, getattr(summary, figure), interval, relative)
-    columns = ["Domain", "Images", "mIoU", *(["95 % interval"] if intervals else [])]
-    columns += ["Relative mIoU", "mAcc", "aAcc"]
-    return Table(columns, rows, title=results.name, rules_before=(averages,))
+    datasets = results.target_datasets
+    averaged = {name: groups for name, groups in datasets.items() if len(groups) > 1}
+    if len(datasets) > 1:
+        averaged = {"targets": list(results.targets.values()), **averaged}
+    for where, groups in averaged.items():
+        label = "all targets" if where == "targets" else where
+        for name, title in _TITLES.items():
+            add(f"{label}, {title}", groups, where, name, f"relative_{name}")
+    rules = [len(rows)]
+    for group in results.targets.values():
+        add(group.key, [group], group.key, "mIoU", "relative_mIoU")
+    rules.append(len(rows))
+    if (source := results.source_group) is not None:
+        add(f"{source.key} (source)", [source], source.key, "mIoU", "relative_mIoU")
+    columns = ["Domain", "Images", "mIoU"] + ["95 % interval"] * intervals
+    if relatives:
+        columns += ["Relative mIoU"] + ["Relative mIoU, 95 % interval"] * intervals
+    columns += ["mAcc", "aAcc", *results.class_subsets]
+    few = intervals and any(group.few for group in results.groups.values())
+    return Table(columns, rows, results.name, rules_before=rules, notes=[FEW_NOTE] * few)
 
 
 def class_table(results: RunResults) -> Table:
@@ -281,18 +92,55 @@ def class_table(results: RunResults) -> Table:
         [name, *(float(g.iou[i]) for g in groups)] for i, name in enumerate(results.classes)
     ]
     rows.append(["mIoU", *(g.miou for g in groups)])
-    return Table(
-        ["Class", *(g.key for g in groups)],
-        rows,
-        title=f"{results.name}: IoU by class",
-        rules_before=(len(rows) - 1,),
-    )
+    columns = ["Class", *(g.key for g in groups)]
+    title = f"{results.name}: IoU by class"
+    return Table(columns, rows, title, rules_before=(len(rows) - 1,))
+
+
+def calibration_table(results: RunResults) -> Table | None:
+    """Calibration error and area under the risk-coverage curve by domain, ratios; ``None`` if the
+    test did not measure them."""
+    rows = [
+        [group.key, group.calibration.ece_ratio, group.calibration.aurc_ratio]
+        for group in results.groups.values()
+        if group.calibration is not None
+    ]
+    columns = ["Domain", "Expected calibration error", "Area under risk-coverage"]
+    return Table(columns, rows, f"{results.name}: calibration (ratios)", digits=4) if rows else None
+
+
+def text_tables(results: RunResults) -> str:
+    """Classes, calibration where it was measured, and the domains: for the terminal and the log."""
+    tables = [class_table(results), calibration_table(results), domain_table(results)]
+    return "\n".join(table.text() for table in tables if table is not None)
+
+
+def _image_notes(runs: Sequence[RunResults]) -> list[str]:
+    """Where runs stand beside one another that were not tested on the same images."""
+    notes = []
+    first = runs[0]
+    for run in runs[1:]:
+        if first.images is None or run.images is None:
+            notes.append(
+                f"Whether '{run.name}' and '{first.name}' were tested on the same images is not "
+                "known: counts by image are missing."
+            )
+            continue
+        found = image_differences(first.images, run.images)
+        notes += [
+            f"'{run.name}' and '{first.name}' were tested on {key} with {text}; their figures "
+            "cannot be compared there."
+            for key, text in found.items()
+        ]
+    return notes
 
 
 def comparison_table(runs: Sequence[RunResults]) -> Table:
-    """One row a run: mIoU of every domain, then both averages and relative mIoUs by data set.
+    """One row a run: by target data set both averages, each with its relative mIoU beside it, then
+    the mIoU of every domain.
 
-    A domain that a run was not tested on is shown as missing.
+    A domain that a run was not tested on is shown as missing. Notes say where runs were tested on
+    different images.
 
     Raises:
         ResultsError: If the runs' class sets differ.
@@ -302,31 +150,52 @@ def comparison_table(runs: Sequence[RunResults]) -> Table:
         raise ValueError("comparison_table needs at least one run")
     check_same_classes(runs)
     keys = list(dict.fromkeys(key for run in runs for key in run.groups))
-    datasets = list(dict.fromkeys(name for run in runs for name in run.summary))
-    averages = {
-        "mean": "mean_of_domains",
-        "pooled": "pooled",
-        "relative mean": "relative_mean_of_domains",
-        "relative pooled": "relative_pooled",
-    }
-    # Of a single domain both averages are its mIoU, which is there already.
-    single = {"relative": "relative_pooled"}
-    figures = [
-        (dataset, label, name)
-        for dataset in datasets
-        for label, name in (averages if _most_domains(runs, dataset) > 1 else single).items()
-    ]
+    datasets: dict[str, int] = {}
+    for run in runs:
+        for name, groups in run.target_datasets.items():
+            datasets[name] = max(datasets.get(name, 0), len(groups))
+    columns: dict[str, str] = {}
+    for name, number in datasets.items():
+        if number > 1:
+            for average, title in _TITLES.items():
+                columns[f"{name}, {title}"] = f"{name}/{average}"
+                columns[f"{name}, {title}, relative"] = f"{name}/relative_{average}"
+        else:  # of a single domain both averages are its mIoU, which is there already
+            columns[f"{name}, relative"] = f"{name}/relative_pooled"
+    if not any(run.source for run in runs):
+        columns = {title: name for title, name in columns.items() if "relative" not in name}
+    columns |= {key: f"{key}/mIoU" for key in keys}
     rows = []
     for run in runs:
-        cells: list[Cell] = [run.name]
-        cells += [run.groups[key].miou if key in run.groups else Missing() for key in keys]
-        for dataset, _, name in figures:
-            summary = run.summary.get(dataset)
-            cells.append(Missing() if not summary else getattr(summary, name))
-        rows.append(cells)
-    columns = ["Run", *keys, *(f"{dataset} {label}" for dataset, label, _ in figures)]
-    return Table(columns, rows, title="mIoU by domain")
+        found = [run.figures.get(name) for name in columns.values()]
+        rows.append([run.name, *(Missing() if f is None else f.value for f in found)])
+    return Table(["Run", *columns], rows, title="mIoU, percent", notes=_image_notes(runs))
 
 
-def _most_domains(runs: Sequence[RunResults], dataset: str) -> int:
-    return max(sum(g.dataset == dataset for g in run.targets.values()) for run in runs)
+def difference_table(first: RunResults, second: RunResults) -> Table | None:
+    """``second`` minus ``first``, points, with paired 95 % intervals; ``None`` without counts by
+    image or a domain in common."""
+    found = paired_differences(first, second)
+    shown: dict[str, str] = {}
+    for name, groups in first.target_datasets.items():
+        if len(groups) > 1:
+            for average, title in _TITLES.items():
+                shown[f"{name}, {title}"] = f"{name}/{average}"
+                shown[f"{name}, {title}, relative"] = f"{name}/relative_{average}"
+    averages = sum(name in found for name in shown.values())
+    shown |= {
+        key: f"{key}/mIoU" for key in [*first.targets, *([first.source] if first.source else [])]
+    }
+    rows: list[list[Cell]] = []
+    for title, name in shown.items():
+        if name in found:
+            interval = found[name].interval()
+            rows.append([title, found[name].value, interval and Interval(*interval)])
+    if not rows:
+        return None
+    return Table(
+        ["mIoU of", "Difference", "95 % interval"], rows,
+        f"'{second.name}' minus '{first.name}', points", rules_before=(averages,),
+        notes=["Paired: both runs on the same images. An interval without 0 is a difference that "
+               "the choice of images does not explain; what another seed gives is not in it."],
+    )  # fmt: skip

@@ -12,6 +12,8 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from ..metrics import iou, mean_over_classes
+
 if TYPE_CHECKING:  # open_clip takes seconds to import, and a gate may do without
     from ..domain import DomainEncoder
 
@@ -59,11 +61,7 @@ def image_miou(
     valid = label != ignore_index
     pairs = label[valid].astype(np.int64) * num_classes + prediction[valid]
     confusion = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-    union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
-    seen = union > 0
-    if not seen.any():
-        return float("nan")
-    return float(100 * (confusion.diagonal()[seen] / union[seen]).mean())
+    return float(mean_over_classes(iou(confusion)))
 
 
 def perceptual_hash(image: np.ndarray) -> str:

@@ -39,7 +39,6 @@ def arguments(project, name, source="set.py"):
     return [
         project / source, "--work-dir", project / name, "--seeds", "0", "--cfg-options",
         f"train_cfg.max_iters={STEPS}", "default_hooks.checkpoint.interval=2",
-        "test_evaluator.resamples=10",
     ]  # fmt: skip
 
 

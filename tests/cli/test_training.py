@@ -21,7 +21,7 @@ CONFIG = ROOT / "configs" / "domino_vpd_mini.py"
 DOMINO = [sys.executable, "-m", "mmseg_domino"]
 STEPS = 4
 SHORT = [
-    f"train_cfg.max_iters={STEPS}", "train_cfg.val_interval=100", "test_evaluator.resamples=20",
+    f"train_cfg.max_iters={STEPS}", "train_cfg.val_interval=100", "test_evaluator.intervals=False",
     "default_hooks.checkpoint.interval=2", "default_hooks.checkpoint.max_keep_ckpts=10",
     "default_hooks.logger.interval=1", "train_dataloader.num_workers=1",
     "val_dataloader=None", "val_cfg=None", "val_evaluator=None",
@@ -144,7 +144,7 @@ def test_predictions_are_written_and_augmented(world):
         "tta_pipeline = [dict(type='LoadCheckedImage'), dict(type='TestTimeAug', transforms=[\n"
         "    [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],\n"
         "    [dict(type='LoadCheckedAnnotations')], [dict(type='PackDominoInputs')]])]\n"
-        "test_evaluator = dict(resamples=0)\n"
+        "test_evaluator = dict(intervals=False)\n"
     )
     run(
         [

@@ -3,8 +3,7 @@
 import numpy as np
 
 from mmseg_domino.experiments.record import RunRecord, write_record
-from mmseg_domino.metrics.counts import Counts, ImageCount
-from mmseg_domino.metrics.results import build_results
+from mmseg_domino.metrics import Counts, ImageCount, build_results, write_results
 
 CLASSES = ("road", "car", "sky")
 PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180))
@@ -12,9 +11,16 @@ GROUPS = ("city/clear_day", "acdc/fog", "acdc/night")
 
 
 def confusion(rng, right):
-    """A confusion in which about a share ``right`` of the pixels lies on the diagonal."""
-    counts = rng.integers(20, 60, size=(3, 3))
-    counts[np.diag_indices(3)] = (rng.integers(900, 1100, size=3) * right).astype(int)
+    """A confusion in which about a share ``right`` of the pixels lies on the diagonal.
+
+    The label does not depend on it.
+    """
+    label, split = rng.integers(1000, 1200, size=3), rng.uniform(0.3, 0.7, size=3)
+    hit = (label * min(right * rng.uniform(0.99, 1.0), 1)).astype(int)
+    first = ((label - hit) * split).astype(int)
+    counts = np.diag(hit)
+    for i in range(3):
+        counts[i, (i + 1) % 3], counts[i, (i + 2) % 3] = first[i], label[i] - hit[i] - first[i]
     return counts
 
 
@@ -27,9 +33,10 @@ def write_run(folder, seed=0, right=0.9, images=6, data_seed=0, record=None, luc
             noise = np.random.default_rng([luck, seed, number, index]).normal(0, 0.01)
             matrix = confusion(rng, right - 0.1 * number + noise)
             counts.add(ImageCount(group, f"data/{group}/{index}.png", (64, 64), matrix))
-    results = build_results(counts, CLASSES, PALETTE, source=GROUPS[0], resamples=50)
+    run = {"name": folder.name, "seed": seed}
+    results = build_results(counts, CLASSES, PALETTE, source=GROUPS[0], run=run)
     folder.mkdir(parents=True, exist_ok=True)
-    results.write(folder / "results.json", {"name": folder.name, "seed": seed})
+    write_results(results, folder / "results.json")
     if record is not None:
         write_record(folder, RunRecord(*record, seed, status="finished"))
     return results

@@ -4,7 +4,8 @@ import pytest
 from mmseg_domino.experiments import averages_table, collect_conditions, domains_table
 from mmseg_domino.experiments.plan import PlannedRun, write_plan
 from mmseg_domino.experiments.record import RunRecord, read_record, write_record
-from mmseg_domino.reporting import Estimate, Interval, ResultsError, load_results
+from mmseg_domino.metrics import ResultsError, load_results
+from mmseg_domino.page import Estimate, Interval
 
 from .folders import write_run
 
@@ -59,12 +60,12 @@ def test_the_table_gives_mean_deviation_and_interval(sweep):
     table = averages_table(conditions)
     rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
     values = [
-        load_results(sweep / "s" / "a" / f"seed{s}").summary["acdc"].mean_of_domains
+        load_results(sweep / "s" / "a" / f"seed{s}").figures["acdc/mean_of_domains"].value
         for s in range(3)
     ]
     estimate = rows["a"]["acdc mean of domains"]
     assert estimate == Estimate(np.mean(values), np.std(values, ddof=1), 3)
-    interval = rows["a"]["acdc mean, 95 % interval"]
+    interval = rows["a"]["acdc mean of domains, 95 % interval"]
     assert isinstance(interval, Interval)
     assert interval.low < estimate.mean < interval.high
     assert rows["b"]["acdc mean of domains"].std is None

@@ -2,66 +2,37 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmseg_domino.experiments.statistics import (
-    average_figures,
-    check_same_images,
-    contrast,
-    resampled_figures,
-    run_figures,
-    verdict,
-)
-from mmseg_domino.reporting import ResultsError, load_per_image, load_results
+from mmseg_domino.experiments import collect_conditions, differences_table
+from mmseg_domino.experiments.statistics import contrast, paired_contrasts, verdict
+from mmseg_domino.metrics import Measured, ResultsError
+from mmseg_domino.page import Interval, Missing
 
-from ..experiments.folders import GROUPS, write_run
+from ..experiments.folders import write_run
 
 
-def test_the_averages_are_those_of_the_results(tmp_path):
-    """Against another implementation: what the evaluation wrote from confusions."""
-    write_run(tmp_path)
-    results, images = load_results(tmp_path), load_per_image(tmp_path)
-    groups = np.array(images.groups)
-    counts = np.stack([images.intersection, images.prediction, images.label], axis=1)
-    sums = {g: counts[groups == g].sum(axis=0, keepdims=True) for g in GROUPS}
-    expected = run_figures(results)
-    found = average_figures(sums, results.source)
-    assert set(found) == {k for k in expected if k not in GROUPS}
-    for key, value in found.items():
-        assert value == pytest.approx(expected[key])
-    assert not any("relative" in key for key in average_figures(sums, None))
+def over_images(values, mean=0.0):
+    """A mean over images, as the jackknife sees it; of equal values it does not vary."""
+    values = np.asarray(values, float)
+    return Measured(mean, {"a/b": (values.sum() - values) / (len(values) - 1)})
 
 
-def test_resamples_of_two_runs_are_paired(tmp_path):
-    """Two runs that differ by a constant differ by it in every resample; unpaired, they would not.
-
-    Their images vary by far more than that.
-    """
-    for name in ("a", "b"):
-        write_run(tmp_path / name, seed=0, right=0.9 if name == "a" else 0.88)
-    a, b = (resampled_figures(load_per_image(tmp_path / n), GROUPS[0], 200) for n in "ab")
-    difference = a["acdc/mean_of_domains"] - b["acdc/mean_of_domains"]
-    assert difference.std() < 0.2 * a["acdc/mean_of_domains"].std()
-    assert difference.mean() > 0
+CONSTANT = over_images(np.ones(20))
 
 
-def test_a_single_image_gives_no_resamples(tmp_path):
-    write_run(tmp_path, images=1)
-    assert resampled_figures(load_per_image(tmp_path), GROUPS[0], 20) == {}
-
-
-def test_the_interval_with_seeds_alone_is_students(tmp_path):
+def test_the_interval_with_seeds_alone_is_students():
     points = np.array([1.0, 2.5, 0.7, 1.9])
     expected = stats.t.interval(0.95, 3, points.mean(), stats.sem(points))
-    found = contrast(points, np.repeat(points[:, None], 50, axis=1))
+    found = contrast(points, CONSTANT)
     assert (found.low, found.high) == pytest.approx(expected)
     assert found.image_error == pytest.approx(0, abs=1e-9)
 
 
-def test_the_interval_with_images_alone_is_normal():
-    draws = np.random.default_rng(0).normal(2, 0.5, size=(1, 4000)).repeat(3, axis=0)
-    found = contrast(np.full(3, 2.0), draws)
-    reach = stats.norm.ppf(0.975) * draws[0].std(ddof=1)
-    assert (found.low, found.high) == pytest.approx((2 - reach, 2 + reach), rel=1e-5)
-    assert np.isnan(contrast(np.full(1, 2.0), draws[:1]).seed_error)
+def test_the_interval_with_images_alone_is_students():
+    values = np.random.default_rng(0).normal(2, 0.5, 25)
+    expected = stats.t.interval(0.95, 24, values.mean(), stats.sem(values))
+    found = contrast(np.full(3, values.mean()), over_images(values))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert np.isnan(contrast(np.full(1, 2.0), over_images(values)).seed_error)
 
 
 def test_the_interval_covers_what_it_says():
@@ -69,10 +40,8 @@ def test_the_interval_covers_what_it_says():
     rng = np.random.default_rng(1)
     inside = 0
     for _ in range(1500):
-        images, seeds = rng.normal(0, 1), rng.normal(0, 1.5, size=3)
-        points = images + seeds
-        draws = points[:, None] + rng.normal(0, 1, size=100)[None]
-        found = contrast(points, draws)
+        images, seeds = rng.normal(0, 5, size=25), rng.normal(0, 1.5, size=3)
+        found = contrast(images.mean() + seeds, over_images(images))
         inside += found.low <= 0 <= found.high
     # Of 1,500, a 95 % interval misses 75 with a standard deviation of 8.4. Few degrees of freedom
     # make Welch and Satterthwaite's a little cautious, never careless.
@@ -81,7 +50,7 @@ def test_the_interval_covers_what_it_says():
 
 def test_verdicts_follow_from_the_interval():
     def of(points):
-        return verdict(contrast(np.array(points), np.array(points)[:, None].repeat(9, axis=1)))
+        return verdict(contrast(np.array(points), CONSTANT))
 
     assert of([5.0, 5.2, 4.9]) == "holds"
     assert of([-5.0, -5.2, -4.9]) == "does not hold"
@@ -90,16 +59,46 @@ def test_verdicts_follow_from_the_interval():
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="expected differences"):
-        contrast(np.zeros(2), np.zeros((3, 5)))
-    with pytest.raises(ValueError, match="expected differences"):
-        contrast(np.zeros(0), np.zeros((0, 5)))
+    for points in (np.zeros((2, 2)), np.zeros(0)):
+        with pytest.raises(ValueError, match="expected differences"):
+            contrast(points, CONSTANT)
+
+
+def conditions(folder, **levels):
+    for name, right in levels.items():
+        for seed in range(3):
+            write_run(folder / "s" / name / f"seed{seed}", seed, right)
+    return {c.name: c for c in collect_conditions([folder / "s"])}
+
+
+def test_conditions_are_paired_by_seed_and_image(tmp_path):
+    """Their images vary by far more than they differ."""
+    found = conditions(tmp_path, a=0.9, b=0.88)
+    differences = paired_contrasts(found["a"], found["b"])
+    difference = differences["acdc/mean_of_domains"]
+    runs = [[run.results.figures["acdc/mean_of_domains"].value for run in found[n].present]
+            for n in "ab"]  # fmt: skip
+    assert difference.difference == pytest.approx(np.mean(runs[0]) - np.mean(runs[1]))
+    alone = found["a"].present[0].results.measured["acdc/mean_of_domains"]
+    assert difference.image_error < 0.5 * np.sqrt(alone.variance)
+    assert {"acdc/fog/mIoU", "source/mIoU", "acdc/relative_pooled"} <= set(differences)
+
+
+def test_the_table_of_differences(tmp_path):
+    found = conditions(tmp_path, a=0.9, b=0.8)
+    table = differences_table([found["a"], found["b"]], "s", ["reference", "b"])
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    expected = paired_contrasts(found["b"], found["a"])["acdc/mean_of_domains"]
+    assert row["acdc mean of domains, difference"] == expected.difference
+    assert row["acdc mean of domains, 95 % interval"] == Interval(expected.low, expected.high)
+    assert (len(table.rows), row["Seeds in common"]) == (1, 3)
+    assert "minus reference" in table.text()
 
 
 def test_other_images_cannot_be_paired(tmp_path):
-    write_run(tmp_path / "a", images=6)
-    write_run(tmp_path / "b", images=5)
-    a, b = (load_per_image(tmp_path / name) for name in "ab")
-    check_same_images([a, a])
-    with pytest.raises(ResultsError, match=r"different images of acdc/fog: 6 and 5, of which 5"):
-        check_same_images([a, b])
+    write_run(tmp_path / "s" / "a" / "seed0", images=6)
+    write_run(tmp_path / "s" / "b" / "seed0", images=5)
+    a, b = collect_conditions([tmp_path / "s"])
+    with pytest.raises(ResultsError, match=r"acdc/fog with different images: 6 and 5, of which 5"):
+        paired_contrasts(a, b)
+    assert differences_table([a, b]).rows[0][2] == Missing("other images")

@@ -3,11 +3,8 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassCalibrationError
 
-from mmseg_domino.metrics import (
-    calibration_from_histogram,
-    confidence_histogram,
-    predicted_probability,
-)
+from mmseg_domino.evaluation import confidence_histogram
+from mmseg_domino.metrics import calibration_from_histogram
 
 
 def pixels(n=4000, classes=5, seed=0):
@@ -15,21 +12,6 @@ def pixels(n=4000, classes=5, seed=0):
     probability = (2 * torch.randn(n, classes, generator=generator)).softmax(1)
     label = torch.multinomial(probability**0.6, 1, generator=generator)[:, 0]
     return probability, label
-
-
-@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
-def test_the_probability_is_the_softmax(kind, monkeypatch):
-    monkeypatch.setattr("mmseg_domino.metrics.calibration._CACHED", 5 * 7 * 2)
-    logits = 30 * torch.randn(5, 9, 7, generator=torch.Generator().manual_seed(0))
-    logits = logits.to(kind)
-    logits[:, 4, 4] = -60_000  # far from 0 and all alike
-    prediction = logits.argmax(0)
-    expected = logits.double().softmax(0).amax(0)
-    ours = predicted_probability(logits, prediction.byte())
-    torch.testing.assert_close(ours, expected.float())
-    prediction[8, 6] = logits[:, 8, 6].argmin()
-    with pytest.raises(ValueError, match="not the largest of its logits"):
-        predicted_probability(logits, prediction)
 
 
 def test_calibration_error_equals_torchmetrics():

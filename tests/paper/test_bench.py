@@ -15,7 +15,7 @@ from benchmarks.paper.bench import (
     write_checks,
 )
 from benchmarks.paper.questions import DOMINO, HEADLINE_SEEDS, QUESTIONS, SOURCE_ONLY
-from mmseg_domino.reporting import PerImage
+from mmseg_domino.metrics import GroupKey, PerImage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -45,8 +45,8 @@ def images():
     """Two images of three classes, 100 pixels each; the first class has 120 of 200, the third 0."""
     label = np.array([[70, 30, 0], [50, 50, 0]])
     return PerImage(
-        images=("a", "b"), groups=("city/fog", "city/fog"), classes=("x", "y", "z"),
-        intersection=label, prediction=label, label=label,
+        images=("a", "b"), groups=(GroupKey("city/fog"),) * 2, classes=("x", "y", "z"),
+        counts=np.stack([label] * 3, axis=1),
         domain_scores=np.array([[0.2, 0.8], [0.9, 0.1]]),
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from benchmarks.paper.decisions import DECIDING, RELATIVE, compare, decide
 from benchmarks.paper.questions import CLAIMS, DOMINO, QUESTIONS, SOURCE_ONLY, Claim
 from mmseg_domino.experiments import collect_conditions
 from mmseg_domino.experiments.statistics import verdict
-from mmseg_domino.reporting import ResultsError, load_results
+from mmseg_domino.metrics import ResultsError, load_results
 
 from ..experiments.folders import write_run
 
@@ -21,11 +21,11 @@ def conditions(tmp_path, levels, seeds=(0, 1, 2), **options):
 
 def test_the_difference_is_that_of_the_results(tmp_path):
     found = conditions(tmp_path, {"a": 0.9, "b": 0.8})
-    contrasts = compare(found[A], found[B], "acdc", resamples=200)
+    contrasts = compare(found[A], found[B], "acdc")
 
     def mean(name, figure):
         folders = [tmp_path / "s" / name / f"seed{s}" for s in range(3)]
-        return np.mean([getattr(load_results(f).summary["acdc"], figure) for f in folders])
+        return np.mean([load_results(f).figures[f"acdc/{figure}"].value for f in folders])
 
     for figure in (DECIDING, RELATIVE):
         assert contrasts[figure].difference == pytest.approx(mean("a", figure) - mean("b", figure))
@@ -39,7 +39,7 @@ def test_verdicts_of_claims(tmp_path):
     found = conditions(tmp_path, {"c": 0.9}, luck=8)
 
     def of(better, *than):
-        return decide(Claim("", "paper", better, than), found, "acdc", 200).verdict()
+        return decide(Claim("", "paper", better, than), found, "acdc").verdict()
 
     assert of(A, B) == "holds"
     assert of(B, A) == "does not hold"
@@ -50,11 +50,11 @@ def test_verdicts_of_claims(tmp_path):
 
 def test_two_seeds_or_none_tell_nothing(tmp_path):
     two = conditions(tmp_path / "two", {"a": 0.9, "b": 0.7}, seeds=(0, 1))
-    decision = decide(Claim("", "paper", A, (B,)), two, "acdc", 100)
+    decision = decide(Claim("", "paper", A, (B,)), two, "acdc")
     assert decision.verdict() == "cannot be told"
     assert decision.comparisons[0].contrasts[DECIDING].seeds == 2
     assert verdict(decision.comparisons[0].contrasts[DECIDING]) == "cannot be told"
-    nothing = decide(Claim("", "paper", A, (C,)), two, "acdc", 100)
+    nothing = decide(Claim("", "paper", A, (C,)), two, "acdc")
     assert nothing.verdict() == "cannot be told"
     assert nothing.comparisons[0].contrasts == {}
 
@@ -64,14 +64,14 @@ def test_only_common_seeds_are_paired(tmp_path):
     for name in ("results.json", "per_image.safetensors"):
         (tmp_path / "s" / "b" / "seed1" / name).unlink()
     found = {(c.group, c.name): c for c in collect_conditions([tmp_path / "s"])}
-    assert compare(found[A], found[B], "acdc", 100)[DECIDING].seeds == 2
+    assert compare(found[A], found[B], "acdc")[DECIDING].seeds == 2
 
 
 def test_other_test_images_are_refused(tmp_path):
     conditions(tmp_path, {"a": 0.9})
     found = conditions(tmp_path, {"b": 0.9}, images=4)
     with pytest.raises(ResultsError, match="different images"):
-        compare(found[A], found[B], "acdc", 100)
+        compare(found[A], found[B], "acdc")
 
 
 def test_claims_are_about_what_the_questions_run():

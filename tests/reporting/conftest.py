@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmseg_domino.metrics import load_results
 from mmseg_domino.reporting import (
     ExampleArrays,
-    load_per_image,
     select_examples,
     write_example,
     write_index,
@@ -28,7 +28,7 @@ def work(tmp_path, tested):
 
 def write_examples(work: Path, tested: list[fake.Frame]) -> None:
     stored = []
-    for chosen in select_examples(load_per_image(work)):
+    for chosen in select_examples(load_results(work).images):
         frame = tested[chosen.index]
         confidence = np.round(255 * frame.confidence).astype(np.uint8)
         arrays = ExampleArrays(frame.image, frame.prediction, frame.label, confidence)

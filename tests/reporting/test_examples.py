@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmseg_domino.metrics import GroupKey, PerImage, ResultsError
 from mmseg_domino.reporting import (
     ExampleArrays,
-    PerImage,
     Selection,
     clear_examples,
     load_examples,
@@ -19,7 +19,6 @@ from mmseg_domino.reporting import (
     write_index,
 )
 from mmseg_domino.reporting.examples import error_map, render
-from mmseg_domino.reporting.results import ResultsError
 
 PALETTE = ((255, 0, 0), (0, 255, 0))
 
@@ -29,7 +28,8 @@ def counts(mious, group="acdc/fog"):
     label = np.array([[0 if m is None else 100] for m in mious])
     hit = np.array([[m or 0] for m in mious])
     names = tuple(f"{group}/{i}.png" for i in range(len(mious)))
-    return PerImage(names, (group,) * len(mious), ("road",), hit, hit, label)
+    counts = np.stack([hit, hit, label], axis=1)
+    return PerImage(names, (GroupKey(group),) * len(mious), ("road",), counts)
 
 
 def kinds(per_image, number=1):

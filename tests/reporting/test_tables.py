@@ -1,100 +1,46 @@
-"""One table, four renderings."""
-
-import csv
-import io
+"""The tables of tests."""
 
 import pytest
 
+from mmseg_domino.metrics import ResultsError, load_results, parse_results
+from mmseg_domino.page import Interval, Missing
 from mmseg_domino.reporting import (
-    Estimate,
-    Interval,
-    Missing,
-    Table,
     class_table,
     comparison_table,
+    difference_table,
     domain_table,
-    load_results,
-    parse_results,
 )
-from mmseg_domino.reporting.results import ResultsError
 
 from . import fake
-
-TABLE = Table(
-    ["Run", "mIoU", "95 %", "relative"],
-    [
-        ["a_b|c", Estimate(70.123, 0.5, 3), Interval(69.0, 71.5), 85.378],
-        ["5 % & more", Missing("failed"), None, float("nan")],
-    ],
-    title="Two runs",
-    rules_before=(1,),
-)
-
-
-def test_markdown():
-    lines = TABLE.markdown().splitlines()
-    assert lines[0] == "**Two runs**"
-    assert lines[3].startswith("|---")
-    assert lines[3].endswith(":|")
-    assert len({len(line) for line in lines[2:]}) == 1  # columns are padded to one width
-    assert r"a_b\|c" in lines[4]
-    assert "70.12 ± 0.50" in lines[4]
-    assert "69.00 to 71.50" in lines[4]
-    assert "failed" in lines[5]
-    assert "nan" not in lines[5]
-
-
-def test_csv_keeps_precision_and_splits_ranges():
-    rows = list(csv.DictReader(io.StringIO(TABLE.csv())))
-    assert rows[0] == {
-        "Run": "a_b|c", "mIoU": "70.123", "mIoU std": "0.5", "mIoU count": "3",
-        "95 % low": "69.0", "95 % high": "71.5", "relative": "85.378",
-    }  # fmt: skip
-    assert rows[1]["mIoU"] == "failed"
-    assert rows[1]["95 % low"] == rows[1]["relative"] == ""
-
-
-def test_latex_escapes_names():
-    latex = TABLE.latex()
-    assert r"\begin{tabular}{lrrr}" in latex
-    assert r"a\_b|c & $70.12 \pm 0.50$ & 69.00--71.50 & 85.38 \\" in latex
-    assert r"5 \% \& more & failed & -- & -- \\" in latex
-    assert latex.index(r"\midrule" + "\n5") > 0
-
-
-def test_text_is_aligned():
-    lines = TABLE.text().splitlines()
-    assert lines[0] == "Two runs"
-    assert lines[3].startswith("a_b|c")
-    assert lines[3].endswith("85.38")
-    assert lines[4] == lines[2]  # the rule before row 1
-
-
-def test_a_short_row_is_refused():
-    with pytest.raises(ValueError, match="'x' has 1 cells, the table 2"):
-        Table(["a", "b"], [["x"]])
 
 
 def test_table_of_a_test(work):
     results = load_results(work)
-    rows = {row[0]: row for row in domain_table(results).rows}
-    assert next(iter(rows)) == "cityscapes/clear_day (source)"
-    summary = results.summary["acdc"]
-    assert rows["acdc, mean of domains"][2] == summary.mean_of_domains
-    assert rows["acdc, pooled"][2] == summary.pooled
-    assert rows["acdc, pooled"][4] == summary.relative_pooled
+    table = domain_table(results)
+    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert list(rows)[:2] == ["acdc, mean of domains", "acdc, pooled"]
+    assert list(rows)[-1] == "cityscapes/clear_day (source)"
+    mean = results.figures["acdc/mean_of_domains"]
+    assert rows["acdc, mean of domains"]["mIoU"] == mean.value
+    assert rows["acdc, pooled"]["Relative mIoU"] == results.figures["acdc/relative_pooled"].value
     night = rows["acdc/night"]
-    assert night[1] == 6
-    assert night[4] == pytest.approx(results.relative(results.groups["acdc/night"]))
-    assert (night[3].low, night[3].high) == results.groups["acdc/night"].interval
+    assert (night["Images"].value, night["Images"].mark) == (6, "*")
+    assert night["Relative mIoU"] == results.relative("acdc/night").value
+    for column, figure in (
+        ("95 % interval", results.miou("acdc/night")),
+        ("Relative mIoU, 95 % interval", results.relative("acdc/night")),
+    ):
+        assert night[column] == Interval(*figure.interval)
+    assert "fewer than 30 images" in table.markdown()
+    assert "Relative mIoU, 95 % interval low" in table.csv()
+    assert table.csv().splitlines()[1].startswith("acdc, mean of domains".join('""') + ",24,")
 
 
 def test_table_without_intervals_or_source(tested):
     acdc = [f for f in tested if f.group.startswith("acdc")]
     table = domain_table(parse_results(fake.results_of(acdc, intervals=False)))
-    assert "95 % interval" not in table.columns
-    assert all(row[table.columns.index("Relative mIoU")] is None for row in table.rows)
-    assert "| - |" in " ".join(table.markdown().split())
+    assert table.columns == ["Domain", "Images", "mIoU", "mAcc", "aAcc"]
+    assert not table.notes
 
 
 def test_classes_by_domain(work):
@@ -122,9 +68,9 @@ def test_a_data_set_of_one_domain_shows_its_relative_miou(tested):
     some = [f for f in tested if f.group in ("cityscapes/clear_day", "acdc/fog")]
     run = parse_results(fake.results_of(some))
     table = comparison_table([run, run])
-    assert table.columns == ["Run", "cityscapes/clear_day", "acdc/fog", "acdc relative"]
+    assert table.columns == ["Run", "acdc, relative", "cityscapes/clear_day", "acdc/fog"]
     expected = 100 * run.groups["acdc/fog"].miou / run.groups["cityscapes/clear_day"].miou
-    assert table.rows[0][3] == pytest.approx(expected)
+    assert table.rows[0][1] == pytest.approx(expected)
 
 
 def test_runs_of_other_classes_are_not_tabled_together(tested):
@@ -132,3 +78,33 @@ def test_runs_of_other_classes_are_not_tabled_together(tested):
     other["classes"] = [f"c{i}" for i in range(fake.N)]
     with pytest.raises(ResultsError, match="another class set"):
         comparison_table([parse_results(fake.results_of(tested)), parse_results(other)])
+
+
+def test_runs_over_other_images_are_not_compared_without_a_word(tmp_path, tested):
+    """mIoU 44.55 beside 34.95, of nights 1 to 5 and 6 to 10."""
+    halves = [[f for f in tested if ("00" in f.path.stem[:-1]) and int(f.path.stem[-1]) % 2 == k]
+              for k in (0, 1)]  # fmt: skip
+    runs = [load_results(fake.write_run(tmp_path / f"{k}", half, f"half {k}"))
+            for k, half in enumerate(halves)]  # fmt: skip
+    text = comparison_table(runs).text()
+    assert "'half 1' and 'half 0' were tested on acdc/night with different images: 3 and 3" in text
+    assert difference_table(*runs) is None
+    (tmp_path / "1" / "per_image.safetensors").unlink()
+    runs[1] = load_results(tmp_path / "1")
+    assert "is not known: counts by image are missing" in comparison_table(runs).text()
+
+
+def test_paired_differences_of_two_runs(tmp_path, tested):
+    better = fake.frames(tmp_path / "data", seed=3, skill=1.4)
+    runs = [
+        load_results(fake.write_run(tmp_path / name, frames, name))
+        for name, frames in (("a", tested), ("b", better))
+    ]
+    table = difference_table(*runs)
+    rows = {row[0]: row for row in table.rows}
+    expected = runs[1].miou("acdc/night").value - runs[0].miou("acdc/night").value
+    assert rows["acdc/night"][1] == pytest.approx(expected)
+    interval = rows["acdc, mean of domains"][2]
+    assert 0 < interval.low < rows["acdc, mean of domains"][1] < interval.high
+    assert "acdc, mean of domains, relative" in rows
+    assert not comparison_table(runs).notes

@@ -26,18 +26,16 @@ from torch.utils.data import Dataset
 
 from ...datasets import RemainingDataset
 from ...datasets.remaining import group_keys
+from ...metrics import RunResults, load_results
 from ...reporting import (
     EXAMPLES_FOLDER,
     ExampleArrays,
-    RunResults,
     Selection,
     class_heat_map,
     clear_examples,
     domain_bars,
     domain_score_heat_map,
     figure_pixels,
-    load_per_image,
-    load_results,
     select_examples,
     write_example,
     write_index,
@@ -137,10 +135,10 @@ def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) 
     rank, world = get_dist_info()
     plan: list = [None]
     if rank == 0:
-        classes = load_results(folder).classes
-        per_image = load_per_image(folder, classes)
+        results = load_results(folder)
         clear_examples(folder / EXAMPLES_FOLDER)
-        plan = [per_image and (classes, select_examples(per_image, number))]
+        if results.images is not None:
+            plan = [(results.classes, select_examples(results.images, number))]
     broadcast_object_list(plan)
     if plan[0] is None:
         raise RuntimeError(

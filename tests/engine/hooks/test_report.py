@@ -19,7 +19,8 @@ from PIL import Image
 
 import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.engine.hooks.report import DominoReportHook, collect_examples
-from mmseg_domino.reporting import load_examples, load_per_image, select_examples
+from mmseg_domino.metrics import PerImage, load_results
+from mmseg_domino.reporting import load_examples, select_examples
 from mmseg_domino.utils.journal import Journal
 from tests.reporting import fake
 
@@ -91,7 +92,7 @@ def config(root: Path, work: Path, launcher="none", **hook) -> Config:
                 dataset=dict(type="ConcatDataset", datasets=parts),
             ),
             test_evaluator=dict(
-                type="DomainIoUMetric", source="cityscapes/clear_day", resamples=20,
+                type="DomainIoUMetric", source="cityscapes/clear_day", intervals=False,
                 results_file=str(work / "results.json"),
             ),
             test_cfg=dict(type="TestLoop"),
@@ -120,7 +121,7 @@ def finished(world, tmp_path_factory):
 
 def test_the_chosen_images_are_the_best_median_and_worst(finished):
     work, _ = finished
-    counts = load_per_image(work)
+    counts = load_results(work).images
     for group in dict.fromkeys(counts.groups):
         rows = [i for i, g in enumerate(counts.groups) if g == group]
         ordered = sorted(rows, key=lambda i: -counts.miou[i])
@@ -290,10 +291,8 @@ def test_two_processes_choose_and_write_the_same(finished, world, tmp_path):
 
 
 def test_ties_are_broken_by_path():
-    from mmseg_domino.reporting import PerImage
-
-    ones = np.ones((4, 1), np.int64)
-    counts = PerImage(("d", "a", "c", "b"), ("x/y",) * 4, ("road",), ones, ones, ones)
+    ones = np.ones((4, 3, 1), np.int64)
+    counts = PerImage(("d", "a", "c", "b"), ("x/y",) * 4, ("road",), ones)
     assert [(s.image, s.kind) for s in select_examples(counts)] == [
         ("a", "best"), ("b", "median"), ("d", "worst"),
     ]  # fmt: skip
