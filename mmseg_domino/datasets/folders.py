@@ -5,6 +5,7 @@ import os.path as osp
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
 
+from ..metrics import check_name
 from .listing import list_images
 
 __all__ = ["FolderDataset"]
@@ -30,7 +31,8 @@ class FolderDataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: If the image folder is missing or holds no image.
-        ValueError: If an image lies too high for ``domain_level``; names it.
+        ValueError: If an image lies too high for ``domain_level``; names it. If the data set's or
+            the domain's name cannot be filed under.
     """
 
     def __init__(
@@ -44,8 +46,8 @@ class FolderDataset(BaseSegDataset):
         metainfo: dict | None = None,
         **kwargs,
     ) -> None:
-        self.dataset_name = dataset_name
-        self.domain = domain
+        self.dataset_name = check_name("dataset", dataset_name)
+        self.domain = None if domain is None else check_name("domain", domain)
         self.domain_level = domain_level
         super().__init__(
             img_suffix=img_suffix,

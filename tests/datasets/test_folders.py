@@ -59,3 +59,9 @@ def test_other_classes(tree):
 def test_an_empty_folder_is_named(tree):
     with pytest.raises(FileNotFoundError, match=r"images holds no image named \*.bmp"):
         FolderDataset(data_root=tree, img_suffix=".bmp")
+
+
+@pytest.mark.parametrize("names", [dict(domain="rain/heavy"), dict(dataset_name="my/data")])
+def test_names_that_cannot_be_filed_under_are_refused_at_once(tree, names):
+    with pytest.raises(ValueError, match="must not contain a slash"):
+        FolderDataset(data_root=tree, img_suffix=".jpg", **names)

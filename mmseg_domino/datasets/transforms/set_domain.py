@@ -3,15 +3,9 @@
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from ...metrics import check_name
+
 __all__ = ["SetDomain"]
-
-
-def _check_name(argument: str, name: str | None) -> None:
-    if name is not None and (not name or "/" in name):
-        raise ValueError(
-            f"{argument} must be a name without '/', since results are grouped by "
-            f"'dataset/domain'; got {name!r}"
-        )
 
 
 @TRANSFORMS.register_module()
@@ -27,7 +21,8 @@ class SetDomain(BaseTransform):
             set class has recorded.
 
     Raises:
-        ValueError: If neither is given, or a name is empty or contains ``/``.
+        ValueError: If neither is given, or a name cannot be filed under, see
+            :func:`~mmseg_domino.metrics.check_name`.
 
     Example:
         >>> SetDomain("cityscapes", "clear_day")({"img_path": "a.png"})
@@ -37,8 +32,9 @@ class SetDomain(BaseTransform):
     def __init__(self, dataset: str | None = None, domain: str | None = None) -> None:
         if dataset is None and domain is None:
             raise ValueError("SetDomain needs a dataset, a domain or both; got neither")
-        _check_name("dataset", dataset)
-        _check_name("domain", domain)
+        for kind, name in (("dataset", dataset), ("domain", domain)):
+            if name is not None:
+                check_name(kind, name)
         self.dataset = dataset
         self.domain = domain
 
