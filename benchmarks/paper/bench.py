@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks.paper.questions import DOMINO, HEADLINE_SEEDS, QUESTIONS, SOURCE_ONLY
 from mmseg_domino.domain import DomainEncoder
 from mmseg_domino.domain.extraction import extract
-from mmseg_domino.domain.images import list_images
 from mmseg_domino.experiments import PlannedRun, load_set
 from mmseg_domino.metrics import PerImage, load_results
 from mmseg_domino.utils import atomic_write
+from mmseg_domino.utils.images import list_images
 from street_world import prepare
 from street_world.cards import read_card
 from street_world.trees import MANIFEST

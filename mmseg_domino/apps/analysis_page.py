@@ -18,8 +18,8 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 from torch import Tensor
 
-from ..domain.images import DamagedImageError, read_image
 from ..utils import atomic_write, resolve_below
+from ..utils.images import DamagedImageError, read_image
 from .analysis import DomainAnalysis, spread_out
 
 __all__ = ["Thumbnails", "write_analysis"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 
-from .listing import list_images
+from .listing import list_stems
 
 __all__ = ["ACDC_CONDITIONS", "ACDCDataset"]
 
@@ -90,9 +90,7 @@ class ACDCDataset(CityscapesDataset):
     def _load(self, condition: str) -> list[dict]:
         split = f"{self.split}_ref" if self.reference else self.split
         folder = osp.join(self.data_prefix["img_path"], condition, split)
-        stems = list_images(
-            folder, self.img_suffix, f"ACDC {condition}: {_HELP}", self.backend_args
-        )
+        stems = list_stems(folder, self.img_suffix, f"ACDC {condition}: {_HELP}", self.backend_args)
         labels = osp.join(self.data_prefix.get("seg_map_path") or "", condition, split)
         return [
             dict(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .listing import list_images
+from .listing import list_stems
 
 __all__ = ["CamVidDataset"]
 
@@ -79,7 +79,7 @@ class CamVidDataset(BaseSegDataset):
         entries = []
         for condition in self.conditions:
             folder = osp.join(condition, self.split)
-            for stem in list_images(
+            for stem in list_stems(
                 osp.join(images, folder),
                 self.img_suffix,
                 f"CamVid {condition}: the tree is img/CONDITION/SPLIT/NAME.jpg below data_root.",

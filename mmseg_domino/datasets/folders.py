@@ -6,7 +6,7 @@ from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
 
 from ..metrics import check_name
-from .listing import list_images
+from .listing import list_stems
 
 __all__ = ["FolderDataset"]
 
@@ -61,7 +61,7 @@ class FolderDataset(BaseSegDataset):
         """One entry an image, by path."""
         images, labels = self.data_prefix["img_path"], self.data_prefix.get("seg_map_path")
         entries = []
-        for stem in list_images(
+        for stem in list_stems(
             images, self.img_suffix, f"{self.dataset_name}: no images.", self.backend_args
         ):
             entries.append(

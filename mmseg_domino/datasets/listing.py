@@ -3,12 +3,15 @@
 import os.path as osp
 
 from mmengine import fileio
+from mmengine.fileio import LocalBackend
 
-__all__ = ["list_images"]
+from ..utils.images import walk_files
+
+__all__ = ["list_stems"]
 
 
-def list_images(folder: str, suffix: str, what: str, backend_args: dict | None = None) -> list[str]:
-    """Images below a folder, sorted.
+def list_stems(folder: str, suffix: str, what: str, backend_args: dict | None = None) -> list[str]:
+    """Images below a folder, sorted. Hidden files and folders are no data.
 
     Args:
         folder: Searched at any depth.
@@ -24,10 +27,14 @@ def list_images(folder: str, suffix: str, what: str, backend_args: dict | None =
     """
     if not fileio.exists(folder, backend_args=backend_args):
         raise FileNotFoundError(f"{what} The folder {osp.normpath(folder)} is missing.")
-    names = fileio.list_dir_or_file(
-        folder, list_dir=False, suffix=suffix, recursive=True, backend_args=backend_args
-    )
-    stems = sorted(name[: -len(suffix)] for name in names)
+    if isinstance(fileio.get_file_backend(folder, backend_args=backend_args), LocalBackend):
+        names = walk_files(folder)
+    else:
+        listed = fileio.list_dir_or_file(
+            folder, list_dir=False, recursive=True, backend_args=backend_args
+        )
+        names = (n for n in listed if not any(p.startswith(".") for p in n.split("/")))
+    stems = sorted(name[: -len(suffix)] for name in names if name.endswith(suffix))
     if not stems:
         raise FileNotFoundError(
             f"{what} The folder {osp.normpath(folder)} holds no image named *{suffix}."

@@ -25,10 +25,10 @@ from safetensors.torch import save_file
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
+from ..utils.images import DamagedImageError, read_image
 from ..utils.io import atomic_write
 from ..utils.locks import folder_lock
 from .encoder import DomainEncoder
-from .images import DamagedImageError, read_image
 from .store import EmbeddingStore, check_same_maker, write_store
 
 __all__ = ["DamagedImagesError", "ExtractionReport", "decode_loader", "extract"]
@@ -225,7 +225,10 @@ class _Batches(Dataset):
         for key in keys:
             try:
                 image = read_image(self.images[key])
-            except (DamagedImageError, OSError) as error:
+            except DamagedImageError as error:
+                damaged[key] = error.reason
+                continue
+            except OSError as error:
                 damaged[key] = str(error)
                 continue
             good.append(key)

@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import PurePath
 
-import mmcv
 import numpy as np
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from ..datasets import leaf_datasets
+from ..utils.images import read_image
 from .colours import check_label
 
 __all__ = ["LabelledImages"]
@@ -51,13 +51,11 @@ class LabelledImages:
 
         Raises:
             LabelValuesError: If the label has values that are no class.
-            ValueError: If a file cannot be decoded, or the two differ in size.
+            ValueError: If a file is damaged, or the two differ in size.
             OSError: If a file is missing.
         """
         _, info, load_label = self._samples[index]
-        image = mmcv.imread(info["img_path"], channel_order="rgb")
-        if image is None:
-            raise ValueError(f"{info['img_path']} cannot be decoded")
+        image = read_image(info["img_path"])
         label = load_label(dict(info, seg_fields=[]))["gt_seg_map"]
         check_label(label, len(self.classes))
         if image.shape[:2] != label.shape:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
-__all__ = ["OutsideNameError", "resolve_below"]
+__all__ = ["OutsideNameError", "printable", "resolve_below"]
 
 
 class OutsideNameError(ValueError):
@@ -51,6 +51,14 @@ def resolve_below(
             f"{os.fspath(root)}. Nothing was read or written under that name."
         )
     return path
+
+
+def printable(path: str | os.PathLike) -> str:
+    """A file's name for messages and web pages; bytes that are no UTF-8 become escapes.
+
+    Python holds such bytes (names from old archives) as characters that nothing can print.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _unsafe(name: object) -> str | None:

@@ -41,7 +41,7 @@ def damage(tree):
     labels[1].unlink()
     Image.fromarray(np.zeros((10, 10), np.uint8)).save(labels[2])
     Image.fromarray(np.full((24, 32), 33, np.uint8)).save(labels[3])
-    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(labels[4])
+    Image.fromarray(np.full((24, 32, 3), (1, 2, 3), np.uint8)).save(labels[4])
     labels[5].write_bytes(b"")
     extra = labels[6].with_name("other_gt_labelTrainIds.png")
     Image.fromarray(np.zeros((24, 32), np.uint8)).save(extra)

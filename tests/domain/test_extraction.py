@@ -12,7 +12,7 @@ from torch import distributed
 
 from mmseg_domino.domain import DomainEncoder, EmbeddingStore
 from mmseg_domino.domain.extraction import DamagedImagesError, extract
-from mmseg_domino.domain.images import list_images, read_image
+from mmseg_domino.utils.images import list_images, read_image
 
 from ..tiny_clip import write_tiny_clip
 

@@ -3,6 +3,7 @@
 Shapes: ``H W`` pixels.
 """
 
+import os
 import zlib
 from pathlib import PurePath
 
@@ -67,7 +68,7 @@ class Corrupt(BaseTransform):
                 f" {_INSTALL}"
             ) from error
         name = f"{PurePath(results['img_path']).name}:{self.corruption}:{self.severity}"
-        seed = zlib.crc32(name.encode())
+        seed = zlib.crc32(os.fsencode(name))  # any bytes are a name
         options = {"seed": seed} if self.corruption in _SEEDED_BY_ARGUMENT else {}
         rgb = np.ascontiguousarray(results["img"][:, :, ::-1])
         state = np.random.get_state()

@@ -1,45 +1,24 @@
 """Loading images and labels, with errors that name the file.
 
-The host framework's loaders let some damaged files through: a truncated JPEG may decode to a
-picture with a grey half, a 16-bit label wraps around at 256, a label painted in colours or of
-another size fails far from its file, or not at all.
+The host framework's loaders let some damaged files through: a JPEG with a hole decodes to a picture
+with a grey part, a 16-bit label wraps around at 256, a label painted in colours or of another size
+fails far from its file, or not at all.
 """
+
+import logging
 
 import numpy as np
 from mmcv import imfrombytes
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
+from mmengine.logging import print_log
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
-__all__ = ["LoadCheckedAnnotations", "LoadCheckedImage", "check_complete", "check_label_values"]
+from ...utils import printable
+from ...utils.images import DamagedImageError, check_image, exif_orientation
 
-#: How far from its end a file may end its image; some cameras append a little of their own.
-_TAIL = 4096
-
-
-def check_complete(content: bytes, path: str) -> None:
-    """Refuse an empty file, and a PNG or JPEG that breaks off.
-
-    Args:
-        content: The file's bytes.
-        path: Its name, for the message.
-
-    Raises:
-        ValueError: If the file is empty, or lacks its format's end mark.
-    """
-    if not content:
-        raise ValueError(f"{path} is empty (0 bytes); copy or download it again")
-    end = None
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        end = b"IEND\xae\x42\x60\x82"
-    elif content.startswith(b"\xff\xd8\xff"):
-        end = b"\xff\xd9"
-    if end is not None and end not in content[-_TAIL:]:
-        raise ValueError(
-            f"{path} is truncated: its {len(content)} bytes do not end the image; copy or "
-            "download it again"
-        )
+__all__ = ["LoadCheckedAnnotations", "LoadCheckedImage", "check_label_values", "exif_note"]
 
 
 def check_label_values(
@@ -63,7 +42,8 @@ def check_label_values(
         share = 100 * counts[wrong].sum() / label.size
         some = ", ".join(map(str, wrong[:8])) + (", ..." if len(wrong) > 8 else "")
         raise ValueError(
-            f"{path} holds label values out of range: {some} ({share:.2f} % of its pixels)"
+            f"{printable(path)} holds label values out of range: {some} "
+            f"({share:.2f} % of its pixels)"
             f"{'; expected ' + expected if expected else ''}. Are these labelIds or colours "
             "instead of trainIds? `domino data convert` makes trainIds."
         )
@@ -73,11 +53,13 @@ def check_label_values(
 class LoadCheckedImage(LoadImageFromFile):
     """``LoadImageFromFile`` that never returns a damaged image.
 
-    Arguments, required and added keys are those of ``LoadImageFromFile``.
+    Arguments, required and added keys are those of ``LoadImageFromFile``. Where the file's EXIF tag
+    turned the picture, ``exif_orientation`` (2 to 8) is added. ``color_type=
+    'color_ignore_orientation'`` leaves it as it is stored.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, truncated or not an image; names it.
+        ValueError: If the file is not a whole image; names it.
     """
 
     def transform(self, results: dict) -> dict | None:
@@ -85,12 +67,15 @@ class LoadCheckedImage(LoadImageFromFile):
         path = results["img_path"]
         try:
             content = fileio.get(path, backend_args=self.backend_args)
-            check_complete(content, path)
             img = _decode(content, path, self.color_type, self.imdecode_backend)
         except Exception:
             if self.ignore_empty:
                 return None
             raise
+        if self.color_type in ("color", "grayscale"):
+            orientation = exif_orientation(content)
+            if orientation > 1:
+                results["exif_orientation"] = orientation
         results["img"] = img.astype(np.float32) if self.to_float32 else img
         results["img_shape"] = img.shape[:2]
         results["ori_shape"] = img.shape[:2]
@@ -99,13 +84,37 @@ class LoadCheckedImage(LoadImageFromFile):
 
 def _decode(content: bytes, path: str, flag: str, backend: str) -> np.ndarray:
     """``imfrombytes`` with one kind of failure, which names the file."""
+    check_image(content, path)
     try:
         img = imfrombytes(content, flag=flag, backend=backend)
     except Exception as error:  # each backend raises its own
-        raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
+        raise DamagedImageError(path, f"cannot be decoded as an image: {error}") from error
     if img is None:
-        raise ValueError(f"{path} cannot be decoded as an image; copy or download it again")
+        raise DamagedImageError(path, "cannot be decoded as an image; copy or download it again")
     return img
+
+
+def exif_note(results: dict) -> str | None:
+    """What to look at when an EXIF tag turned an image but not its label, sizes agreeing.
+
+    Args:
+        results: A sample whose image and label are loaded.
+    """
+    orientation = results.get("exif_orientation", 1)
+    height, width = results["ori_shape"][:2]
+    if orientation == 1 or (orientation > 4 and height != width):
+        return None  # a label of the turned size was drawn on the turned picture
+    return (
+        f"{printable(results['img_path'])} is turned or mirrored by its EXIF tag (orientation "
+        f"{orientation}), its label {printable(results['seg_map_path'])} is not: look whether "
+        f"they agree. {_EXIF_REMEDY}"
+    )
+
+
+_EXIF_REMEDY = (
+    "If the label was drawn on the pixels as stored, remove the tag from the file (exiftool "
+    "-Orientation= FILE), or load with LoadCheckedImage(color_type='color_ignore_orientation')."
+)
 
 
 @TRANSFORMS.register_module()
@@ -153,6 +162,7 @@ class LoadCheckedAnnotations(LoadAnnotations):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.unlabelled = unlabelled
+        self._told = False
 
     def transform(self, results: dict) -> dict:
         """Load ``gt_seg_map``; see the class."""
@@ -169,13 +179,7 @@ class LoadCheckedAnnotations(LoadAnnotations):
     def _load_seg_map(self, results: dict) -> None:
         path = results["seg_map_path"]
         content = fileio.get(path, backend_args=self.backend_args)
-        check_complete(content, path)
-        label = _decode(content, path, "unchanged", self.imdecode_backend).squeeze()
-        if label.ndim != 2:
-            raise ValueError(
-                f"{path} has shape {label.shape}: it is painted in colours, expected one value a "
-                "pixel. `domino data convert` makes trainId labels."
-            )
+        label = _single_channel(_decode(content, path, "unchanged", self.imdecode_backend), path)
         self._check_size(label, results)
         reduce = self.reduce_zero_label
         if reduce is None:
@@ -187,10 +191,14 @@ class LoadCheckedAnnotations(LoadAnnotations):
         allowed[list(results.get("label_map") or ())] = True
         expected = f"0 to {self.num_classes - 1 + int(reduce)} and {self.ignore_index}"
         if label.dtype.kind not in "bui" or (label.dtype.kind == "i" and label.min() < 0):
-            raise ValueError(f"{path} holds {label.dtype} values; expected {expected}")
+            raise ValueError(f"{printable(path)} holds {label.dtype} values; expected {expected}")
         check_label_values(label, allowed, path, expected)
         results["gt_seg_map"] = self._map(label.astype(np.uint8), reduce, results.get("label_map"))
         results["seg_fields"].append("gt_seg_map")
+        note = exif_note(results) if "exif_orientation" in results else None
+        if note is not None and not self._told:
+            self._told = True
+            print_log(f"{note} (Said once.)", logger="current", level=logging.WARNING)
 
     def _map(self, label: np.ndarray, reduce: bool, label_map: dict | None) -> np.ndarray:
         """Values of the file to values of the classes in use, in one table look-up."""
@@ -209,11 +217,19 @@ class LoadCheckedAnnotations(LoadAnnotations):
     @staticmethod
     def _check_size(label: np.ndarray, results: dict) -> None:
         size = results.get("ori_shape")
-        if size is not None and tuple(size[:2]) != label.shape:
-            raise ValueError(
-                f"{results['seg_map_path']} is {label.shape[1]}x{label.shape[0]} pixels, its image "
-                f"{results.get('img_path', '')} is {size[1]}x{size[0]}; is it another image's?"
-            )
+        if size is None or tuple(size[:2]) == label.shape:
+            return
+        turned = results.get("exif_orientation", 1) > 4 and tuple(size[1::-1]) == label.shape
+        hint = (
+            f"the image's EXIF tag (orientation {results['exif_orientation']}) turns it. "
+            f"{_EXIF_REMEDY}"
+            if turned
+            else "is it another image's?"
+        )
+        raise ValueError(
+            f"{printable(results['seg_map_path'])} is {label.shape[1]}x{label.shape[0]} pixels, "
+            f"its image {printable(results.get('img_path', ''))} is {size[1]}x{size[0]}; {hint}"
+        )
 
     def __repr__(self) -> str:
         return (
@@ -221,3 +237,22 @@ class LoadCheckedAnnotations(LoadAnnotations):
             f"ignore_index={self.ignore_index}, unlabelled={self.unlabelled!r}, "
             f"reduce_zero_label={self.reduce_zero_label})"
         )
+
+
+def _single_channel(label: np.ndarray, path: str) -> np.ndarray:
+    """``(H, W)`` of a decoded label, or an error that says what it is instead."""
+    if label.ndim == 3 and label.shape[2] == 1:
+        label = label[:, :, 0]
+    if label.ndim == 2:
+        return label
+    colours = label[:, :, : 3 if label.shape[2] > 2 else 1]
+    if (colours == colours[:, :, :1]).all():
+        raise ValueError(
+            f"{printable(path)} has shape {label.shape}, all colour channels equal: it is a grey "
+            "label that was saved as RGB. Save one channel of it: "
+            "Image.open(path).getchannel(0).save(path)"
+        )
+    raise ValueError(
+        f"{printable(path)} has shape {label.shape}: it is painted in colours, expected one value "
+        "a pixel. `domino data convert` makes trainId labels."
+    )

@@ -67,3 +67,7 @@ def test_a_missing_package_says_what_to_install(image, monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecorruptions", None)
     with pytest.raises(ImportError, match="pip install imagecorruptions-imaug"):
         corrupt(image, "fog")
+
+
+def test_a_name_that_is_no_utf_8_is_a_name(image):
+    assert not np.array_equal(corrupt(image, "fog", name="/x/caf\udce9.png"), image)

@@ -6,6 +6,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmseg_domino.datasets import LoadCheckedAnnotations, LoadCheckedImage
+from mmseg_domino.datasets.transforms.loading import exif_note
 
 SIZE = (24, 32)
 
@@ -42,7 +43,9 @@ def test_a_broken_image_is_named(tmp_path, suffix, keep):
     write(path, image)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep) if isinstance(keep, float) else keep])
-    with pytest.raises(ValueError, match=f"image.{suffix} is (truncated|empty)"):
+    with pytest.raises(
+        ValueError, match=f"image.{suffix} (is truncated|is empty|cannot be decoded)"
+    ):
         LoadCheckedImage()({"img_path": str(path)})
 
 
@@ -50,7 +53,7 @@ def test_a_broken_image_is_named(tmp_path, suffix, keep):
 def test_what_is_no_image_is_named(tmp_path, content):
     path = tmp_path / "image.png"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"image.png cannot be decoded"):
+    with pytest.raises(ValueError, match=r"image.png (cannot be decoded|is truncated)"):
         LoadCheckedImage()({"img_path": str(path)})
     assert LoadCheckedImage(ignore_empty=True)({"img_path": str(path)}) is None
 
@@ -108,9 +111,59 @@ def test_a_16_bit_label_does_not_wrap_around(tmp_path, label):
 
 
 def test_a_label_painted_in_colours_is_named(tmp_path, label):
-    path = write(tmp_path / "label.png", np.stack([label] * 3, axis=-1))
+    path = write(tmp_path / "label.png", np.stack([label, label, 255 - label], axis=-1))
     with pytest.raises(ValueError, match=r"label.png has shape .*painted in colours"):
         LoadCheckedAnnotations()(sample(path))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_grey_label_saved_as_rgb_is_said_to_be_that(tmp_path, label, channels):
+    alpha = [np.full_like(label, 255)] * (channels - 3)
+    path = write(tmp_path / "label.png", np.stack([label] * 3 + alpha, axis=-1))
+    with pytest.raises(
+        ValueError, match=r"label.png has shape .* grey label that was saved as RGB"
+    ):
+        LoadCheckedAnnotations()(sample(path))
+
+
+@pytest.mark.parametrize("shape", [(1, 32), (24, 1), (1, 1)])
+def test_labels_of_one_row_or_column_are_labels(tmp_path, label, shape):
+    label = label[: shape[0], : shape[1]]
+    path = write(tmp_path / "label.png", label)
+    loaded = LoadCheckedAnnotations()(sample(path, ori_shape=shape))["gt_seg_map"]
+    assert np.array_equal(loaded, label)
+
+
+def load_pair(tmp_path, label, orientation, **options):
+    """An image with an EXIF tag, and its label, through both loaders."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.new("RGB", SIZE[::-1]).save(tmp_path / "image.jpg", exif=exif)
+    path = write(tmp_path / "label.png", label)
+    results = LoadCheckedImage(**options)({"img_path": str(tmp_path / "image.jpg")})
+    return LoadCheckedAnnotations()(sample(path, **results))
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_an_image_that_exif_turns_away_from_its_label_is_said_to_be_that(
+    tmp_path, label, orientation
+):
+    with pytest.raises(ValueError, match=rf"EXIF tag \(orientation {orientation}\) turns it"):
+        load_pair(tmp_path, label, orientation)
+    stored = load_pair(tmp_path, label, orientation, color_type="color_ignore_orientation")
+    assert stored["img"].shape[:2] == stored["gt_seg_map"].shape
+    turned = load_pair(tmp_path, np.ascontiguousarray(label.T), orientation)
+    assert exif_note(turned) is None
+
+
+@pytest.mark.parametrize(("orientation", "told"), [(1, False), (2, True), (3, True), (4, True)])
+def test_half_a_turn_keeps_the_size_and_is_said(tmp_path, label, orientation, told):
+    note = exif_note(load_pair(tmp_path, label, orientation))
+    assert (note is not None) == told
+    assert (
+        note is None
+        or f"image.jpg is turned or mirrored by its EXIF tag (orientation {orientation})" in note
+    )
 
 
 def test_a_grey_rendering_of_colours_is_named(tmp_path):
