@@ -25,7 +25,7 @@ from ..utils.io import atomic_write
 from ..version import __version__
 from .encoder_weights import RANDOM, MissingWeightsError, brings_weights, load_clip
 from .preprocessing import preprocess_tensor
-from .prompts import PromptBank, load_prompt_bank
+from .prompts import PromptBank, cut_prompts, load_prompt_bank
 from .sources import DomainText, EmbeddingSource
 
 __all__ = ["DomainEncoder", "MissingWeightsError"]
@@ -101,15 +101,19 @@ class DomainEncoder(nn.Module):
         return self._text
 
     @torch.no_grad()
-    def encode_text(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_text(self, prompts: Sequence[str], truncate: bool = False) -> tuple[Tensor, Tensor]:
         """Embed prompts in both spaces.
 
         Args:
             prompts: ``P`` sentences.
+            truncate: Leave out what is beyond the tower's length (77 tokens), instead of refusing.
 
         Returns:
             joint ``(P, E)`` of norm 1, and context ``(P, D)``: the last hidden state at the
             end-of-text token after the final norm, which transformers calls ``pooler_output``.
+
+        Raises:
+            ValueError: If a prompt is longer than the tower reads; names it.
         """
         tower = self.clip.text if hasattr(self.clip, "text") else self.clip
         name = next((n for n in ("text_projection", "proj") if hasattr(tower, n)), None)
@@ -118,6 +122,8 @@ class DomainEncoder(nn.Module):
                 f"the text tower {type(tower).__name__} of {self.model_name} has no projection "
                 "that is known here, so its context space is not defined"
             )
+        if not truncate:
+            self._check_length(prompts)
         tokens = self.tokenizer(list(prompts)).to(self.device)
         with self._full_precision():
             joint = self.clip.encode_text(tokens, normalize=True).float()
@@ -208,6 +214,16 @@ class DomainEncoder(nn.Module):
             "torch": torch.__version__,
             "open_clip": open_clip.__version__,
         }
+
+    def _check_length(self, prompts: Sequence[str]) -> None:
+        length = int(self.tokenizer.context_length)
+        cut = cut_prompts(self.tokenizer, prompts, length)
+        if cut:
+            raise ValueError(
+                f"{len(cut)} prompts of the bank {self.bank.name!r} are longer than the "
+                f"{length} tokens that the text tower of {self.model_name} reads, the first: "
+                f"{cut[0]!r}. Shorten them: what follows would be left out."
+            )
 
     def _embed_bank(self) -> DomainText:
         joint, context = [], []

@@ -15,21 +15,23 @@ name them::
     templates:
       - a photo taken in {weather} {time_of_day}
 
-``K`` is the number of domains of a bank.
+``K`` is the number of domains of a bank, ``P`` of some prompts.
 """
 
 import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
-import yaml
+from torch import Tensor
 
-__all__ = ["Domain", "PromptBank", "list_prompt_banks", "load_prompt_bank"]
+from ..utils import printable, read_mapping, resolve_below
+
+__all__ = ["Domain", "PromptBank", "cut_prompts", "list_prompt_banks", "load_prompt_bank"]
 
 _FOLDER = Path(__file__).parent / "banks"
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -77,7 +79,9 @@ class PromptBank:
 
 def list_prompt_banks() -> dict[str, str]:
     """Names and descriptions of the banks that come with the package."""
-    return {path.stem: _read(path).get("description", "") for path in sorted(_FOLDER.iterdir())}
+    return {
+        path.stem: read_mapping(path).get("description", "") for path in sorted(_FOLDER.iterdir())
+    }
 
 
 def load_prompt_bank(bank: str | Path | PromptBank) -> PromptBank:
@@ -106,20 +110,30 @@ def load_prompt_bank(bank: str | Path | PromptBank) -> PromptBank:
                 "is given as the path of its YAML or JSON file."
             )
     try:
-        return _parse(path.stem, _read(path), path.parent)
+        return _parse(path.stem, read_mapping(path), path.parent)
     except ValueError as error:
-        raise ValueError(f"prompt bank {path}: {error}") from error
+        raise ValueError(f"prompt bank {printable(path)}: {error}") from error
 
 
-def _read(path: Path) -> dict:
-    text = path.read_text(encoding="utf-8")
-    try:
-        content = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"expected a mapping with `templates` and `domains`, got {content!r:.80}")
-    return content
+def cut_prompts(
+    tokenize: Callable[[list[str], int], Tensor], prompts: Sequence[str], length: int
+) -> list[str]:
+    """Those of some prompts of which a tokenizer leaves out words.
+
+    Args:
+        tokenize: Gives the token numbers ``(P, length)`` of ``P`` prompts, cut or filled to a
+            length.
+        prompts: The ``P`` prompts.
+        length: How many tokens are read, start and end included.
+    """
+    if not prompts:
+        return []
+    longest = max(length, max(len(prompt) for prompt in prompts)) + 8
+    short, whole = (tokenize(list(prompts), n) for n in (length, longest))
+    rest = whole[:, length:]
+    # A prompt that fits is only filled up; one that does not has its end moved.
+    cut = (whole[:, :length] != short).any(dim=1) | (rest != rest[:, -1:]).any(dim=1)
+    return [prompt for prompt, is_cut in zip(prompts, cut.tolist(), strict=True) if is_cut]
 
 
 def _parse(name: str, content: Mapping, folder: Path) -> PromptBank:
@@ -184,11 +198,14 @@ def _product(names: Sequence[str], folder: Path) -> dict[str, tuple[tuple[str, .
     factors = []
     for name in names:
         # A user's own product may combine files beside it with banks of the package.
-        beside = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+        beside = [
+            resolve_below(folder, f"{name}{suffix}", "`product`", links="any")
+            for suffix in _SUFFIXES
+        ]
         path = next((p for p in beside if p.is_file()), _FOLDER / f"{name}.yaml")
         if not path.is_file():
             raise ValueError(f"`product` names {name!r}, which is neither beside it nor built in")
-        factors.append(_synonyms(_read(path).get("domains")))
+        factors.append(_synonyms(read_mapping(path).get("domains")))
     result = {}
     for keys in itertools.product(*factors):
         combined = itertools.product(*(factor[k] for factor, k in zip(factors, keys, strict=True)))

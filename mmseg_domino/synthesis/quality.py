@@ -175,7 +175,7 @@ class QualityGate:
             probabilities, embedding = self.encoder(self.encoder.prepare(image)[None])
             place = self.encoder.text.keys.index(domain)
             scores["domain_score"] = float(probabilities[0, place])
-            joint, _ = self.encoder.encode_text([prompt])
+            joint, _ = self.encoder.encode_text([prompt], truncate=True)
             scores["similarity"] = float(embedding[0].cpu() @ joint[0].cpu())
         return scores
 

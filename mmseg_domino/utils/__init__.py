@@ -2,5 +2,14 @@
 
 from .io import TEMPORARY_PREFIX, atomic_write
 from .paths import OutsideNameError, printable, resolve_below
+from .text import read_mapping, read_text
 
-__all__ = ["TEMPORARY_PREFIX", "OutsideNameError", "atomic_write", "printable", "resolve_below"]
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "OutsideNameError",
+    "atomic_write",
+    "printable",
+    "read_mapping",
+    "read_text",
+    "resolve_below",
+]

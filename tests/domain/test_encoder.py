@@ -275,3 +275,14 @@ def test_openai_weights_get_the_activation_they_were_trained_with(monkeypatch):
     with pytest.raises(MissingWeightsError):
         DomainEncoder("ViT-B-32", "laion2b_s34b_b79k")
     assert asked["force_quick_gelu"] is False
+
+
+def test_a_bank_that_is_longer_than_the_tower_reads_is_refused(tiny_clip, tmp_path):
+    start = "a photo of a street " * 12
+    path = tmp_path / "long.yaml"
+    path.write_text(f"templates: ['{start}{{domain}}']\ndomains: {{a: [fog], b: [rain]}}\n")
+    encoder = DomainEncoder(str(tiny_clip), bank=path)
+    with pytest.raises(ValueError, match=r"2 prompts of the bank 'long' are longer.* street fog'"):
+        encoder.text  # noqa: B018
+    same = encoder.encode_text([start + "fog", start + "rain"], truncate=True)[0]
+    assert torch.equal(same[0], same[1])  # what is guarded against

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from mmseg_domino.domain import list_prompt_banks, load_prompt_bank
+from mmseg_domino.domain.prompts import cut_prompts
 
 
 @pytest.mark.parametrize("name", list_prompt_banks())
@@ -90,6 +91,7 @@ TWO = {"a": ["x"], "b": ["y"]}
         ({"templates": ["{domain}"], "domains": TWO, "extra": 1}, "unknown entries"),
         ({"templates": ["{a} {b}"], "product": ["nowhere", "weather"]}, "'nowhere'"),
         ({"templates": ["{weather}"], "product": ["weather"]}, "two or more"),
+        ({"templates": ["{a} {b}"], "product": ["../a", "weather"]}, "leaves its folder"),
     ],
 )
 def test_malformed_banks_name_the_file_and_the_fault(tmp_path, content, message):
@@ -102,5 +104,30 @@ def test_malformed_banks_name_the_file_and_the_fault(tmp_path, content, message)
 def test_broken_yaml_is_said_to_be(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("templates: [")
-    with pytest.raises(ValueError, match="not valid YAML"):
+    with pytest.raises(ValueError, match=r"bad\.yaml cannot be read: "):
         load_prompt_bank(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_a_byte_order_mark_is_no_content(tmp_path, encoding, suffix):
+    path = tmp_path / f"bank.{suffix}"
+    path.write_text(json.dumps({"templates": ["{domain}"], "domains": TWO}), encoding=encoding)
+    assert load_prompt_bank(path).keys == ("a", "b")
+
+
+def test_a_domain_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "bank.yaml"
+    path.write_text("templates: ['{domain}']\ndomains:\n  a: [x]\n  b: [y]\n  a: [z]\n")
+    with pytest.raises(ValueError, match=r"bank\.yaml.*'a' stands twice"):
+        load_prompt_bank(path)
+
+
+@pytest.mark.parametrize("words", [1, 5, 6, 7, 8, 20])
+def test_prompts_beyond_a_length_are_found(words):
+    from open_clip import SimpleTokenizer
+
+    # "fog" is one token; two more are start and end.
+    prompt = " ".join(["fog"] * words)
+    found = cut_prompts(SimpleTokenizer(), ["rain", prompt], 8)
+    assert found == ([prompt] if words > 6 else [])

@@ -100,7 +100,8 @@ def embed_classes(
         ``(N, D)`` float32.
 
     Raises:
-        ValueError: If there are no names, or one is empty or occurs twice.
+        ValueError: If there are no names, one is empty or occurs twice, or two differ only beyond
+            what the tower reads.
     """
     names = [name.strip() for name in classes]
     prompts = _prompts(names)
@@ -110,6 +111,7 @@ def embed_classes(
         embeddings = read_class_embeddings(cached)
     else:
         embeddings = torch.stack([tower(some).mean(dim=0) for some in prompts]).cpu().contiguous()
+        _check_cut(tower, names, prompts, embeddings)
         if cached is not None:
             try:
                 _write(cached, embeddings, provenance)
@@ -118,6 +120,28 @@ def embed_classes(
     if out is not None:
         _write(out, embeddings, provenance)
     return embeddings
+
+
+def _check_cut(
+    tower: TextTower, names: Sequence[str], prompts: list[list[str]], embeddings: Tensor
+) -> None:
+    """Name the classes whose prompts the tower does not read to their end."""
+    cut = [name for name, some in zip(names, prompts, strict=True) if tower.cut(some)]
+    if not cut:
+        return
+    first: dict[bytes, str] = {}
+    for name, row in zip(names, embeddings, strict=True):
+        other = first.setdefault(row.numpy().tobytes(), name)
+        if other != name:
+            raise ValueError(
+                f"the classes {other!r} and {name!r} differ only beyond the {tower.max_length} "
+                "tokens that the text tower reads, so their embeddings are the same; shorten them"
+            )
+    warnings.warn(
+        f"prompts of {len(cut)} classes are longer than the {tower.max_length} tokens that the "
+        f"text tower reads, and are cut: {', '.join(map(repr, cut[:5]))}",
+        stacklevel=3,
+    )
 
 
 def read_class_embeddings(path: str | Path, classes: Sequence[str] | None = None) -> Tensor:

@@ -13,13 +13,20 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .files import check_safetensors, read_state_dict
+from ...domain.prompts import cut_prompts
+from .files import read_state_dict
 from .original_layout import OPEN_CLIP_PREFIX, TEXT_PREFIX, convert_open_clip_text, convert_text
-from .weights import FolderWeights, OriginalWeights, WeightSource, expand_path
+from .weights import (
+    FolderWeights,
+    OriginalWeights,
+    WeightSource,
+    expand_path,
+    weight_variant,
+)
 
 __all__ = ["MAX_LENGTH", "TextTower", "open_text_tower"]
 
-#: Tokens of a prompt, start and end included. VPD: 20. Further words of a long name are cut off.
+#: Tokens of a prompt, start and end included. VPD: 20. A longer one is warned of.
 MAX_LENGTH = 20
 _OPEN_CLIP = "open_clip:"
 #: CLIP ViT-L/14's text tower, in every original Stable Diffusion 1.x checkpoint.
@@ -59,6 +66,9 @@ class TextTower(Protocol):
     def __call__(self, prompts: Sequence[str]) -> Tensor:
         """States ``(P, D)`` of ``P`` prompts, float32."""
 
+    def cut(self, prompts: Sequence[str]) -> list[str]:
+        """Those of the prompts that are longer than ``max_length``."""
+
     def sha256(self) -> str:
         """Hash of the tower's weights."""
 
@@ -80,7 +90,11 @@ class _TransformersTower:
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> Tensor:
-        return self._tower(input_ids=self._tokenize(prompts)).pooler_output.float()
+        tokens = self._tokenize(prompts, self.max_length)
+        return self._tower(input_ids=tokens).pooler_output.float()
+
+    def cut(self, prompts: Sequence[str]) -> list[str]:
+        return cut_prompts(self._tokenize, prompts, self.max_length)
 
     def sha256(self) -> str:
         return _hash(self._tower)
@@ -98,7 +112,10 @@ class _OpenClipTower:
         self.max_length = int(self._encoder.tokenizer.context_length)
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
-        return self._encoder.encode_text(prompts)[1]
+        return self._encoder.encode_text(prompts, truncate=True)[1]
+
+    def cut(self, prompts: Sequence[str]) -> list[str]:
+        return cut_prompts(self._encoder.tokenizer, prompts, self.max_length)
 
     def sha256(self) -> str:
         return self._encoder.weights_sha256
@@ -108,12 +125,12 @@ def _folder_tower(source: FolderWeights) -> TextTower:
     from transformers import CLIPTextModel, CLIPTokenizer
 
     folder, vocabulary = source.part("text_encoder"), source.part("tokenizer")
-    for path in folder.glob("*.safetensors"):
-        check_safetensors(path)
+    variant = weight_variant(folder, "model", "pytorch_model")
     tokenizer = CLIPTokenizer.from_pretrained(vocabulary, local_files_only=True)
     tower, info = CLIPTextModel.from_pretrained(
-        folder, local_files_only=True, output_loading_info=True
+        folder, local_files_only=True, output_loading_info=True, variant=variant
     )
+    tower = tower.float()  # transformers 5 keeps the file's precision
     absent = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
     absent = [key for key in absent if not key.endswith("position_ids")]
     if absent:
@@ -122,9 +139,9 @@ def _folder_tower(source: FolderWeights) -> TextTower:
             f"missing or of another shape, the first: {', '.join(absent[:4])}"
         )
 
-    length = min(MAX_LENGTH, tokenizer.model_max_length)
+    max_length = min(MAX_LENGTH, tokenizer.model_max_length)
 
-    def tokenize(prompts: Sequence[str]) -> Tensor:
+    def tokenize(prompts: Sequence[str], length: int) -> Tensor:
         return tokenizer(
             list(prompts),
             padding="max_length",
@@ -133,7 +150,7 @@ def _folder_tower(source: FolderWeights) -> TextTower:
             return_tensors="pt",
         ).input_ids
 
-    return _TransformersTower(f"{source.name}/text_encoder", tower, tokenize, length)
+    return _TransformersTower(f"{source.name}/text_encoder", tower, tokenize, max_length)
 
 
 def _original_tower(path: str) -> TextTower:
@@ -167,10 +184,10 @@ def _original_tower(path: str) -> TextTower:
             f"unexpected {sorted(set(state) - own)[:4]}"
         )
     tower.load_state_dict(state, strict=False)
-    tokenizer = SimpleTokenizer(context_length=MAX_LENGTH)
+    tokenizer = SimpleTokenizer()
 
-    def tokenize(prompts: Sequence[str]) -> Tensor:
-        tokens = tokenizer(list(prompts))
+    def tokenize(prompts: Sequence[str], length: int) -> Tensor:
+        tokens = tokenizer(list(prompts), length)
         # open_clip fills with 0, which is a word; transformers looks for the first end token.
         after_end = (tokens == _CLIP_L["eos_token_id"]).cumsum(dim=1) > 0
         return tokens.masked_fill(after_end, _CLIP_L["eos_token_id"])

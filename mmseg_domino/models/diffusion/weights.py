@@ -36,6 +36,7 @@ __all__ = [
     "hub_folder",
     "open_vae",
     "open_weights",
+    "weight_variant",
 ]
 
 _FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
@@ -247,24 +248,42 @@ def _read_config(model_class, folder: Path) -> dict:
     return model_class.load_config(folder)
 
 
+def weight_variant(folder: Path, safe: str, pickled: str) -> str | None:
+    """Which of the weights in a folder to read: ``None`` for the plain ones, which are preferred,
+    ``'fp16'`` where there are only those in half precision.
+
+    Args:
+        folder: A part of a diffusers model.
+        safe: What its safetensors files are called.
+        pickled: What its ``.bin`` files are called.
+
+    Raises:
+        FileNotFoundError: If there are neither.
+        ValueError: If a safetensors file to be read is not whole.
+    """
+    names = {path.name for path in folder.iterdir()}
+    for variant, part in ((None, ""), ("fp16", ".fp16")):
+        # One file, or shards with an index.
+        wanted = [f"{safe}{part}.safetensors", f"{safe}.safetensors.index{part}.json"]
+        wanted += [f"{pickled}{part}.bin", f"{pickled}.bin.index{part}.json"]
+        if names.isdisjoint(wanted):
+            continue
+        for path in folder.glob("*.safetensors"):
+            if (".fp16" in path.name) == bool(variant):
+                check_safetensors(path)
+        return variant
+    raise FileNotFoundError(
+        f"{folder} has no weights: expected {safe}.safetensors, found {sorted(names)}"
+    )
+
+
 def _from_folder(model_class, folder: Path):
     """Load a diffusers model, and refuse what diffusers would only warn of."""
-    files = sorted(folder.glob("*.safetensors"))
-    for path in files:
-        check_safetensors(path)
-    if not files and not list(folder.glob("*.bin")):
-        raise FileNotFoundError(
-            f"{folder} has no weights: expected diffusion_pytorch_model.safetensors, found "
-            f"{sorted(p.name for p in folder.iterdir())}"
-        )
-    plain = any(
-        (folder / f"diffusion_pytorch_model{e}").is_file() for e in (".safetensors", ".bin")
-    )
-    half = not plain and any(".fp16." in path.name for path in folder.iterdir())
+    variant = weight_variant(folder, "diffusion_pytorch_model", "diffusion_pytorch_model")
     try:
         model, info = model_class.from_pretrained(
             folder,
-            variant="fp16" if half else None,
+            variant=variant,
             torch_dtype=torch.float32,
             output_loading_info=True,
             low_cpu_mem_usage=False,

@@ -277,3 +277,31 @@ def test_counts_and_names_must_agree(tmp_path):
 def test_real_weights_need_names_or_a_file(mini):
     with pytest.raises(ValueError, match="needs class names"):
         find_class_embeddings(open_weights(str(mini["sd"])), 96)
+
+
+@pytest.mark.parametrize("of", ["folder", "open_clip"])
+def test_names_beyond_the_towers_length_are_said_and_never_made_equal(mini, tower, of):
+    if of == "open_clip":
+        tower = open_text_tower(f"open_clip:{mini['clip']}")
+    start = "part of the road " * tower.max_length
+    with pytest.warns(UserWarning, match=r"prompts of 1 classes are longer .*'part of the road"):
+        embed_classes(tower, ("road", start))
+    with pytest.raises(ValueError, match="differ only beyond"):
+        embed_classes(tower, (f"{start} ahead", f"{start} behind"))
+    assert tower.cut([template(CLASSES[1]) for template in OPENAI_IMAGENET_TEMPLATES]) == []
+
+
+def test_a_tower_in_half_precision_alone_is_read_and_the_plain_one_preferred(mini, tower, tmp_path):
+    folder = shutil.copytree(mini["sd"], tmp_path / "sd")
+    plain = folder / "text_encoder" / "model.safetensors"
+    state = load_file(plain)
+    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    wrong = {k: v * 2 if v.is_floating_point() else v for k, v in half.items()}
+    save_file(wrong, plain.with_name("model.fp16.safetensors"), metadata={"format": "pt"})
+    expected = embed_classes(tower, CLASSES)
+    torch.testing.assert_close(embed_classes(open_text_tower(str(folder)), CLASSES), expected)
+    save_file(half, plain.with_name("model.fp16.safetensors"), metadata={"format": "pt"})
+    plain.unlink()
+    ours = embed_classes(open_text_tower(str(folder)), CLASSES)
+    torch.testing.assert_close(ours, expected, atol=0.05, rtol=0.01)
+    assert ours.dtype == torch.float32

@@ -1,5 +1,6 @@
 """Every form in which weights are found, and every one that must be refused."""
 
+import copy as copies
 import json
 import shutil
 
@@ -111,6 +112,23 @@ def test_a_diffusers_folder_loads(tmp_path, variant, safe):
     same(source.unet(), unet)
     same(source.vae(), vae)
     assert {p.dtype for p in source.unet().parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
+def test_plain_shards_are_preferred_to_half_precision(tmp_path, safe):
+    unet, vae = models(SD2)
+    vae.save_pretrained(tmp_path / "vae")
+    options = dict(max_shard_size="200KB", safe_serialization=safe)
+    unet.save_pretrained(tmp_path / "unet", **options)
+    assert list((tmp_path / "unet").glob("*index.json"))
+    wrong = copies.deepcopy(unet)
+    with torch.no_grad():
+        for parameter in wrong.parameters():
+            parameter.mul_(1.25)
+    wrong.half().save_pretrained(tmp_path / "half", variant="fp16", safe_serialization=safe)
+    for path in (tmp_path / "half").glob("*.fp16.*"):
+        path.rename(tmp_path / "unet" / path.name)
+    same(open_weights(str(tmp_path)).unet(), unet)
 
 
 def test_the_output_layers_are_not_there(folder):
