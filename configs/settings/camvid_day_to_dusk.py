@@ -13,9 +13,9 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=_base_.camvid_val,
+    dataset=_base_.camvid_day_val,
 )
-test_dataloader = val_dataloader
+test_dataloader = dict(val_dataloader, dataset=_base_.camvid_val)
 # What mmseg.apis.inference_model does to an image of no data set, a file or an array.
 test_pipeline = [
     dict(type="LoadImageFromFile"),

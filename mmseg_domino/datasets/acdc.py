@@ -3,6 +3,7 @@
 import os.path as osp
 from collections.abc import Sequence
 
+from mmengine import fileio
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 
@@ -23,24 +24,26 @@ _HELP = (
 class ACDCDataset(CityscapesDataset):
     """ACDC, with the condition of each image recorded as its domain.
 
-    Every sample carries ``dataset`` and ``domain``. The test split and the reference images have
-    no labels: their ``seg_map_path`` is ``None``, they are for prediction.
+    Every sample carries ``dataset`` and ``domain``. The test split has no labels, and of the
+    reference images only a part has: without one, ``seg_map_path`` is ``None``, for prediction.
 
     Args:
         conditions: Some of :data:`ACDC_CONDITIONS`, or one of them.
         split: ``'train'``, ``'val'`` or ``'test'``.
         reference: Read the reference images (the same places in clear weather by day) instead;
             their domain is ``clear_day``.
+        labelled_only: Leave out images without a label, for evaluation.
         dataset_name: Tag of the samples in results; ``None`` for ``'acdc'``, or
             ``'acdc_reference'`` for reference images.
         img_suffix: Ending of image names; ``None`` for ACDC's own.
-        seg_map_suffix: Ending of label names.
+        seg_map_suffix: Ending of label names; ``None`` for ACDC's own.
         data_prefix: Folders of images and labels below ``data_root``.
         **kwargs: As for ``BaseSegDataset``.
 
     Raises:
         ValueError: If a condition or the split is unknown.
-        FileNotFoundError: If the folder of a condition is missing or holds no image.
+        FileNotFoundError: If the folder of a condition is missing or holds no image, or there is
+            no label at all and ``labelled_only`` asks for them.
 
     Source: Sakaridis et al., ACDC, ICCV 2021.
     """
@@ -50,9 +53,10 @@ class ACDCDataset(CityscapesDataset):
         conditions: str | Sequence[str] = ACDC_CONDITIONS,
         split: str = "val",
         reference: bool = False,
+        labelled_only: bool = False,
         dataset_name: str | None = None,
         img_suffix: str | None = None,
-        seg_map_suffix: str = "_gt_labelTrainIds.png",
+        seg_map_suffix: str | None = None,
         data_prefix: dict | None = None,
         **kwargs,
     ) -> None:
@@ -68,9 +72,12 @@ class ACDCDataset(CityscapesDataset):
         self.conditions = conditions
         self.split = split
         self.reference = reference
+        self.labelled_only = labelled_only
         self.dataset_name = dataset_name or ("acdc_reference" if reference else "acdc")
         if img_suffix is None:
             img_suffix = "_rgb_ref_anon.png" if reference else "_rgb_anon.png"
+        if seg_map_suffix is None:
+            seg_map_suffix = f"_gt{'_ref' if reference else ''}_labelTrainIds.png"
         super().__init__(
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
@@ -80,24 +87,45 @@ class ACDCDataset(CityscapesDataset):
 
     @property
     def labelled(self) -> bool:
-        """Whether this split has labels."""
+        """Whether all images of this split have labels."""
         return self.split != "test" and not self.reference
+
+    @property
+    def label_folders(self) -> list[str]:
+        """Where the labels of this split are."""
+        labels = self.data_prefix.get("seg_map_path") or ""
+        return [osp.join(labels, condition, self._split) for condition in self.conditions]
+
+    @property
+    def _split(self) -> str:
+        return f"{self.split}_ref" if self.reference else self.split
 
     def load_data_list(self) -> list[dict]:
         """One entry an image, conditions in the given order, images by name within each."""
-        return [entry for condition in self.conditions for entry in self._load(condition)]
+        entries = [entry for condition in self.conditions for entry in self._load(condition)]
+        if self.labelled_only:
+            entries = [entry for entry in entries if entry["seg_map_path"] is not None]
+            if not entries:
+                raise FileNotFoundError(
+                    f"none of the images of ACDC's {self._split} has a label named "
+                    f"*{self.seg_map_suffix} below {self.data_prefix.get('seg_map_path')}"
+                )
+        return entries
 
     def _load(self, condition: str) -> list[dict]:
-        split = f"{self.split}_ref" if self.reference else self.split
-        folder = osp.join(self.data_prefix["img_path"], condition, split)
+        folder = osp.join(self.data_prefix["img_path"], condition, self._split)
         stems = list_stems(folder, self.img_suffix, f"ACDC {condition}: {_HELP}", self.backend_args)
-        labels = osp.join(self.data_prefix.get("seg_map_path") or "", condition, split)
+        labels = osp.join(self.data_prefix.get("seg_map_path") or "", condition, self._split)
+
+        def label_of(stem: str) -> str | None:
+            path = osp.join(labels, stem + self.seg_map_suffix)
+            there = self.labelled or fileio.exists(path, backend_args=self.backend_args)
+            return path if there else None
+
         return [
             dict(
                 img_path=osp.join(folder, stem + self.img_suffix),
-                seg_map_path=osp.join(labels, stem + self.seg_map_suffix)
-                if self.labelled
-                else None,
+                seg_map_path=label_of(stem),
                 label_map=self.label_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],

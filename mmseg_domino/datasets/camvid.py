@@ -72,6 +72,12 @@ class CamVidDataset(BaseSegDataset):
             **kwargs,
         )
 
+    @property
+    def label_folders(self) -> list[str]:
+        """Where the labels of this split are."""
+        labels = self.data_prefix["seg_map_path"]
+        return [osp.join(labels, condition, self.split) for condition in self.conditions]
+
     def load_data_list(self) -> list[dict]:
         """One entry an image, conditions in the given order, images by name within each."""
         images, labels = self.data_prefix["img_path"], self.data_prefix["seg_map_path"]

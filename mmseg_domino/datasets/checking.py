@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
+from ..utils import printable
+from ..utils.images import walk_files
 from .transforms import LoadCheckedAnnotations, LoadCheckedImage, SetDomain
+from .transforms.loading import exif_note
 from .wrappers import leaf_datasets
 
 __all__ = [
@@ -24,10 +27,11 @@ __all__ = [
     "DatasetCheck",
     "check_dataset",
     "check_loader",
-    "expected_count",
+    "published_count",
 ]
 
-#: Number of images of each split, where the data set's paper or page names one.
+#: Number of images of each split, where the data set's paper or page names one: of one group
+#: ('acdc/fog'), or of all groups of a data set together.
 IMAGE_COUNTS = {
     "cityscapes": {"train": 2975, "val": 500, "test": 1525},
     "acdc/fog": {"train": 400, "val": 100, "test": 500},
@@ -38,7 +42,7 @@ IMAGE_COUNTS = {
     "nighttime_driving": {"test": 50},
     "bdd100k": {"train": 7000, "val": 1000},
     "mapillary": {"training": 18000, "validation": 2000},
-    "gta5": {"": 24966},
+    "gta5": {"": 24964},  # of 24,966, without the two whose labels have another size
     "synthia": {"": 9400},
     "foggy_cityscapes/beta_0.005": {"val": 500},
     "foggy_cityscapes/beta_0.01": {"val": 500},
@@ -64,71 +68,101 @@ class DatasetCheck:
     """What was found in one group of a data set.
 
     Attributes:
-        group: ``dataset/domain``, or the class's name where samples carry no tags.
+        group: ``dataset/domain``.
+        classes: The ``N`` class names.
         images: Number of images.
         expected: Number of images of the published split, or ``None`` if not known.
+        counted: Number of images to compare with it: those of this group, or of all groups of the
+            data set where only their sum is published.
         expected_size: Published width and height, or ``None`` if not known or various.
         labelled: Number of images with a readable label.
         sizes: How many images there are of each (width, height).
         pixels: ``(N,)`` label pixels of each class; 255 apart in ``ignored``.
         problems: Message by file.
+        notes: What to look at, by file: it may be right.
         orphans: Labels without an image.
     """
 
     group: str
+    classes: tuple[str, ...] = ()
     images: int = 0
     expected: int | None = None
+    counted: int = 0
     expected_size: tuple[int, int] | None = None
     labelled: int = 0
     sizes: Counter = field(default_factory=Counter)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     ignored: int = 0
     problems: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     orphans: list[str] = field(default_factory=list)
 
     @property
     def count_is_right(self) -> bool:
-        return self.expected is None or self.images == self.expected
+        return self.expected is None or self.counted == self.expected
 
     @property
     def sizes_are_right(self) -> bool:
         return self.expected_size is None or set(self.sizes) <= {self.expected_size}
 
     @property
+    def absent(self) -> list[str]:
+        """Names of the classes that no label of the group shows; none if nothing is labelled."""
+        if not self.labelled:
+            return []
+        return [name for name, count in zip(self.classes, self.pixels, strict=True) if not count]
+
+    @property
     def ok(self) -> bool:
         return not self.problems and not self.orphans and self.images > 0
 
 
-def expected_count(group: str, path: str) -> int | None:
-    """Number of images of the published split that a file is of; ``None`` if not known."""
+def published_count(group: str, folders: str) -> tuple[int | None, bool]:
+    """Number of images of a published split, and whether it is of the group alone.
+
+    Args:
+        group: ``dataset/domain``.
+        folders: Path of one of its images below the data root, whose folders name the split.
+
+    Returns:
+        ``None`` if no number is known; ``False`` if it is of all groups of the data set.
+    """
+    alone = group in IMAGE_COUNTS
     counts = IMAGE_COUNTS.get(group) or IMAGE_COUNTS.get(group.split("/")[0]) or {}
-    split = next((part for part in Path(path).parts if part in _SPLITS), "")
-    return counts.get(split, counts.get(""))
+    split = next((part for part in PurePath(folders).parts if part in _SPLITS), "")
+    return counts.get(split, counts.get("")), alone
 
 
 @dataclass(frozen=True)
 class _Found:
     group: str
     path: str
-    size: tuple[int, int] | None
-    counts: np.ndarray | None
-    problem: str | None
+    size: tuple[int, int] | None = None
+    counts: np.ndarray | None = None
+    problem: str | None = None
+    note: str | None = None
+
+
+def _group(info: dict) -> str:
+    return f"{info.get('dataset')}/{info.get('domain')}"
 
 
 def _check_one(info: dict, num_classes: int, ignore_index: int) -> _Found:
-    group = f"{info.get('dataset')}/{info.get('domain')}"
-    size = counts = problem = None
+    group, path = _group(info), info["img_path"]
+    size = counts = problem = note = None
     try:
         sample = LoadCheckedImage().transform(dict(info, seg_fields=[]))
         size = sample["img_shape"][::-1]
-        sample = LoadCheckedAnnotations(num_classes, ignore_index, unlabelled="skip").transform(
-            sample
-        )
+        load_label = LoadCheckedAnnotations(num_classes, ignore_index, unlabelled="skip")
+        sample = load_label.transform(sample)
         if "gt_seg_map" in sample:
             counts = np.bincount(sample["gt_seg_map"].ravel(), minlength=256)
+            note = exif_note(sample)
+            if not counts[:num_classes].any():
+                note = f"{printable(info['seg_map_path'])} shows no class: all of it is ignored"
     except (ValueError, OSError) as error:
         problem = str(error)
-    return _Found(group, info["img_path"], size, counts, problem)
+    return _Found(group, path, size, counts, problem, note)
 
 
 def _tagged(dataset: BaseDataset) -> Iterable[dict]:
@@ -140,19 +174,34 @@ def _tagged(dataset: BaseDataset) -> Iterable[dict]:
         yield info
 
 
-def _orphans(dataset: BaseDataset, labels: Iterable[str]) -> list[str]:
-    """Labels in the folders of these labels that belong to no image."""
-    known = {os.path.normpath(path) for path in labels}
+def _orphans(dataset: BaseDataset, labels: Mapping[str, str]) -> dict[str, list[str]]:
+    """Labels that belong to no image, by the group whose labels lie nearest.
+
+    Args:
+        dataset: Says where labels are: ``label_folders``, or the prefix of all of them.
+        labels: Group by normalised path of each image's label.
+    """
+    if not labels or dataset.ann_file or dataset._indices is not None:
+        return {}  # a choice of images leaves others out on purpose
     suffix = getattr(dataset, "seg_map_suffix", ".png")
-    folders = {os.path.dirname(path) for path in known}
-    found = (
-        os.path.join(folder, name)
-        for folder in folders
-        if os.path.isdir(folder)
-        for name in os.listdir(folder)
-        if name.endswith(suffix)
-    )
-    return sorted(path for path in found if path not in known)
+    left_out = {stem + suffix for stem in getattr(dataset, "exclude", ())}
+    known_folders = {os.path.dirname(path): group for path, group in sorted(labels.items())}
+    found: dict[str, list[str]] = {}
+    for folder in getattr(dataset, "label_folders", [dataset.data_prefix["seg_map_path"]]):
+        for name in walk_files(folder) if os.path.isdir(folder) else ():
+            path = os.path.normpath(os.path.join(folder, name))
+            if not name.endswith(suffix) or path in labels or name in left_out:
+                continue
+            parts = PurePath(path).parts
+            nearest = max(known_folders, key=lambda other: _shared(parts, PurePath(other).parts))
+            found.setdefault(known_folders[nearest], []).append(path)
+    return found
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many leading parts two paths share."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def check_dataset(
@@ -173,23 +222,20 @@ def check_dataset(
         One check a group, in the order of the data set.
     """
     infos = list(_tagged(dataset))
-    classes = dataset.METAINFO.get("classes") or dataset.metainfo["classes"]
-    names = dataset.metainfo["classes"]
-    checks: dict[str, DatasetCheck] = {}
-    labels: dict[str, list[str]] = {}
-    for info in infos:
-        group = f"{info.get('dataset')}/{info.get('domain')}"
-        if group not in checks:
-            expected = expected_count(group, info["img_path"])
-            size = IMAGE_SIZES.get(group.split("/")[0])
-            checks[group] = DatasetCheck(group, expected=expected, expected_size=size)
-            checks[group].pixels = np.zeros(len(names), np.int64)
-        checks[group].images += 1
-        labels.setdefault(group, []).extend(filter(None, [info.get("seg_map_path")]))
+    checks = _groups(dataset, infos)
+    labels = {
+        os.path.normpath(info["seg_map_path"]): _group(info)
+        for info in infos
+        if info.get("seg_map_path")
+    }
     if limit is not None and limit < len(infos):
         infos = [infos[i] for i in np.linspace(0, len(infos) - 1, limit).astype(int)]
+    # Of the files, before any selection of classes.
+    file_classes = dataset.METAINFO.get("classes") or dataset.metainfo["classes"]
     run = partial(
-        _check_one, num_classes=len(classes), ignore_index=getattr(dataset, "ignore_index", 255)
+        _check_one,
+        num_classes=len(file_classes),
+        ignore_index=getattr(dataset, "ignore_index", 255),
     )
     if workers:
         with ProcessPoolExecutor(workers) as pool:
@@ -197,11 +243,34 @@ def check_dataset(
     else:
         results = list(progress(map(run, infos), len(infos)))
     for found in results:
-        _record(checks[found.group], found, len(names))
-    every = [path for paths in labels.values() for path in paths]
-    if checks:
-        next(iter(checks.values())).orphans = _orphans(dataset, every)
+        _record(checks[found.group], found)
+    for group, paths in _orphans(dataset, labels).items():
+        checks[group].orphans = paths
     return list(checks.values())
+
+
+def _groups(dataset: BaseDataset, infos: Iterable[dict]) -> dict[str, DatasetCheck]:
+    """An empty check for each group, with the number of its images and of those published."""
+    names = tuple(dataset.metainfo["classes"])
+    root = os.path.abspath(dataset.data_root or os.path.dirname(dataset.data_prefix["img_path"]))
+    checks: dict[str, DatasetCheck] = {}
+    of_all: dict[str, list[DatasetCheck]] = {}
+    for info in infos:
+        group = _group(info)
+        if group not in checks:
+            below = os.path.relpath(os.path.abspath(info["img_path"]), root)
+            expected, alone = published_count(group, below)
+            name = group.split("/")[0]
+            check = DatasetCheck(group, names, expected=expected)
+            check.expected_size = IMAGE_SIZES.get(name)
+            check.pixels = np.zeros(len(names), np.int64)
+            checks[group] = check
+            of_all.setdefault(group if alone else name, []).append(check)
+        checks[group].images += 1
+    for together in of_all.values():
+        for check in together:
+            check.counted = sum(each.images for each in together)
+    return checks
 
 
 def check_loader(
@@ -230,12 +299,15 @@ def check_loader(
     return checks, errors
 
 
-def _record(check: DatasetCheck, found: _Found, num_classes: int) -> None:
+def _record(check: DatasetCheck, found: _Found) -> None:
     if found.size is not None:
         check.sizes[found.size] += 1
     if found.counts is not None:
+        num_classes = len(check.classes)
         check.labelled += 1
         check.pixels += found.counts[:num_classes]
         check.ignored += int(found.counts[num_classes:].sum())
     if found.problem is not None:
         check.problems[found.path] = found.problem
+    if found.note is not None:
+        check.notes[found.path] = found.note

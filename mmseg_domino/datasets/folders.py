@@ -1,6 +1,7 @@
 """Any pair of folders as a data set."""
 
 import os.path as osp
+from collections.abc import Sequence
 
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
@@ -27,6 +28,7 @@ class FolderDataset(BaseSegDataset):
         data_prefix: Folders of images and labels below ``data_root``; without ``seg_map_path`` the
             images have no labels and are for prediction.
         metainfo: ``classes`` and ``palette``; the 19 classes of Cityscapes by default.
+        exclude: Images to leave out: paths below the image folder, without ``img_suffix``.
         **kwargs: As for ``BaseSegDataset``.
 
     Raises:
@@ -44,11 +46,13 @@ class FolderDataset(BaseSegDataset):
         seg_map_suffix: str = ".png",
         data_prefix: dict | None = None,
         metainfo: dict | None = None,
+        exclude: Sequence[str] = (),
         **kwargs,
     ) -> None:
         self.dataset_name = check_name("dataset", dataset_name)
         self.domain = None if domain is None else check_name("domain", domain)
         self.domain_level = domain_level
+        self.exclude = frozenset(exclude)
         super().__init__(
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
@@ -64,6 +68,8 @@ class FolderDataset(BaseSegDataset):
         for stem in list_stems(
             images, self.img_suffix, f"{self.dataset_name}: no images.", self.backend_args
         ):
+            if stem in self.exclude:
+                continue
             entries.append(
                 dict(
                     img_path=osp.join(images, stem + self.img_suffix),

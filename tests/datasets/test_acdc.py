@@ -42,12 +42,22 @@ def test_a_subset_of_conditions(acdc, conditions, count):
     assert {data.get_data_info(i)["domain"] for i in range(count)} == wanted
 
 
-def test_reference_images_are_clear_and_unlabelled(acdc):
+def test_reference_images_are_clear_and_labelled_where_they_are(acdc, tmp_path):
     data = ACDCDataset(reference=True, data_root=acdc)
     infos = [data.get_data_info(i) for i in range(len(data))]
     assert len(infos) == 8
     assert {(i["dataset"], i["domain"]) for i in infos} == {("acdc_reference", "clear_day")}
-    assert all(i["seg_map_path"] is None and "_rgb_ref_anon" in i["img_path"] for i in infos)
+    assert all("_rgb_ref_anon" in i["img_path"] for i in infos)
+    labels = [i["seg_map_path"] for i in infos]
+    assert [label is None for label in labels] == [False, True] * 4
+    chosen = ACDCDataset(reference=True, labelled_only=True, data_root=acdc, pipeline=PIPELINE)
+    assert len(chosen) == 4
+    assert chosen[0]["data_samples"].gt_sem_seg.shape == (24, 32)
+    write_acdc(tmp_path, split="test", reference=True)
+    for label in (tmp_path / "gt").rglob("*.png"):
+        label.unlink()
+    with pytest.raises(FileNotFoundError, match=r"none of the images .*_gt_ref_labelTrainIds"):
+        ACDCDataset(split="test", reference=True, labelled_only=True, data_root=str(tmp_path))
 
 
 def test_the_test_split_is_for_prediction(acdc):

@@ -1,14 +1,16 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmseg.datasets import CityscapesDataset
 from PIL import Image
 
 from mmseg_domino.cli import main
-from mmseg_domino.datasets import ACDCDataset
-from mmseg_domino.datasets.checking import check_dataset, expected_count
+from mmseg_domino.datasets import ACDCDataset, BDD100KDomainDataset, FolderDataset
+from mmseg_domino.datasets.checking import IMAGE_COUNTS, check_dataset, published_count
 
-from .trees import write_acdc
+from .trees import write_acdc, write_pair
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,14 +76,81 @@ def test_a_sample_of_the_images(tree):
 @pytest.mark.parametrize(
     ("group", "path", "count"),
     [
-        ("cityscapes/clear_day", "data/cityscapes/leftImg8bit/val/ulm/x.png", 500),
-        ("acdc/fog", "data/acdc/rgb_anon/fog/test/x/y.png", 500),
-        ("gta5/all", "data/gta5/images/1.png", 24966),
-        ("mine/all", "data/mine/val/1.png", None),
+        ("cityscapes/clear_day", "leftImg8bit/val/ulm/x.png", (500, False)),
+        ("acdc/fog", "rgb_anon/fog/test/x/y.png", (500, True)),
+        ("gta5/all", "images/1.png", (24964, False)),
+        ("bdd100k/night", "images/10k/val/a.jpg", (1000, False)),
+        ("mine/all", "val/1.png", (None, False)),
     ],
 )
 def test_published_counts(group, path, count):
-    assert expected_count(group, path) == count
+    assert published_count(group, path) == count
+
+
+def test_folders_above_the_data_root_name_no_split(tmp_path):
+    root = tmp_path / "mnt/training/test/acdc"
+    checks = check(write_acdc(root, images=1))
+    assert checks["acdc/night"].expected == 106
+
+
+def test_counts_of_a_data_set_are_of_all_its_groups(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        write_pair(tmp_path / f"images/val/{name}.jpg", tmp_path / f"labels/val/{name}.png")
+    frames = [{"name": f"{n}.jpg", "attributes": {"timeofday": t}} for n, t in
+              (("a", "night"), ("b", "daytime"), ("c", "night"))]  # fmt: skip
+    (tmp_path / "attributes.json").write_text(json.dumps(frames))
+    monkeypatch.setitem(IMAGE_COUNTS, "bdd100k", {"val": 3})
+    dataset = BDD100KDomainDataset(
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path="images/val", seg_map_path="labels/val"),
+        attributes_file="attributes.json",
+    )
+    checks = {c.group: c for c in check_dataset(dataset)}
+    assert {group: c.images for group, c in checks.items()} == {
+        "bdd100k/night": 2,
+        "bdd100k/daytime": 1,
+    }
+    assert all(c.count_is_right and (c.counted, c.expected) == (3, 3) for c in checks.values())
+    assert not any(c.orphans for c in checks.values())
+
+
+def test_orphans_of_a_sequence_without_images_are_charged_to_their_condition(tree):
+    lost = tree / "gt/rain/val/GOPR99/GOPR99_frame_000001_gt_labelTrainIds.png"
+    hidden = tree / "gt/rain/val/GOPR99/._GOPR99_frame_000001_gt_labelTrainIds.png"
+    other_split = tree / "gt/snow/train/GOPR98/GOPR98_frame_000001_gt_labelTrainIds.png"
+    for path in (lost, hidden, other_split):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((24, 32), np.uint8)).save(path)
+    checks = check(tree)
+    assert checks["acdc/rain"].orphans == [str(lost)]
+    assert not any(checks[f"acdc/{c}"].orphans for c in ("fog", "night", "snow"))
+
+
+def test_absent_classes_and_empty_labels_are_named(tree):
+    for path in sorted((tree / "gt/fog").rglob("*.png")):
+        Image.fromarray(np.zeros((24, 32), np.uint8)).save(path)
+    empty = sorted((tree / "gt/snow").rglob("*.png"))[0]
+    Image.fromarray(np.full((24, 32), 255, np.uint8)).save(empty)
+    checks = check(tree)
+    assert checks["acdc/fog"].absent == list(CityscapesDataset.METAINFO["classes"][1:])
+    assert checks["acdc/rain"].absent == []
+    (note,) = checks["acdc/snow"].notes.values()
+    assert f"{empty} shows no class" in note
+    assert checks["acdc/snow"].ok
+
+
+def test_an_image_that_exif_turns_is_noted(tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 3
+    write_pair(tmp_path / "images/a.jpg", tmp_path / "labels/a.png")
+    image = Image.open(tmp_path / "images/a.jpg")
+    image.save(tmp_path / "images/a.jpg", exif=exif)
+    (found,) = check_dataset(FolderDataset(data_root=str(tmp_path), img_suffix=".jpg"))
+    assert "EXIF tag (orientation 3)" in next(iter(found.notes.values()))
+    exif[0x112] = 6
+    image.save(tmp_path / "images/a.jpg", exif=exif)
+    (found,) = check_dataset(FolderDataset(data_root=str(tmp_path), img_suffix=".jpg"))
+    assert "EXIF tag (orientation 6)" in next(iter(found.problems.values()))
 
 
 def test_the_command(tree, tmp_path, capsys):

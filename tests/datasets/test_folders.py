@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mmseg_domino.datasets import FolderDataset
@@ -65,3 +67,10 @@ def test_an_empty_folder_is_named(tree):
 def test_names_that_cannot_be_filed_under_are_refused_at_once(tree, names):
     with pytest.raises(ValueError, match="must not contain a slash"):
         FolderDataset(data_root=tree, img_suffix=".jpg", **names)
+
+
+def test_excluded_and_hidden_images_are_left_out(tmp_path):
+    for name in ("1", "2", ".ipynb_checkpoints/1-checkpoint", "._1"):
+        write_pair(tmp_path / f"images/{name}.png", tmp_path / f"labels/{name}.png")
+    data = FolderDataset(data_root=str(tmp_path), exclude=["2"])
+    assert [Path(data.get_data_info(i)["img_path"]).name for i in range(len(data))] == ["1.png"]

@@ -43,5 +43,7 @@ def write_acdc(
             write_pair(root / "rgb_anon" / f"{stem}_rgb_anon.png", label, seed=10 * c + i)
             if reference:
                 stem = f"{condition}/{split}_ref/GOPR0{c}/GOPR0{c}_frame_{i:06}"
-                write_pair(root / "rgb_anon" / f"{stem}_rgb_ref_anon.png", seed=10 * c + i)
+                # As in the release, a part of the reference images has labels.
+                label = root / "gt" / f"{stem}_gt_ref_labelTrainIds.png" if i == 0 else None
+                write_pair(root / "rgb_anon" / f"{stem}_rgb_ref_anon.png", label, seed=10 * c + i)
     return root

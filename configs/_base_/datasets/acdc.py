@@ -32,7 +32,7 @@ acdc_test = dict(
     split="test",
     pipeline=acdc_test_pipeline,
 )
-# The same places in clear weather by day, without labels.
+# The same places in clear weather by day. A part of them has labels, `*_gt_ref_labelTrainIds.png`.
 acdc_reference = dict(
     type="ACDCDataset",
     data_root="data/acdc/",
@@ -41,3 +41,5 @@ acdc_reference = dict(
     reference=True,
     pipeline=acdc_test_pipeline,
 )
+# Those with labels: the nearest source for a relative mIoU, `source="acdc_reference/clear_day"`.
+acdc_reference_labelled = dict(acdc_reference, labelled_only=True)

@@ -24,6 +24,14 @@ camvid_day_train = dict(
     split="train",
     pipeline=camvid_train_pipeline,
 )
+# 57 images by day: the source's own, for validation during training.
+camvid_day_val = dict(
+    type="CamVidDataset",
+    data_root="data/camvid/",
+    conditions="day",
+    split="val",
+    pipeline=camvid_test_pipeline,
+)
 # 57 images by day, 62 at dusk.
 camvid_val = dict(
     type="CamVidDataset",

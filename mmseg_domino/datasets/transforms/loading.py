@@ -178,7 +178,10 @@ class LoadCheckedAnnotations(LoadAnnotations):
 
     def _load_seg_map(self, results: dict) -> None:
         path = results["seg_map_path"]
-        content = fileio.get(path, backend_args=self.backend_args)
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}{self._convertible(path)}") from error
         label = _single_channel(_decode(content, path, "unchanged", self.imdecode_backend), path)
         self._check_size(label, results)
         reduce = self.reduce_zero_label
@@ -199,6 +202,17 @@ class LoadCheckedAnnotations(LoadAnnotations):
         if note is not None and not self._told:
             self._told = True
             print_log(f"{note} (Said once.)", logger="current", level=logging.WARNING)
+
+    def _convertible(self, path: str) -> str:
+        """What to do about a missing label whose original is there."""
+        stem = path.removesuffix("_labelTrainIds.png")
+        for original in () if stem == path else (f"{stem}_labelIds.png", f"{stem}.png"):
+            if fileio.exists(original, backend_args=self.backend_args):
+                return (
+                    f". The original label {printable(original)} is there: make trainIds of all "
+                    "of them with `domino data convert` (see docs/data.md)"
+                )
+        return ""
 
     def _map(self, label: np.ndarray, reduce: bool, label_map: dict | None) -> np.ndarray:
         """Values of the file to values of the classes in use, in one table look-up."""

@@ -194,6 +194,13 @@ def test_a_missing_label_is_named(tmp_path):
         LoadCheckedAnnotations()(sample(str(tmp_path / "none.png")))
 
 
+@pytest.mark.parametrize("original", ["a_labelIds.png", "a.png"])
+def test_a_label_that_can_be_converted_is_said_to_be_there(tmp_path, label, original):
+    write(tmp_path / original, label)
+    with pytest.raises(FileNotFoundError, match=rf"{original} is there.*domino data convert"):
+        LoadCheckedAnnotations()(sample(str(tmp_path / "a_labelTrainIds.png")))
+
+
 @pytest.mark.parametrize("arguments", [{"num_classes": 0}, {"unlabelled": "ignore"}])
 def test_wrong_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="must be"):
