@@ -220,9 +220,9 @@ class DomainEncoder(nn.Module):
         cut = cut_prompts(self.tokenizer, prompts, length)
         if cut:
             raise ValueError(
-                f"{len(cut)} prompts of the bank {self.bank.name!r} are longer than the "
-                f"{length} tokens that the text tower of {self.model_name} reads, the first: "
-                f"{cut[0]!r}. Shorten them: what follows would be left out."
+                f"the text tower of {self.model_name} reads {length} tokens and would leave out "
+                f"the rest of {len(cut)} longer prompts, such as {cut[0]!r}; shorten them in the "
+                f"prompt bank {self.bank.name!r}"
             )
 
     def _embed_bank(self) -> DomainText:

@@ -284,6 +284,8 @@ def _from_folder(model_class, folder: Path):
         model, info = model_class.from_pretrained(
             folder,
             variant=variant,
+            # Left to itself, diffusers looks for the index of .bin shards under another name.
+            use_safetensors=None if any(folder.glob("*.safetensors")) else False,
             torch_dtype=torch.float32,
             output_loading_info=True,
             low_cpu_mem_usage=False,
