@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 
 from ..datasets import leaf_datasets
-from ..domain.images import list_images
+from ..utils.images import list_images
 
 __all__ = ["images_by_key", "is_config"]
 

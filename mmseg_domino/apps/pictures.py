@@ -14,9 +14,9 @@ from mmseg.models import BaseSegmentor
 from tqdm import tqdm
 
 from ..datasets import LoadCheckedImage
-from ..domain.images import list_images
 from ..reporting import DomainLine, annotate, overlay
 from ..utils import atomic_write
+from ..utils.images import list_images
 from .inference import Prediction, domains_of, predict_image
 
 __all__ = ["PictureWriter"]

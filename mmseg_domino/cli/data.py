@@ -67,6 +67,9 @@ def check(ctx, config, loaders, limit, workers, show, any_count, any_size, cfg_o
     console.print(_check_table(rows))
     problems = [message for _, check in rows for message in check.problems.values()]
     problems += [f"{path} has no image" for _, check in rows for path in check.orphans]
+    notes = [f"note: {message}" for _, check in rows for message in check.notes.values()]
+    for message in notes[:show]:
+        console.print(message, style="yellow", markup=False, soft_wrap=True)
     for message in [*errors, *problems[:show]]:
         console.print(message, style="red", markup=False, soft_wrap=True)
     if len(problems) > show:
@@ -90,16 +93,16 @@ def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> "Table":
     for loader, check in rows:
         count = str(check.images)
         if not check.count_is_right:
-            count += f" (published: {check.expected})"
+            all_groups = f"{check.counted} in all, " if check.counted != check.images else ""
+            count += f" ({all_groups}published: {check.expected})"
         sizes = ", ".join(f"{w}x{h}" for (w, h), _ in check.sizes.most_common(3))
         if len(check.sizes) > 3:
             sizes += f" and {len(check.sizes) - 3} more"
         if not check.sizes_are_right:
             sizes += " (published: {}x{})".format(*check.expected_size)
-        absent = int((check.pixels == 0).sum()) if check.labelled else 0
         bad = len(check.problems) + len(check.orphans)
         table.add_row(
-            loader, check.group, count, str(check.labelled), sizes, str(absent),
+            loader, check.group, count, str(check.labelled), sizes, ", ".join(check.absent),
             f"[red]{bad}" if bad else "0",
         )  # fmt: skip
     return table

@@ -83,12 +83,13 @@ def embed(out, classes, names, dataset, weights, text_encoder) -> None:
     from ..models.diffusion.class_embeddings import embed_classes
     from ..models.diffusion.text_towers import open_text_tower
     from ..models.diffusion.weights import open_weights
+    from ..utils import read_text
 
     with plain_errors():
         if dataset:
             classes = get_classes(dataset)
         elif names:
-            lines = names.read_text(encoding="utf-8").splitlines()
+            lines = read_text(names).splitlines()
             classes = [line.strip() for line in lines if line.strip()]
         # A tower of its own needs no diffusion weights.
         tower = open_text_tower(text_encoder, open_weights(weights) if weights else None)

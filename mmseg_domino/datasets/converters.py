@@ -26,7 +26,7 @@ _Pairs = list[tuple[Path, Path]]
 def _beside(folder: Path, target: Path | None = None) -> _Pairs:
     return [
         (path, (target or folder) / (path.stem + TRAIN_ID_SUFFIX))
-        for path in sorted(folder.glob("*.png"))
+        for path in sorted(folder.glob("[!.]*.png"))
         if not path.name.endswith(TRAIN_ID_SUFFIX)
     ]
 
@@ -35,7 +35,7 @@ def _cityscapes(root: Path) -> _Pairs:
     ending = "_labelIds.png"
     return [
         (path, path.with_name(path.name[: -len(ending)] + "_labelTrainIds.png"))
-        for path in sorted((root / "gtFine").rglob("*" + ending))
+        for path in sorted((root / "gtFine").rglob("[!.]*" + ending))
     ]
 
 
