@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,20 @@ def _mmseg_scope():
     from mmengine.registry import init_default_scope
 
     init_default_scope("mmseg")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request) -> Iterator[torch.device]:
+    """The devices that a test runs on: the CPU, and with ``-m gpu`` the first CUDA card.
+
+    Convolutions in TF32 keep ten bits, so that float32 would mean another thing on each device.
+    """
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device; torch.cuda.is_available() is false here")
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield torch.device(request.param)
+    torch.backends.cudnn.allow_tf32 = before
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ class PackDominoInputs(PackSegInputs):
             :data:`DOMAIN_META_KEYS` are packed in any case.
 
     Raises:
-        ValueError: If an embedding or scores are not a vector of real numbers; names the file.
+        ValueError: If an embedding or scores are not a vector of finite numbers; names the file.
     """
 
     def __init__(self, meta_keys: Sequence[str] = _STOCK_META_KEYS) -> None:
@@ -55,5 +55,11 @@ def _vector(results: dict, key: str) -> torch.Tensor:
         raise ValueError(
             f"{key} of {results.get('img_path', 'an image without a path')} must be a vector of "
             f"floats, got {tensor.dtype} of shape {tuple(tensor.shape)}"
+        )
+    # Here, on the host: nobody asks later, when it would mean to wait for the device.
+    if not tensor.isfinite().all():
+        raise ValueError(
+            f"{key} of {results.get('img_path', 'an image without a path')} holds NaN or infinite "
+            "values. Recompute the store, or the encoder's precision is too low."
         )
     return tensor.float().clone()

@@ -18,6 +18,10 @@ def _name(sample: object) -> str:
 def gather_domain(data_samples: Sequence | None, like: Tensor) -> Tensor | None:
     """Stack the samples' ``domain_embedding`` into one tensor.
 
+    Only embeddings that are still on the host are asked whether they are finite: reading values
+    back from an accelerator would make every step wait for it. ``PackDominoInputs`` has asked
+    those that it packed.
+
     Args:
         data_samples: The batch's ``SegDataSample``\\ s, ``B`` of them, or ``None``.
         like: The images ``(B, 3, H, W)``; the result is on their device, in float32.
@@ -26,8 +30,8 @@ def gather_domain(data_samples: Sequence | None, like: Tensor) -> Tensor | None:
         ``(B, D)``, or ``None`` if there are no samples or none of them has an embedding.
 
     Raises:
-        ValueError: If only some samples have an embedding, or their widths differ, or one holds
-            NaN or infinite values. The message names the images.
+        ValueError: If only some samples have an embedding, or their widths differ, or one on the
+            host holds NaN or infinite values. The message names the images.
     """
     if not data_samples:
         return None
@@ -47,12 +51,14 @@ def gather_domain(data_samples: Sequence | None, like: Tensor) -> Tensor | None:
             "the domain embeddings of a batch must all be vectors of one width, got the shapes "
             f"{sorted(widths)}; the stores or encoders of the mixed data sets differ"
         )
-    domain = torch.stack([e.to(like.device, torch.float32) for e in embeddings])
-    finite = domain.isfinite().all(dim=1)
-    if not finite.all():
-        bad = [_name(data_samples[i]) for i in (~finite).nonzero().flatten().tolist()]
+    bad = [
+        _name(sample)
+        for sample, embedding in zip(data_samples, embeddings, strict=True)
+        if embedding.device.type == "cpu" and not embedding.isfinite().all()
+    ]
+    if bad:
         raise ValueError(
             f"the domain embeddings of {len(bad)} samples hold NaN or infinite values: "
             f"{', '.join(bad[:5])}. Recompute the store, or the encoder's precision is too low."
         )
-    return domain
+    return torch.stack([e.to(like.device, torch.float32) for e in embeddings])

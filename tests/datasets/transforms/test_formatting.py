@@ -63,6 +63,13 @@ def test_refuses_what_is_no_vector_of_floats(value):
         PackDominoInputs()(sample(domain_embedding=value))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("key", ["domain_embedding", "domain_scores"])
+def test_refuses_values_that_are_not_finite(key, value):
+    with pytest.raises(ValueError, match=rf"{key} of a.png holds NaN or infinite values"):
+        PackDominoInputs()(sample(**{key: np.array([0.5, value], np.float32)}))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_passes_the_stock_preprocessor(training):
     batch = pseudo_collate([PackDominoInputs()(sample()) for _ in range(2)])

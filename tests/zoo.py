@@ -1,0 +1,202 @@
+"""One small model of every kind that computes, for tests of what all of them must do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mmpretrain.models  # noqa: F401  registers ConvNeXt
+import torch
+from mmengine.config import ConfigDict
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+import mmseg_domino.models  # noqa: F401  registers the parts
+
+from .models.diffusion.vpd_models import ARCHITECTURE, UNET
+from .tiny_clip import write_tiny_clip
+
+__all__ = ["BACKBONES", "NECKS", "SEGMENTORS", "Member", "stir"]
+
+D, CLASSES = UNET["cross_attention_dim"], 5
+_DEPTH = dict(depth=2, embed_dim=32, num_heads=2)
+_STOCK = {
+    "resnet": dict(
+        type="ResNetV1c", depth=18, base_channels=8, stem_channels=8, norm_cfg=dict(type="BN")
+    ),
+    "segformer": dict(
+        type="MixVisionTransformer", embed_dims=8, num_stages=4, num_layers=[1, 1, 1, 1],
+        num_heads=[1, 1, 1, 1], patch_sizes=[7, 3, 3, 3], sr_ratios=[8, 4, 2, 1],
+        drop_path_rate=0.0,
+    ),
+    "swin": dict(
+        type="SwinTransformer", embed_dims=8, depths=(2, 1, 1, 1), num_heads=(1, 1, 1, 1),
+        window_size=4, pretrain_img_size=64, drop_path_rate=0.0,
+    ),
+    "convnext": dict(
+        type="mmpretrain.ConvNeXt", arch=dict(depths=[1, 1, 1, 1], channels=[8, 8, 16, 16]),
+        out_indices=[0, 1, 2, 3], gap_before_final_norm=False, drop_path_rate=0.0,
+    ),
+    "open_clip": dict(type="OpenClipViT", model="CLIP", weights=None, out_indices=(0, 1)),
+    "dinov2": dict(
+        type="TimmViT", model="vit_large_patch14_reg4_dinov2", weights=None, out_indices=(0, 1),
+        options=dict(img_size=56, **_DEPTH),
+    ),
+    "dinov3": dict(
+        type="TimmViT", model="vit_large_patch16_dinov3", weights=None, out_indices=(0, 1),
+        options=_DEPTH,
+    ),
+    "eva02": dict(
+        type="TimmViT", model="eva02_large_patch14_224", weights=None, out_indices=(0, 1),
+        options=dict(img_size=56, **_DEPTH),
+    ),
+    "sam": dict(
+        type="TimmViT", model="samvit_large_patch16", weights=None, out_indices=(0, 1),
+        options=dict(
+            img_size=64, window_size=3, global_attn_indexes=(1,), neck_chans=8, **_DEPTH
+        ),
+    ),
+}  # fmt: skip
+_WITH_CP = ("segformer", "swin", "convnext", "open_clip", "dinov2", "dinov3", "eva02", "sam")
+
+
+def _vpd(**kwargs) -> dict:
+    options = dict(weights="random", num_classes=CLASSES, architecture=ARCHITECTURE)
+    return dict(type="DominoVPD", **{**options, **kwargs})
+
+
+def _wrapped(name: str, **kwargs) -> dict:
+    return dict(type="DominoBackbone", backbone=_STOCK[name], domain_channels=D, **kwargs)
+
+
+def _norm(norm: str, **kwargs) -> dict:
+    return dict(
+        type="DominoNorm", in_channels=(8, 16), domain_channels=D, num_groups=4, norm=norm, **kwargs
+    )
+
+
+def _segmentor(kind: str = "DominoEncoderDecoder", mode: str = "slide", **test_cfg) -> dict:
+    channels = [c + CLASSES * (i in (1, 2)) for i, c in enumerate(UNET["block_out_channels"])]
+    head = dict(
+        type="FCNHead", in_channels=8, in_index=0, channels=8, num_convs=1, num_classes=CLASSES,
+        norm_cfg=dict(type="GN", num_groups=2), dropout_ratio=0,
+    )  # fmt: skip
+    ocr = dict(
+        type="OCRHead", in_channels=8, in_index=0, channels=8, ocr_channels=8,
+        num_classes=CLASSES, norm_cfg=dict(type="GN", num_groups=2), dropout_ratio=0,
+    )  # fmt: skip
+    cascade = kind == "DominoCascadeEncoderDecoder"
+    fpn = dict(type="FPN", in_channels=channels, out_channels=8, num_outs=4)
+    sizes = dict(crop_size=(64, 64), stride=(43, 43)) if mode == "slide" else {}
+    return dict(
+        type=kind,
+        data_preprocessor=dict(type="SegDataPreProcessor"),
+        backbone=_vpd(),
+        neck=dict(
+            type="DominoNorm", in_channels=channels, domain_channels=D, norm="layer", neck=fpn
+        ),
+        decode_head=[head, ocr] if cascade else head,
+        train_cfg=dict(),
+        test_cfg=dict(mode=mode, **sizes, **test_cfg),
+        **({"num_stages": 2} if cascade else {}),
+    )
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model and how to run it.
+
+    Attributes:
+        config: Of the model; a model named ``CLIP`` stands for the folder of a small one.
+        inputs: What it is called with, on the CPU, drawn anew and the same at each call.
+        checkpointing: The option that recomputes in the backward pass, if it has one.
+    """
+
+    config: dict
+    inputs: Callable[[], tuple]
+    checkpointing: str | None = None
+
+    def build(self, folder: Path, **kwargs) -> nn.Module:
+        """The model with values that show in its output, the same at each call.
+
+        Args:
+            folder: Where a small CLIP lies, or is written if it does not.
+            kwargs: Of its config, beside those that it has.
+        """
+        torch.manual_seed(0)
+        config = _with_clip({**self.config, **kwargs}, folder)
+        return stir(MODELS.build(ConfigDict(config)))
+
+    def build_checkpointing(self, folder: Path) -> nn.Module:
+        """The same, recomputing its activations."""
+        config = self.config
+        if self.checkpointing == "with_cp":
+            backbone = {**config["backbone"], "with_cp": True}
+            return self.build(folder, backbone=backbone)
+        return self.build(folder, **{self.checkpointing: True})
+
+
+def _with_clip(config: dict, folder: Path) -> dict:
+    if config.get("model") == "CLIP":
+        if not (folder / "open_clip_config.json").exists():
+            write_tiny_clip(folder)
+        return {**config, "model": str(folder)}
+    return {k: _with_clip(v, folder) if isinstance(v, dict) else v for k, v in config.items()}
+
+
+def stir(module: nn.Module) -> nn.Module:
+    """Give parameters that start at zero or one values that show; others stay."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if ".out." in name and ("domain." in name or "modulation." in name):
+                parameter.copy_(noise * 0.3)
+            elif parameter.ndim == 1 or not parameter.any():
+                parameter.add_(noise * 0.05)
+    return module.eval()
+
+
+def _random(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _images() -> tuple:
+    return _random(2, 3, 64, 64, seed=2).clamp(-1, 1), _random(2, D, seed=3)
+
+
+def _levels() -> tuple:
+    return (_random(2, 8, 8, 8, seed=2), _random(2, 16, 4, 4, seed=4)), _random(2, D, seed=3)
+
+
+BACKBONES = {
+    "vpd": Member(_vpd(), _images, "gradient_checkpointing"),
+    "vpd-all-maps-concat-lora": Member(
+        _vpd(injection="concat", attention_maps=(8, 16, 32), finetune="lora"),
+        _images,
+        "gradient_checkpointing",
+    ),
+    "vpd-none-sample": Member(
+        _vpd(injection="none", latent_mode="sample", attention_maps=()), _images
+    ),
+    **{
+        name: Member(_wrapped(name), _images, "with_cp" if name in _WITH_CP else None)
+        for name in _STOCK
+    },
+    "swin-lora": Member(_wrapped("swin", tune="lora"), _images),
+    "resnet-frozen": Member(_wrapped("resnet", tune="frozen", injection="add"), _images),
+}
+NECKS = {
+    "group": Member(_norm("group"), _levels),
+    "layer-tied": Member(_norm("layer", tied=True), _levels),
+    "instance": Member(_norm("instance", injection="add"), _levels),
+    "batch-fpn": Member(
+        _norm("batch", neck=dict(type="FPN", in_channels=[8, 16], out_channels=4, num_outs=2)),
+        _levels,
+    ),
+}
+SEGMENTORS = {
+    "whole": Member(_segmentor(mode="whole"), _images),
+    "slide": Member(_segmentor(windows_per_batch=3), _images),
+    "slide-one-latent": Member(_segmentor(windows_per_batch=4, latent="image"), _images),
+    "cascade": Member(_segmentor("DominoCascadeEncoderDecoder", mode="whole"), _images),
+}
