@@ -1,3 +1,4 @@
+import copy
 import json
 import subprocess
 import sys
@@ -20,6 +21,12 @@ def encoder(tiny_clip):
     return DomainEncoder(str(tiny_clip))
 
 
+@pytest.fixture
+def encoder_there(encoder, device):
+    """The encoder on the device of the test."""
+    return copy.deepcopy(encoder).to(device)
+
+
 @pytest.fixture(scope="module")
 def direct(tiny_clip):
     """The same model by open_clip's own calls."""
@@ -31,7 +38,7 @@ def _image(seed=0, size=(60, 90)):
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
-def test_scores_equal_open_clip_zero_shot(encoder, direct):
+def test_scores_equal_open_clip_zero_shot(encoder_there, encoder, direct):
     model, transform, tokenizer = direct
     arrays = [_image(0), _image(1, (90, 60))]
     with torch.no_grad():
@@ -42,7 +49,8 @@ def test_scores_equal_open_clip_zero_shot(encoder, direct):
         pixels = torch.stack([transform(Image.fromarray(a)) for a in arrays])
         image = model.encode_image(pixels, normalize=True)
         expected = (model.logit_scale.exp() * image @ torch.stack(columns).T).softmax(dim=1)
-    scores, embedding = encoder(torch.stack([encoder.prepare(a) for a in arrays]))
+    pixels = torch.stack([encoder_there.prepare(a) for a in arrays])
+    scores, embedding = (out.cpu() for out in encoder_there(pixels))
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(embedding, image, rtol=0, atol=1e-6)
     torch.testing.assert_close(encoder.text.joint, torch.stack(columns), rtol=0, atol=1e-6)
@@ -134,27 +142,29 @@ def test_is_frozen_inside_a_model_in_training(encoder):
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
-def test_raw_images_may_differ_in_size(encoder):
+def test_raw_images_may_differ_in_size(encoder_there):
     images = [
         torch.from_numpy(_image(i, s)).permute(2, 0, 1) for i, s in enumerate([(40, 50), (64, 33)])
     ]
-    together = encoder.encode_raw(images)
-    apart = torch.cat([encoder.encode_raw([image]) for image in images])
+    together = encoder_there.encode_raw(images)
+    apart = torch.cat([encoder_there.encode_raw([image]) for image in images])
     torch.testing.assert_close(together, apart, rtol=0, atol=1e-6)
 
 
-def test_precision_is_not_the_callers(encoder):
-    pixels = encoder.prepare(_image())[None]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = encoder.encode_pixels(pixels)
-    torch.testing.assert_close(inside, encoder.encode_pixels(pixels), rtol=0, atol=0)
+def test_precision_is_not_the_callers(encoder_there):
+    pixels = encoder_there.prepare(_image())[None]
+    with torch.autocast(encoder_there.device.type, dtype=torch.bfloat16):
+        inside = encoder_there.encode_pixels(pixels)
+    torch.testing.assert_close(inside, encoder_there.encode_pixels(pixels), rtol=0, atol=0)
 
 
-def test_low_precision_stays_close(tiny_clip, encoder):
-    pixels = encoder.prepare(_image())[None]
-    low = DomainEncoder(str(tiny_clip), precision="bf16").encode_pixels(pixels)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_low_precision_stays_close(tiny_clip, encoder_there, precision):
+    device = encoder_there.device
+    pixels = encoder_there.prepare(_image())[None]
+    low = DomainEncoder(str(tiny_clip), precision=precision).to(device).encode_pixels(pixels)
     assert low.dtype == torch.float32
-    exact = encoder.encode_pixels(pixels)
+    exact = encoder_there.encode_pixels(pixels)
     assert not torch.equal(low, exact)
     assert (low * exact).sum() > 0.999
 

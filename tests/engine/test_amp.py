@@ -123,13 +123,21 @@ class TestAccelerator:
             enable_amp(config(), "int8")
 
 
-@pytest.mark.gpu
-def test_a_step_on_a_gpu():
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_step_on_a_device(device, dtype, cpu, monkeypatch):
+    cpu(X86.format("avx512_bf16"))
+    monkeypatch.setattr(amp, "get_device", lambda: device.type)
+    if device.type == "cpu" and dtype == "float16":
+        pytest.skip("float16 is refused on the CPU, which has a test of its own")
     cfg = config()
-    enable_amp(cfg)
-    model = nn.Linear(8, 8).cuda()
+    enable_amp(cfg, dtype)
+    model = nn.Linear(8, 8).to(device)
+    before = model.weight.detach().clone()
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     with wrapper.optim_context(model):
-        result = model(torch.ones(2, 8, device="cuda"))
-    assert result.dtype in (torch.bfloat16, torch.float16)
+        result = model(torch.ones(2, 8, device=device))
+    assert result.dtype == getattr(torch, dtype)
     wrapper.update_params(result.float().square().sum())
+    assert model.weight.dtype == torch.float32
+    assert model.weight.isfinite().all()
+    assert not torch.equal(model.weight, before)

@@ -92,6 +92,22 @@ def test_order_and_batches_do_not_matter(calibration):
     assert results[0] == results[1]
 
 
+def test_samples_on_a_device_count_as_on_the_cpu(device):
+    results = []
+    for where in ("cpu", device):
+        metric = DomainIoUMetric(source=SOURCE, calibration=True)
+        run(metric, [sample.to(where) for sample in mixed()])
+        results.append(metric.last_results)
+    cpu, there = results
+    assert np.array_equal(cpu.table.counts, there.table.counts)
+    for name, group in cpu.groups.items():
+        assert np.array_equal(group.confusion, there.groups[name].confusion)
+        # A confidence at the edge of a bin may round to its other side.
+        ours, other = group.calibration, there.groups[name].calibration
+        assert ours.ece_ratio == pytest.approx(other.ece_ratio, abs=1e-3)
+        assert ours.aurc_ratio == pytest.approx(other.aurc_ratio, abs=1e-3)
+
+
 def test_an_image_that_comes_twice_counts_once():
     samples = mixed()
     once = run(DomainIoUMetric(), samples)
@@ -210,8 +226,8 @@ def test_is_empty_for_the_next_epoch():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_bad_logits_are_named(value):
-    sample = predicted("acdc/fog", 7)
+def test_bad_logits_are_named(value, device):
+    sample = predicted("acdc/fog", 7).to(device)
     sample.seg_logits.data[3, 2, 1] = value
     with pytest.raises(ValueError, match=r"acdc/fog/0007.png: the model's logits are NaN"):
         run(DomainIoUMetric(), [sample])

@@ -45,8 +45,8 @@ def test_with_save_frozen_nothing_is_left_out():
 
 
 @pytest.mark.parametrize("save_frozen", [True, False])
-def test_loading_restores_the_whole(save_frozen):
-    net, other = network(), network()
+def test_loading_restores_the_whole(save_frozen, device):
+    net, other = network().to(device), network().to(device)
     keep_out_frozen(net, save_frozen=False)
     keep_out_frozen(other, save_frozen=save_frozen)
     with torch.no_grad():
@@ -60,10 +60,10 @@ def test_loading_restores_the_whole(save_frozen):
     assert torch.equal(other[1].running_mean, net[1].running_mean)
 
 
-def test_a_whole_checkpoint_still_loads_and_wins():
-    net = network()
+def test_a_whole_checkpoint_still_loads_and_wins(device):
+    net = network().to(device)
     keep_out_frozen(net, save_frozen=False)
-    whole = network(seed=7).state_dict()
+    whole = network(seed=7).to(device).state_dict()
     net.load_state_dict(whole)
     assert torch.equal(net[0].weight, whole["0.weight"])
 
@@ -77,8 +77,8 @@ def test_a_whole_checkpoint_still_loads_and_wins():
     ],
     ids=["other values", "fewer frozen", "more frozen"],
 )
-def test_over_other_weights_it_is_refused(change):
-    net, other = network(), network()
+def test_over_other_weights_it_is_refused(change, device):
+    net, other = network().to(device), network().to(device)
     keep_out_frozen(net, save_frozen=False)
     state = net.state_dict()
     change(other)

@@ -20,31 +20,33 @@ class Block(nn.Module):
 
 
 @pytest.fixture
-def block():
+def block(device):
     torch.manual_seed(0)
-    return Block()
+    return Block().to(device)
 
 
-X = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+@pytest.fixture
+def x(device):
+    return torch.randn(5, 4, generator=torch.Generator().manual_seed(1)).to(device)
 
 
-def test_it_starts_as_nothing_beside_attention_layers(block):
-    before = block(X)
+def test_it_starts_as_nothing_beside_attention_layers(block, x):
+    before = block(x)
     assert add_lora(block, {}) == ["attn.qkv", "attn.proj"]  # no grouped convolution, no MLP
-    assert torch.equal(block(X), before)
+    assert torch.equal(block(x), before)
 
 
-def test_it_is_the_scaled_product_of_two_factors(block):
+def test_it_is_the_scaled_product_of_two_factors(block, x):
     weight, bias = block.attn["qkv"].weight.clone(), block.attn["qkv"].bias.clone()
     add_lora(block, dict(rank=3, alpha=12, targets="qkv"))
     a, b = lora_parameters(block)
     assert a.shape == (3, 4)
     assert b.shape == (12, 3)
     nn.init.normal_(b)
-    torch.testing.assert_close(block.attn["qkv"](X), X @ (weight + 4 * b @ a).T + bias)
+    torch.testing.assert_close(block.attn["qkv"](x), x @ (weight + 4 * b @ a).T + bias)
 
 
-def test_names_are_those_without_it(block):
+def test_names_are_those_without_it(block, x):
     plain = {k: v.clone() for k, v in block.state_dict().items()}
     add_lora(block, {})
     state = block.state_dict()
@@ -52,23 +54,23 @@ def test_names_are_those_without_it(block):
     assert {k for k in state if k not in plain} == {
         f"attn.{layer}.lora_{factor}.default.weight" for layer in ("qkv", "proj") for factor in "AB"
     }
-    other = Block()
+    other = Block().to(x.device)
     add_lora(other, {})
     other.load_state_dict(state)
-    assert torch.equal(other(X), block(X))
+    assert torch.equal(other(x), block(x))
     missing = other.load_state_dict(plain, strict=False).missing_keys
     assert all(".lora_" in key for key in missing)
     assert len(missing) == 4
 
 
-def test_reset_makes_the_product_zero_again(block):
-    before = block(X)
+def test_reset_makes_the_product_zero_again(block, x):
+    before = block(x)
     add_lora(block, {})
     for parameter in lora_parameters(block):
         nn.init.normal_(parameter)
-    assert not torch.allclose(block(X), before)
+    assert not torch.allclose(block(x), before)
     reset_lora(block)
-    assert torch.equal(block(X), before)
+    assert torch.equal(block(x), before)
 
 
 def test_only_the_adapters_dropout_is_switched(block):

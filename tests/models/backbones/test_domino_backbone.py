@@ -62,27 +62,29 @@ def config(request):
     return BACKBONES[request.param]
 
 
-def test_it_starts_as_the_plain_backbone_with_the_same_names(config):
-    wrapped = build(config).eval()
-    plain = build(config, injection="none").wrapped
+def test_it_starts_as_the_plain_backbone_with_the_same_names(config, device):
+    wrapped = build(config).eval().to(device)
+    plain = build(config, injection="none").wrapped.to(device)
     plain.eval()
     own = {k: v for k, v in wrapped.state_dict().items() if not k.startswith("domain.")}
     plain_state = {k: v for k, v in plain.state_dict().items() if not k.startswith("domain.")}
     assert list(own) == list(plain_state)
     plain.load_state_dict(own)
     assert len(wrapped.adapted_norms) > 5
-    for ours, theirs in zip(wrapped(images(), domains()), plain(images()), strict=True):
+    for ours, theirs in zip(
+        wrapped(images().to(device), domains().to(device)), plain(images().to(device)), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_the_domain_matters_and_each_image_gets_its_own(config):
-    wrapped = stir(build(config)).eval()
-    together = wrapped(images(), domains())
-    swapped = wrapped(images(), domains().flip(0))
+def test_the_domain_matters_and_each_image_gets_its_own(config, device):
+    wrapped = stir(build(config)).to(device).eval()
+    together = wrapped(images().to(device), domains().to(device))
+    swapped = wrapped(images().to(device), domains().to(device).flip(0))
     for level, other in zip(together, swapped, strict=True):
         assert (level - other).abs().amax(dim=(1, 2, 3)).min() > 1e-3
     for i in range(2):
-        alone = wrapped(images()[i : i + 1], domains()[i : i + 1])
+        alone = wrapped(images().to(device)[i : i + 1], domains().to(device)[i : i + 1])
         for level, single in zip(together, alone, strict=True):
             torch.testing.assert_close(level[i : i + 1], single, rtol=1e-3, atol=1e-4)
 
@@ -98,17 +100,17 @@ def test_the_domain_matters_and_each_image_gets_its_own(config):
     ],
     ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else "",
 )
-def test_a_layer_computes_the_equation(norm, x, injection, sign):
+def test_a_layer_computes_the_equation(norm, x, injection, sign, device):
     from mmseg_domino.models.layers.domain_affine import DomainAffineState, make_domain_affine
 
-    norm = copy.deepcopy(norm)
+    norm, x = copy.deepcopy(norm).to(device), x.to(device)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     plain = copy.deepcopy(norm)
     nn.init.ones_(plain.weight)
     nn.init.zeros_(plain.bias)
     state = DomainAffineState(injection)
-    g, h = torch.randn(3, 4), torch.randn(3, 4)
+    g, h = torch.randn(3, 4, device=device), torch.randn(3, 4, device=device)
     state.values["n"] = g, h
     make_domain_affine(norm, "n", state)
     shape = (3, 1, 4) if x.ndim == 3 else (3, 4, 1, 1)
@@ -151,56 +153,62 @@ def test_the_wrapped_backbone_initialises_itself_from_its_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["segformer", "swin"])
-def test_gradient_checkpointing_gives_the_same_gradients(name):
+def test_gradient_checkpointing_gives_the_same_gradients(name, device):
     results = []
     for with_cp in (False, True):
-        backbone = stir(build({**BACKBONES[name], "with_cp": with_cp})).train()
-        sum(level.square().mean() for level in backbone(images(), domains())).backward()
+        backbone = stir(build({**BACKBONES[name], "with_cp": with_cp})).to(device).train()
+        sum(
+            level.square().mean() for level in backbone(images().to(device), domains().to(device))
+        ).backward()
         results.append({n: p.grad for n, p in backbone.named_parameters()})
     assert any(n.startswith("domain.") and g.abs().sum() > 0 for n, g in results[0].items())
     for parameter, gradient in results[0].items():
         torch.testing.assert_close(results[1][parameter], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_sync_bn_conversion_keeps_the_layers_adaptive():
+def test_sync_bn_conversion_keeps_the_layers_adaptive(device):
     from mmengine.model import revert_sync_batchnorm
 
-    backbone = stir(build(RESNET)).eval()
-    before = backbone(images(), domains())
+    backbone = stir(build(RESNET)).to(device).eval()
+    before = backbone(images().to(device), domains().to(device))
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(backbone))
     assert any(isinstance(m, nn.SyncBatchNorm) for m in converted.modules())
     for model in (converted, revert_sync_batchnorm(converted)):
-        for level, other in zip(before, model.eval()(images(), domains()), strict=True):
+        for level, other in zip(
+            before, model.eval()(images().to(device), domains().to(device)), strict=True
+        ):
             torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-5)
 
 
-def test_a_copy_is_independent():
-    backbone = stir(build(RESNET)).eval()
-    before = backbone(images(), domains())
+def test_a_copy_is_independent(device):
+    backbone = stir(build(RESNET)).to(device).eval()
+    before = backbone(images().to(device), domains().to(device))
     twin = copy.deepcopy(backbone)
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.zero_()
-    twin(images(), domains())
-    for level, other in zip(before, backbone(images(), domains()), strict=True):
+    twin(images().to(device), domains().to(device))
+    for level, other in zip(
+        before, backbone(images().to(device), domains().to(device)), strict=True
+    ):
         assert torch.equal(level, other)
 
 
-def test_frozen_trains_only_the_new_parameters():
-    backbone = build(RESNET, tune="frozen").train()
+def test_frozen_trains_only_the_new_parameters(device):
+    backbone = build(RESNET, tune="frozen").to(device).train()
     trained = [n for n, p in backbone.named_parameters() if p.requires_grad]
     assert trained
     assert all(n.startswith("domain.") for n in trained)
     statistics = {n: b.clone() for n, b in backbone.named_buffers()}
-    backbone(images(), domains())
+    backbone(images().to(device), domains().to(device))
     assert all(torch.equal(b, statistics[n]) for n, b in backbone.named_buffers())
 
 
-def test_half_precision_autocast_stays_close():
-    backbone = stir(build(SEGFORMER)).eval()
-    full = backbone(images(), domains())
-    with torch.autocast("cpu", torch.bfloat16):
-        half = backbone(images(), domains())
+def test_half_precision_autocast_stays_close(device):
+    backbone = stir(build(SEGFORMER)).to(device).eval()
+    full = backbone(images().to(device), domains().to(device))
+    with torch.autocast(device.type, torch.bfloat16):
+        half = backbone(images().to(device), domains().to(device))
     for level, other in zip(full, half, strict=True):
         assert (level - other).abs().mean() < 0.05 * level.abs().mean()
 
@@ -272,11 +280,11 @@ def other_norms():
 
 
 @pytest.mark.parametrize("norm", other_norms(), ids=lambda n: type(n).__name__)
-def test_norms_of_other_libraries_follow_the_equation(norm):
+def test_norms_of_other_libraries_follow_the_equation(norm, device):
     # With g and h set by hand the layer must be its own plain self with other parameters.
-    plain = copy.deepcopy(norm)
-    backbone = toy(norm).eval()
-    g, h = backbone.domain["norm"](domains(1))
+    plain = copy.deepcopy(norm).to(device)
+    backbone = toy(norm).to(device).eval()
+    g, h = backbone.domain["norm"](domains(1).to(device))
     nn.init.normal_(norm.weight)
     with torch.no_grad():
         plain.weight.copy_(norm.weight - g[0])
@@ -286,55 +294,66 @@ def test_norms_of_other_libraries_follow_the_equation(norm):
         else:
             shift = -h.view(1, 4, 1, 1)
     plain.eval()
-    expected = (plain(backbone.conv(images(1))) + shift).tanh()
-    torch.testing.assert_close(backbone(images(1), domains(1)), expected, rtol=1e-4, atol=1e-5)
+    expected = (plain(backbone.conv(images(1).to(device))) + shift).tanh()
+    torch.testing.assert_close(
+        backbone(images(1).to(device), domains(1).to(device)), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", ["reentrant", "other"])
-def test_recomputation_sees_the_domain_of_its_own_forward_pass(kind):
+def test_recomputation_sees_the_domain_of_its_own_forward_pass(kind, device):
     gradients = []
     for checkpoint in (None, kind):
-        backbone = toy(nn.GroupNorm(2, 4), checkpoint=checkpoint).train()
-        x = images().requires_grad_()  # reentrant checkpointing needs an input with a gradient
+        backbone = toy(nn.GroupNorm(2, 4), checkpoint=checkpoint).to(device).train()
+        # Reentrant checkpointing needs an input with a gradient.
+        x = images().to(device).requires_grad_()
         # All forward passes come before any backward pass.
         losses = [
-            (backbone(x, domains() * scale + shift) * weight).sum()
+            (backbone(x, domains().to(device) * scale + shift) * weight).sum()
             for scale, shift, weight in ((1, 0, 1), (-3, 1, 2), (0.5, -2, 3))
         ]
         sum(losses).backward()
         with torch.no_grad():
-            backbone(images(3), domains(3))
+            backbone(images(3).to(device), domains(3).to(device))
         gradients.append([p.grad for p in backbone.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
 
 
-def test_the_inputs_own_gradient_flows_to_a_trained_domain():
-    backbone = stir(build(RESNET)).train()
-    domain = domains().requires_grad_()
-    sum(level.square().mean() for level in backbone(images(), domain)).backward()
+def test_the_inputs_own_gradient_flows_to_a_trained_domain(device):
+    backbone = stir(build(RESNET)).to(device).train()
+    domain = domains().to(device).requires_grad_()
+    sum(level.square().mean() for level in backbone(images().to(device), domain)).backward()
     assert domain.grad.abs().sum(dim=1).min() > 0
 
 
-def test_a_compiled_backbone_follows_the_domain():
-    backbone = stir(
-        build({**RESNET, "num_stages": 1, "strides": (1,), "dilations": (1,), "out_indices": (0,)})
-    ).eval()
+def test_a_compiled_backbone_follows_the_domain(device):
+    backbone = (
+        stir(
+            build(
+                {**RESNET, "num_stages": 1, "strides": (1,), "dilations": (1,), "out_indices": (0,)}
+            )
+        )
+        .to(device)
+        .eval()
+    )
     compiled = torch.compile(backbone, backend="aot_eager", fullgraph=True)
-    for domain in (domains(), domains().flip(0)):
+    for domain in (domains().to(device), domains().to(device).flip(0)):
         for level, other in zip(
-            compiled(images(), domain), backbone(images(), domain), strict=True
+            compiled(images().to(device), domain),
+            backbone(images().to(device), domain),
+            strict=True,
         ):
             torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-5)
     torch._dynamo.reset()
 
 
-def test_a_compiled_backbone_trains_with_the_same_gradients():
+def test_a_compiled_backbone_trains_with_the_same_gradients(device):
     gradients = []
     for compiled in (False, True):
-        backbone = toy(nn.GroupNorm(2, 4), checkpoint="other").train()
+        backbone = toy(nn.GroupNorm(2, 4), checkpoint="other").to(device).train()
         run = torch.compile(backbone, backend="aot_eager") if compiled else backbone
-        run(images(), domains()).square().mean().backward()
+        run(images().to(device), domains().to(device)).square().mean().backward()
         gradients.append([p.grad for p in backbone.parameters()])
     torch._dynamo.reset()
     for eager, other in zip(*gradients, strict=True):
@@ -362,7 +381,7 @@ def test_two_processes_give_the_gradients_of_one(tmp_path):
         torch.testing.assert_close(distributed[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_lora_keeps_names_starts_as_the_backbone_and_trains_little(tmp_path):
+def test_lora_keeps_names_starts_as_the_backbone_and_trains_little(tmp_path, device):
     lora = dict(rank=2, targets=r"attn")
     backbone = build(SWIN, tune="lora", lora=lora)
     plain = build(SWIN, tune="frozen")
@@ -379,11 +398,15 @@ def test_lora_keeps_names_starts_as_the_backbone_and_trains_little(tmp_path):
     assert trained
     assert all(".lora_" in n or n.startswith("domain.") for n in trained)
     for ours, theirs in zip(
-        backbone.eval()(images(), domains()), plain.eval()(images(), domains()), strict=True
+        backbone.to(device).eval()(images().to(device), domains().to(device)),
+        plain.to(device).eval()(images().to(device), domains().to(device)),
+        strict=True,
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     backbone.train()
-    sum(level.square().mean() for level in backbone(images(), domains())).backward()
+    sum(
+        level.square().mean() for level in backbone(images().to(device), domains().to(device))
+    ).backward()
     assert all(p.grad is not None for n, p in backbone.named_parameters() if n in trained)
     again = build(SWIN, tune="lora", lora=lora)
     again.load_state_dict(backbone.state_dict())
@@ -421,9 +444,9 @@ class _Folded(nn.Module):
         return self.norm(x.permute(0, 2, 3, 1).reshape(-1, 2, 3))
 
 
-def test_a_layer_with_positions_in_its_batch_is_refused():
+def test_a_layer_with_positions_in_its_batch_is_refused(device):
     with pytest.raises(ValueError, match="norm sees a batch of 4096 for 2 images"):
-        build(dict(type="_Folded"))(images(), domains())
+        build(dict(type="_Folded")).to(device)(images().to(device), domains().to(device))
 
 
 def test_missing_weights_of_stock_backbones_are_explained(tmp_path, monkeypatch):

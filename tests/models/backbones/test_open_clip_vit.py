@@ -49,7 +49,7 @@ def loaded(model, **kwargs):
 
 def block_outputs(model, x):
     """What every block gives while open_clip runs the whole tower, as ``(B, C, h, w)``."""
-    visual = open_clip.create_model(f"local-dir:{model}").visual.eval()
+    visual = open_clip.create_model(f"local-dir:{model}").visual.eval().to(x.device)
     outputs = []
     for block in visual.transformer.resblocks:
         block.register_forward_hook(lambda _m, _i, y: outputs.append(y))
@@ -58,62 +58,64 @@ def block_outputs(model, x):
     return [y[:, 1:].transpose(1, 2).unflatten(2, grid) for y in outputs]
 
 
-def test_features_are_those_of_the_towers_own_blocks(deep):
-    backbone = loaded(deep, out_indices=(-2, 0, 1)).eval()
+def test_features_are_those_of_the_towers_own_blocks(deep, device):
+    backbone = loaded(deep, out_indices=(-2, 0, 1)).to(device).eval()
     assert backbone.out_indices == (0, 1, 3)
     assert len(backbone.visual.transformer.resblocks) == 4
-    expected = block_outputs(deep, images())
-    for ours, index in zip(backbone(images()), backbone.out_indices, strict=True):
+    expected = block_outputs(deep, images().to(device))
+    for ours, index in zip(backbone(images().to(device)), backbone.out_indices, strict=True):
         assert ours.shape == (2, WIDTH, 4, 4)
         torch.testing.assert_close(ours, expected[index])
-    assert loaded(deep).out_indices == (0, 1, 3, 4)
+    assert loaded(deep).to(device).out_indices == (0, 1, 3, 4)
 
 
-def test_any_size_is_taken_and_every_parameter_is_used(deep):
-    backbone = loaded(deep)
-    features = backbone(images(37, 61))
+def test_any_size_is_taken_and_every_parameter_is_used(deep, device):
+    backbone = loaded(deep).to(device)
+    features = backbone(images(37, 61).to(device))
     assert [tuple(f.shape) for f in features] == [(2, WIDTH, 5, 8)] * 4
     sum(f.square().mean() for f in features).backward()
     assert [n for n, p in backbone.named_parameters() if p.grad is None] == []
 
 
-def test_position_embeddings_are_interpolated_as_open_clip_does_for_another_size(deep):
+def test_position_embeddings_are_interpolated_as_open_clip_does_for_another_size(deep, device):
     """open_clip resizes them itself when a model is built for another image size."""
     other = open_clip.create_model(f"local-dir:{deep}", force_image_size=(48, 80))
-    backbone = loaded(deep).eval()
+    backbone = loaded(deep).to(device).eval()
     other.visual.positional_embedding.data = other.visual.positional_embedding.data.clone()
     outputs = []
     for block in other.visual.transformer.resblocks:
         block.register_forward_hook(lambda _m, _i, y: outputs.append(y))
-    other.eval().visual(images(48, 80))
-    for ours, index in zip(backbone(images(48, 80)), backbone.out_indices, strict=True):
+    other.eval().to(device).visual(images(48, 80).to(device))
+    for ours, index in zip(backbone(images(48, 80).to(device)), backbone.out_indices, strict=True):
         expected = outputs[index][:, 1:].transpose(1, 2).unflatten(2, (6, 10))
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_recomputation_gives_the_same_gradients(folder):
+def test_recomputation_gives_the_same_gradients(folder, device):
     gradients = []
     for with_cp in (False, True):
-        backbone = loaded(folder, with_cp=with_cp, out_indices=(0, 1)).train()
-        sum(f.square().mean() for f in backbone(images())).backward()
+        backbone = loaded(folder, with_cp=with_cp, out_indices=(0, 1)).to(device).train()
+        sum(f.square().mean() for f in backbone(images().to(device))).backward()
         gradients.append([p.grad for p in backbone.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
 
 
-def test_autocast_stays_close(deep):
-    backbone = loaded(deep).eval()
-    full = backbone(images())
-    with torch.autocast("cpu", torch.bfloat16):
-        half = backbone(images())
+def test_autocast_stays_close(deep, device):
+    backbone = loaded(deep).to(device).eval()
+    full = backbone(images().to(device))
+    with torch.autocast(device.type, torch.bfloat16):
+        half = backbone(images().to(device))
     for level, other in zip(full, half, strict=True):
         assert (level - other).abs().mean() < 0.05 * level.abs().mean()
 
 
-def test_it_compiles(folder):
-    backbone = loaded(folder, out_indices=(0,)).eval()
+def test_it_compiles(folder, device):
+    backbone = loaded(folder, out_indices=(0,)).to(device).eval()
     compiled = torch.compile(backbone, backend="aot_eager")
-    torch.testing.assert_close(compiled(images())[0], backbone(images())[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        compiled(images().to(device))[0], backbone(images().to(device))[0], rtol=1e-4, atol=1e-5
+    )
     torch._dynamo.reset()
 
 
@@ -179,45 +181,50 @@ def test_the_activation_is_that_of_the_weights():
 
 @pytest.mark.parametrize("tune", ["full", "frozen", "lora"])
 @pytest.mark.parametrize("injection", ["subtract", "none"])
-def test_weights_are_read_under_the_wrapper(folder, tune, injection):
+def test_weights_are_read_under_the_wrapper(folder, tune, injection, device):
     config = dict(type="OpenClipViT", model=str(folder), out_indices=(0, 1))
     backbone = MODELS.build(
         dict(type="DominoBackbone", backbone=config, domain_channels=6, tune=tune,
              injection=injection)
     )  # fmt: skip
     backbone.init_weights()
-    plain = loaded(folder, out_indices=(0, 1))
-    state = backbone.state_dict()
+    plain = loaded(folder, out_indices=(0, 1)).to(device)
+    state = backbone.to(device).state_dict()
     assert all(torch.equal(state[name], value) for name, value in plain.state_dict().items())
-    domain = torch.randn(2, 6, generator=torch.Generator().manual_seed(3))
-    for ours, theirs in zip(backbone.eval()(images(), domain), plain.eval()(images()), strict=True):
+    domain = torch.randn(2, 6, generator=torch.Generator().manual_seed(3)).to(device)
+    for ours, theirs in zip(
+        backbone.eval()(images().to(device), domain), plain.eval()(images().to(device)), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
     trained = {n for n, p in backbone.named_parameters() if p.requires_grad}
     new = {n for n, _ in backbone.named_parameters() if n.startswith("domain.") or ".lora_" in n}
     assert trained == (set(dict(backbone.named_parameters())) if tune == "full" else new)
     if trained:
-        sum(f.square().mean() for f in backbone.train()(images(), domain)).backward()
+        sum(f.square().mean() for f in backbone.train()(images().to(device), domain)).backward()
     assert {n for n, p in backbone.named_parameters() if p.grad is not None} == trained
 
 
-def test_adapters_are_saved_and_read(folder):
+def test_adapters_are_saved_and_read(folder, device):
     config = dict(
         type="DominoBackbone", domain_channels=6, tune="lora",
         backbone=dict(type="OpenClipViT", model=str(folder), out_indices=(0, 1)),
     )  # fmt: skip
-    backbone, other = MODELS.build(config), MODELS.build(config)
+    backbone, other = MODELS.build(config), MODELS.build(config).to(device)
     backbone.init_weights()
-    domain = torch.randn(2, 6, generator=torch.Generator().manual_seed(3))
+    backbone.to(device)
+    domain = torch.randn(2, 6, generator=torch.Generator().manual_seed(3)).to(device)
     optimizer = torch.optim.Adam([p for p in backbone.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(2):
         optimizer.zero_grad()
-        sum(f.square().mean() for f in backbone.train()(images(), domain)).backward()
+        sum(f.square().mean() for f in backbone.train()(images().to(device), domain)).backward()
         optimizer.step()
     state = {k: v.clone() for k, v in backbone.state_dict().items()}
     assert any(v.any() for k, v in state.items() if ".lora_B." in k)
     other.load_state_dict(state)
     for ours, theirs in zip(
-        backbone.eval()(images(), domain), other.eval()(images(), domain), strict=True
+        backbone.eval()(images().to(device), domain),
+        other.eval()(images().to(device), domain),
+        strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
 

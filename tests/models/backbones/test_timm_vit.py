@@ -80,24 +80,24 @@ def block_outputs(vit, x):
     return maps
 
 
-def test_features_are_those_of_the_models_own_blocks(model):
-    vit = whole(model, num_classes=0)
-    backbone = small(model, out_indices=(-2, 0)).eval()
+def test_features_are_those_of_the_models_own_blocks(model, device):
+    vit = whole(model, num_classes=0).to(device)
+    backbone = small(model, out_indices=(-2, 0)).to(device).eval()
     assert backbone.out_indices == (0, 2)
     assert len(backbone.vit.blocks) == 3
     own = backbone.vit.state_dict()
     backbone.vit.load_state_dict({k: v for k, v in vit.state_dict().items() if k in own})
     side = 4 * backbone.patch_size
-    features = backbone(images(side, side))
-    expected = block_outputs(vit, images(side, side))
+    features = backbone(images(side, side).to(device))
+    expected = block_outputs(vit, images(side, side).to(device))
     for ours, index in zip(features, backbone.out_indices, strict=True):
         assert ours.shape == (2, WIDTH, 4, 4)
         torch.testing.assert_close(ours, expected[index])
 
 
-def test_any_size_is_taken_and_every_parameter_is_used(model):
-    backbone = small(model)
-    features = backbone(images(70, 99))
+def test_any_size_is_taken_and_every_parameter_is_used(model, device):
+    backbone = small(model).to(device)
+    features = backbone(images(70, 99).to(device))
     h, w = (round(length / backbone.patch_size) for length in (70, 99))
     assert [tuple(f.shape) for f in features] == [(2, WIDTH, h, w)] * 4
     sum(f.square().mean() for f in features).backward()
@@ -105,10 +105,10 @@ def test_any_size_is_taken_and_every_parameter_is_used(model):
 
 
 @pytest.mark.parametrize("name", [DINOV2, DINOV2_REG, MAE, SIGLIP, EVA02, DINOV3])
-def test_position_embeddings_are_interpolated_as_timm_does_for_another_size(name):
-    trained, patch = whole(name, num_classes=0), 14 if "patch14" in name else 16
+def test_position_embeddings_are_interpolated_as_timm_does_for_another_size(name, device):
+    trained, patch = whole(name, num_classes=0).to(device), 14 if "patch14" in name else 16
     size = (3 * patch, 5 * patch)
-    other = whole(name, num_classes=0, img_size=size)
+    other = whole(name, num_classes=0, img_size=size).to(device)
     state = trained.state_dict()
     if "pos_embed" in state:  # DINOv3 has rotary ones only
         prefix = 0 if trained.no_embed_class else trained.num_prefix_tokens
@@ -116,47 +116,47 @@ def test_position_embeddings_are_interpolated_as_timm_does_for_another_size(name
             state["pos_embed"], (3, 5), num_prefix_tokens=prefix
         )
     other.load_state_dict(state)
-    backbone = small(name).eval()
+    backbone = small(name).to(device).eval()
     own = backbone.vit.state_dict()
     backbone.vit.load_state_dict({k: v for k, v in trained.state_dict().items() if k in own})
-    expected = block_outputs(other, images(*size))
-    for ours, theirs in zip(backbone(images(*size)), expected, strict=True):
+    expected = block_outputs(other, images(*size).to(device))
+    for ours, theirs in zip(backbone(images(*size).to(device)), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_segment_anything_for_another_size():
+def test_segment_anything_for_another_size(device):
     """Its embeddings lie on a grid, and relative ones are interpolated along each axis."""
-    trained, size = whole(SAM, num_classes=0), (48, 80)
-    other, state = whole(SAM, num_classes=0, img_size=size), trained.state_dict()
+    trained, size = whole(SAM, num_classes=0).to(device), (48, 80)
+    other, state = whole(SAM, num_classes=0, img_size=size).to(device), trained.state_dict()
     state["pos_embed"] = resample_abs_pos_embed_nhwc(state["pos_embed"], [3, 5])
     for name, value in other.state_dict().items():
         if "rel_pos" in name and value.shape != state[name].shape:
             along = state[name].T[None]
             state[name] = functional.interpolate(along, len(value), mode="linear")[0].T
     other.load_state_dict(state)
-    backbone = small(SAM).eval()
+    backbone = small(SAM).to(device).eval()
     own = backbone.vit.state_dict()
     backbone.vit.load_state_dict({k: v for k, v in trained.state_dict().items() if k in own})
-    expected = block_outputs(other, images(*size))
-    for ours, theirs in zip(backbone(images(*size)), expected, strict=True):
+    expected = block_outputs(other, images(*size).to(device))
+    for ours, theirs in zip(backbone(images(*size).to(device)), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_recomputation_gives_the_same_gradients(model):
+def test_recomputation_gives_the_same_gradients(model, device):
     gradients = []
     for with_cp in (False, True):
-        backbone = small(model, with_cp=with_cp).train()
-        sum(f.square().mean() for f in backbone(images())).backward()
+        backbone = small(model, with_cp=with_cp).to(device).train()
+        sum(f.square().mean() for f in backbone(images().to(device))).backward()
         gradients.append([p.grad for p in backbone.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
 
 
-def test_autocast_stays_close(model):
-    backbone = small(model).eval()
-    full = backbone(images())
-    with torch.autocast("cpu", torch.bfloat16):
-        half = backbone(images())
+def test_autocast_stays_close(model, device):
+    backbone = small(model).to(device).eval()
+    full = backbone(images().to(device))
+    with torch.autocast(device.type, torch.bfloat16):
+        half = backbone(images().to(device))
     for level, other in zip(full, half, strict=True):
         assert (level - other).abs().mean() < 0.05 * level.abs().mean()
 
@@ -333,7 +333,7 @@ def test_a_larger_published_grid_is_resized(tmp_path):
 
 @pytest.mark.parametrize("tune", ["full", "frozen", "lora"])
 @pytest.mark.parametrize("injection", ["subtract", "none"])
-def test_weights_are_read_under_the_wrapper(model, tune, injection, tmp_path):
+def test_weights_are_read_under_the_wrapper(model, tune, injection, tmp_path, device):
     vit = whole(model)
     config = dict(
         type="TimmViT", model=model, weights=str(write(tmp_path, as_timm(vit))),
@@ -349,14 +349,16 @@ def test_weights_are_read_under_the_wrapper(model, tune, injection, tmp_path):
     for name in plain.state_dict():
         assert torch.equal(state[name], published[name.removeprefix("vit.")]), name
     plain.load_state_dict({n: state[n] for n in plain.state_dict()})
-    domain = torch.randn(2, 6, generator=torch.Generator().manual_seed(3))
-    for ours, theirs in zip(backbone.eval()(images(), domain), plain.eval()(images()), strict=True):
+    x = images().to(device)
+    domain = torch.randn(2, 6, generator=torch.Generator().manual_seed(3)).to(device)
+    backbone, plain = backbone.to(device).eval(), plain.to(device).eval()
+    for ours, theirs in zip(backbone(x, domain), plain(x), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
     trained = {n for n, p in backbone.named_parameters() if p.requires_grad}
     new = {n for n in state if n.startswith("domain.") or ".lora_" in n}
     assert trained == (set(dict(backbone.named_parameters())) if tune == "full" else new)
     if trained:
-        sum(f.square().mean() for f in backbone.train()(images(), domain)).backward()
+        sum(f.square().mean() for f in backbone.train()(x, domain)).backward()
     assert {n for n, p in backbone.named_parameters() if p.grad is not None} == trained
 
 
@@ -422,10 +424,12 @@ def test_published_weights_come_by_timms_own_loader(monkeypatch):
     assert torch.equal(backbone.vit.pos_embed, vit.pos_embed)
 
 
-def test_it_compiles():
-    backbone = small(DINOV2, out_indices=(0,)).eval()
+def test_it_compiles(device):
+    backbone = small(DINOV2, out_indices=(0,)).to(device).eval()
     compiled = torch.compile(backbone, backend="aot_eager")
-    for ours, theirs in zip(compiled(images()), backbone(images()), strict=True):
+    for ours, theirs in zip(
+        compiled(images().to(device)), backbone(images().to(device)), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     torch._dynamo.reset()
 
@@ -439,14 +443,14 @@ def test_it_compiles():
     ],
     ids=lambda neck: neck["type"],
 )  # fmt: skip
-def test_a_stock_neck_makes_a_pyramid(neck):
-    levels = MODELS.build(neck)(small(MAE)(images(64, 96)))
+def test_a_stock_neck_makes_a_pyramid(neck, device):
+    levels = MODELS.build(neck).to(device)(small(MAE).to(device)(images(64, 96).to(device)))
     assert [tuple(f.shape[1:]) for f in levels] == [
         (WIDTH, 16, 24), (WIDTH, 8, 12), (WIDTH, 4, 6), (WIDTH, 2, 3)
     ]  # fmt: skip
 
 
-def test_stochastic_depth_is_handed_on():
-    backbone = small(MAE, drop_path_rate=0.5).train()
+def test_stochastic_depth_is_handed_on(device):
+    backbone = small(MAE, drop_path_rate=0.5).to(device).train()
     torch.manual_seed(0)
-    assert not torch.equal(backbone(images())[-1], backbone(images())[-1])
+    assert not torch.equal(backbone(images().to(device))[-1], backbone(images().to(device))[-1])

@@ -40,14 +40,14 @@ def images(*shape, seed=1):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-@pytest.fixture(scope="module")
-def x():
-    return images(2, 3, 64, 128)
+@pytest.fixture
+def x(device):
+    return images(2, 3, 64, 128).to(device)
 
 
-@pytest.fixture(scope="module")
-def domain():
-    return torch.randn(2, D, generator=torch.Generator().manual_seed(2)) * 5
+@pytest.fixture
+def domain(device):
+    return torch.randn(2, D, generator=torch.Generator().manual_seed(2)).to(device) * 5
 
 
 def close(ours, reference, **kwargs):
@@ -66,11 +66,11 @@ def close(ours, reference, **kwargs):
      ([32, 8], (13, 8, 21, 16))],
 )  # fmt: skip
 @torch.no_grad()
-def test_channels_and_sizes_of_the_levels(maps, channels):
-    model = build(attention_maps=maps)
+def test_channels_and_sizes_of_the_levels(maps, channels, device):
+    model = build(attention_maps=maps).to(device)
     assert model.out_channels == channels
     for size in ((64, 64), (40, 100), (65, 128), (8, 8)):
-        shapes = [tuple(f.shape) for f in model(images(1, 3, *size))]
+        shapes = [tuple(f.shape) for f in model(images(1, 3, *size).to(device))]
         assert shapes == [
             (1, c, -(-size[0] // s), -(-size[1] // s))
             for c, s in zip(channels, (8, 16, 32, 64), strict=True)
@@ -78,8 +78,8 @@ def test_channels_and_sizes_of_the_levels(maps, channels):
 
 
 @torch.no_grad()
-def test_sides_that_are_no_multiples_of_64_are_padded_by_the_border():
-    model, x = build(), images(1, 3, 70, 90)
+def test_sides_that_are_no_multiples_of_64_are_padded_by_the_border(device):
+    model, x = build().to(device), images(1, 3, 70, 90).to(device)
     rows, columns = (torch.arange(128).clamp(max=n - 1) for n in (70, 90))
     whole = model(x[:, :, rows][..., columns])
     cut = [
@@ -89,12 +89,12 @@ def test_sides_that_are_no_multiples_of_64_are_padded_by_the_border():
 
 
 @torch.no_grad()
-def test_maps_say_where_each_class_is_attended_to(x):
-    model = build(attention_maps=(8, 16, 32))
+def test_maps_say_where_each_class_is_attended_to(x, device):
+    model = build(attention_maps=(8, 16, 32)).to(device)
     channels = UNET["block_out_channels"]
     for feature, plain in zip(model(x)[:3], channels, strict=False):
         torch.testing.assert_close(
-            feature[:, plain:].sum(dim=1), torch.ones(()).expand_as(feature[:, 0])
+            feature[:, plain:].sum(dim=1), torch.ones((), device=device).expand_as(feature[:, 0])
         )
     order = torch.tensor([3, 1, 0, 4, 2])
     before = [f[:, c:] for f, c in zip(model(x)[:3], channels, strict=False)]
@@ -104,8 +104,8 @@ def test_maps_say_where_each_class_is_attended_to(x):
 
 
 @torch.no_grad()
-def test_encode_and_forward_latent_are_the_two_halves(x, domain):
-    model = build(injection="subtract")
+def test_encode_and_forward_latent_are_the_two_halves(x, domain, device):
+    model = build(injection="subtract").to(device)
     close(
         model.forward_latent(model.encode(x), domain, (64, 128)), model(x, domain), atol=0, rtol=0
     )
@@ -119,23 +119,23 @@ def test_encode_and_forward_latent_are_the_two_halves(x, domain):
     [("subtract", 1.0, -1), ("add", 1.0, 1), ("subtract", 0.5, -0.5)],
 )
 @torch.no_grad()
-def test_the_domain_moves_the_class_tokens(injection, scale, sign, x, domain):
-    model = build(injection=injection, domain_scale=scale)
+def test_the_domain_moves_the_class_tokens(injection, scale, sign, x, domain, device):
+    model = build(injection=injection, domain_scale=scale).to(device)
     tokens = model.context.class_embeddings
     context = model.context
     adapted = tokens + context.gamma * context.text_adapter(tokens)
     ours = model(x, domain)
     for i in range(2):
-        plain = build()
+        plain = build().to(device)
         plain.context.class_embeddings.copy_(adapted + sign * domain[i])
         plain.context.gamma.zero_()
         close([f[i : i + 1] for f in ours], plain(x[i : i + 1]), atol=1e-4)
 
 
 @torch.no_grad()
-def test_the_domain_may_be_one_more_token(x, domain):
-    model = build(injection="concat")
-    assert model.out_channels == build().out_channels  # it gets no map
+def test_the_domain_may_be_one_more_token(x, domain, device):
+    model = build(injection="concat").to(device)
+    assert model.out_channels == build().to(device).out_channels  # it gets no map
     ours = model(x, domain)
     maps = ours[1][:, 8:].sum(dim=1)
     assert (maps < 1).all()
@@ -143,16 +143,16 @@ def test_the_domain_may_be_one_more_token(x, domain):
 
 
 @torch.no_grad()
-def test_windows_of_images_share_their_domain(domain):
-    model = build(injection="subtract")
-    windows = images(6, 3, 64, 64)
+def test_windows_of_images_share_their_domain(domain, device):
+    model = build(injection="subtract").to(device)
+    windows = images(6, 3, 64, 64).to(device)
     close(model(windows, domain, windows=3), model(windows, domain.repeat(3, 1)))
     with pytest.raises(ValueError, match="a batch of 6 cannot hold 4 windows an image"):
         model(windows, domain, windows=4)
 
 
-def test_another_number_or_width_of_embeddings_is_refused(x, domain):
-    model = build(injection="subtract")
+def test_another_number_or_width_of_embeddings_is_refused(x, domain, device):
+    model = build(injection="subtract").to(device)
     for wrong in (None, domain[:1], domain[:, :5]):
         with pytest.raises(ValueError, match="domain"):
             model(x, wrong)
@@ -162,11 +162,11 @@ def test_another_number_or_width_of_embeddings_is_refused(x, domain):
 
 
 @torch.no_grad()
-def test_the_timestep_reaches_the_unet(x):
-    model, other = build(), build(timestep=500)
+def test_the_timestep_reaches_the_unet(x, device):
+    model, other = build().to(device), build(timestep=500).to(device)
     latent = model.encode(x)
     reference = model.unet.time_embedding(
-        model.unet.time_proj(torch.tensor([500])).to(latent.dtype)
+        model.unet.time_proj(torch.tensor([500], device=device)).to(latent.dtype)
     )
     seen = []
     other.unet.mid_block.resnets[0].register_forward_pre_hook(lambda _m, args: seen.append(args[1]))
@@ -176,20 +176,20 @@ def test_the_timestep_reaches_the_unet(x):
 
 
 @torch.no_grad()
-def test_latent_options_reach_the_encoder(x):
-    plain = build().encode(x)
-    torch.testing.assert_close(build(latent_scale=0.18215).encode(x), plain * 0.18215)
-    sampled = build(latent_mode="sample")
+def test_latent_options_reach_the_encoder(x, device):
+    plain = build().to(device).encode(x)
+    torch.testing.assert_close(build(latent_scale=0.18215).to(device).encode(x), plain * 0.18215)
+    sampled = build(latent_mode="sample").to(device)
     assert not torch.equal(sampled.encode(x), sampled.encode(x))
 
 
 @torch.no_grad()
-def test_another_encoder_in_the_autoencoders_place(x, tmp_path):
+def test_another_encoder_in_the_autoencoders_place(x, tmp_path, device):
     path = write_tiny_vae(tmp_path / "tiny")
     model = DominoVPD(
         "random", num_classes=N, injection="none", architecture=ARCHITECTURE, vae=str(path)
-    )
-    tiny = AutoencoderTiny.from_pretrained(path)
+    ).to(device)
+    tiny = AutoencoderTiny.from_pretrained(path).to(device)
     torch.testing.assert_close(model.encode(x), tiny.encode(x).latents / 0.18215)
     assert model(x)[0].shape == (2, 8, 8, 16)
     with pytest.raises(ValueError, match="no posterior"):
@@ -197,20 +197,20 @@ def test_another_encoder_in_the_autoencoders_place(x, tmp_path):
 
 
 @torch.no_grad()
-def test_channels_last_changes_the_layout_and_not_the_result(x):
-    model = build(channels_last=True)
+def test_channels_last_changes_the_layout_and_not_the_result(x, device):
+    model = build(channels_last=True).to(device)
     # The base of a convolution whose layout can be told.
     weight = model.unet.conv_in.weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     seen = []
     model.unet.conv_in.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
-    close(model(x), build()(x))
+    close(model(x), build().to(device)(x))
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
-def test_the_number_of_images_at_a_time(x):
-    close(build(vae_batch=1)(x), build()(x))
+def test_the_number_of_images_at_a_time(x, device):
+    close(build(vae_batch=1).to(device)(x), build().to(device)(x))
 
 
 # ---- Training -----------------------------------------------------------------------------------
@@ -220,7 +220,9 @@ def gradients(model, x, domain):
     model.train()
     model.zero_grad()
     features = model(x, domain)
-    loss = sum((f * torch.linspace(-1, 1, f.numel()).view_as(f)).sum() for f in features)
+    loss = sum(
+        (f * torch.linspace(-1, 1, f.numel(), device=f.device).view_as(f)).sum() for f in features
+    )
     loss.backward()
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
@@ -232,22 +234,22 @@ def same_gradients(ours, reference, tolerance=1e-4):
         assert (ours[name] - gradient).abs().max() <= tolerance * scale, name
 
 
-def test_gradient_checkpointing_gives_the_same_gradients(x, domain):
-    plain = gradients(build(injection="subtract"), x, domain)
-    ours = gradients(build(injection="subtract", gradient_checkpointing=True), x, domain)
+def test_gradient_checkpointing_gives_the_same_gradients(x, domain, device):
+    plain = gradients(build(injection="subtract").to(device), x, domain)
+    ours = gradients(build(injection="subtract", gradient_checkpointing=True).to(device), x, domain)
     same_gradients(ours, plain)
     assert any(name.startswith("context.text_adapter") for name in ours)
 
 
-def test_every_trained_parameter_gets_a_gradient(x, domain):
+def test_every_trained_parameter_gets_a_gradient(x, domain, device):
     """Nothing is left over for distributed training to wait for."""
-    model = build(injection="subtract")
+    model = build(injection="subtract").to(device)
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
     assert set(gradients(model, x, domain)) == trained
 
 
-def test_the_encoder_stays_frozen_whatever_the_runner_calls(x, domain):
-    model = build(injection="subtract")
+def test_the_encoder_stays_frozen_whatever_the_runner_calls(x, domain, device):
+    model = build(injection="subtract").to(device)
     model.requires_grad_(True)
     model.train()
     model.apply(lambda module: module.train())
@@ -270,11 +272,11 @@ def fresh_dynamo():
 
 
 @pytest.mark.usefixtures("fresh_dynamo")
-def test_the_pass_is_captured_as_one_graph(x, domain):
+def test_the_pass_is_captured_as_one_graph(x, domain, device):
     """Without code generation, which takes minutes: capture is what a change here can break."""
     options = dict(injection="subtract", attention_maps=(8, 16, 32))
-    model = build(compile=dict(backend="eager", fullgraph=True), **options)
-    plain = build(**options)
+    model = build(compile=dict(backend="eager", fullgraph=True), **options).to(device)
+    plain = build(**options).to(device)
     with torch.no_grad():
         close(model(x, domain), plain(x, domain))
     assert set(model.state_dict()) == set(plain.state_dict())
@@ -284,9 +286,11 @@ def test_the_pass_is_captured_as_one_graph(x, domain):
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_dynamo")
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_compiled_code_gives_the_same_features_and_gradients(checkpointing, x, domain):
-    model = build(injection="subtract", compile=True, gradient_checkpointing=checkpointing)
-    plain = build(injection="subtract")
+def test_compiled_code_gives_the_same_features_and_gradients(checkpointing, x, domain, device):
+    model = build(injection="subtract", compile=True, gradient_checkpointing=checkpointing).to(
+        device
+    )
+    plain = build(injection="subtract").to(device)
     with torch.no_grad():
         close(model(x, domain), plain(x, domain), atol=1e-4, rtol=1e-3)
         close(model(x[..., :64], domain), plain(x[..., :64], domain), atol=1e-4, rtol=1e-3)
@@ -298,8 +302,10 @@ def test_compiled_code_gives_the_same_features_and_gradients(checkpointing, x, d
 
 
 @torch.no_grad()
-def test_under_autocast_context_probabilities_and_latents_stay_float32(x, domain, monkeypatch):
-    model = build(injection="subtract", vae_dtype="float32")
+def test_under_autocast_context_probabilities_and_latents_stay_float32(
+    x, domain, monkeypatch, device
+):
+    model = build(injection="subtract", vae_dtype="float32").to(device)
     exact_context, exact_latent = model.context(domain), model.encode(x)
     exact = model(x, domain)
     seen = {}
@@ -324,9 +330,9 @@ def test_under_autocast_context_probabilities_and_latents_stay_float32(x, domain
         assert 0 < error < 0.1
 
 
-def test_training_under_autocast_gives_finite_float32_gradients(x, domain):
-    model = build(injection="subtract")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+def test_training_under_autocast_gives_finite_float32_gradients(x, domain, device):
+    model = build(injection="subtract").to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         got = gradients(model, x, domain)
     assert all(g.dtype == torch.float32 for g in got.values())
     assert all(g.isfinite().all() for g in got.values())

@@ -40,7 +40,7 @@ def step(model, seed=0):
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     for _ in range(2):  # the second factor of LoRA starts at zero, so that the first waits
         optimizer.zero_grad()
-        features = model(torch.rand(1, 3, 64, 128) * 2 - 1)
+        features = model(torch.rand(1, 3, 64, 128).to(model.unet.device) * 2 - 1)
         sum((f * torch.randn_like(f)).mean() for f in features).backward()
         optimizer.step()
 
@@ -51,8 +51,8 @@ def test_full_trains_the_unet_and_the_adapter(weights):
     assert trained(model) == unet | CONTEXT
 
 
-def test_frozen_trains_the_adapter_through_the_unet(weights):
-    model = build(weights, finetune="frozen")
+def test_frozen_trains_the_adapter_through_the_unet(weights, device):
+    model = build(weights, finetune="frozen").to(device)
     assert trained(model) == CONTEXT
     before = {n: p.clone() for n, p in model.named_parameters()}
     step(model)
@@ -77,9 +77,9 @@ def test_norms_trains_what_normalisation_layers_hold(weights):
     ("lora", "count"),
     [(None, 16 * 2 * 4), (dict(targets=r"attn2\.(to_k|to_v)$", rank=3), 16 * 2)],
 )
-def test_lora_trains_adapters_beside_attention_projections(lora, count, weights):
-    plain = build(weights)
-    model = build(weights, finetune="lora", lora=lora)
+def test_lora_trains_adapters_beside_attention_projections(lora, count, weights, device):
+    plain = build(weights).to(device)
+    model = build(weights, finetune="lora", lora=lora).to(device)
     adapters = trained(model) - CONTEXT
     assert len(adapters) == 2 * count  # two factors each
     assert all(".attn" in n and ".lora_" in n for n in adapters)
@@ -89,7 +89,7 @@ def test_lora_trains_adapters_beside_attention_projections(lora, count, weights)
     # Adapters start as nothing, and the names of the weights stay those of the plain UNet.
     with torch.no_grad():
         model.context.load_state_dict(plain.context.state_dict())
-        x = torch.rand(1, 3, 64, 64)
+        x = torch.rand(1, 3, 64, 64, device=device)
         for ours, reference in zip(model(x), plain(x), strict=True):
             torch.testing.assert_close(ours, reference)
     assert set(plain.state_dict()) <= set(model.state_dict())
@@ -103,13 +103,13 @@ def test_lora_trains_adapters_beside_attention_projections(lora, count, weights)
     assert moved == adapters | CONTEXT
 
 
-def test_lora_is_the_product_of_its_factors(weights):
+def test_lora_is_the_product_of_its_factors(weights, device):
     """W x + alpha / rank * B A x, on one projection."""
-    model = build(weights, finetune="lora", lora=dict(rank=2, alpha=6))
+    model = build(weights, finetune="lora", lora=dict(rank=2, alpha=6)).to(device)
     layer = model.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_q
     randomise(layer)
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-    x = torch.randn(3, 16)
+    x = torch.randn(3, 16, device=device)
     with torch.no_grad():
         expected = x @ layer.base_layer.weight.T + 3 * x @ a.T @ b.T
         torch.testing.assert_close(layer(x), expected)
@@ -134,7 +134,7 @@ def outputs(model, seed=3):
     model.eval()
     torch.manual_seed(seed)
     with torch.no_grad():
-        return model(torch.rand(1, 3, 64, 64) * 2 - 1)
+        return model(torch.rand(1, 3, 64, 64).to(model.unet.device) * 2 - 1)
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,11 @@ def outputs(model, seed=3):
     [("full", True), ("frozen", False), ("lora", False), ("lora", True), ("norms", True)],
 )
 def test_a_checkpoint_without_frozen_weights_restores_the_whole(
-    finetune, inside, weights, tmp_path
+    finetune, inside, weights, tmp_path, device
 ):
     def make(**kwargs):
         backbone = build(weights, finetune=finetune, **kwargs)
+        backbone.to(device)
         return (nn.ModuleDict({"backbone": backbone}), backbone) if inside else (backbone, backbone)
 
     whole, backbone = make(save_frozen=False)

@@ -15,17 +15,17 @@ from .vpd_models import VAE, randomise
 
 
 @pytest.fixture
-def vae():
+def vae(device):
     """Diffusers' own; the encoder exchanges some layers of what it is given."""
     vae = AutoencoderKL(**VAE).eval()
     randomise(vae)
-    return vae
+    return vae.to(device)
 
 
-@pytest.fixture(scope="module")
-def images():
+@pytest.fixture
+def images(device):
     torch.manual_seed(0)
-    return torch.rand(3, 3, 32, 64) * 2 - 1
+    return torch.rand(3, 3, 32, 64).to(device) * 2 - 1
 
 
 def test_the_mode_and_its_scale(vae, images):
@@ -67,13 +67,13 @@ def test_it_stays_frozen_and_in_evaluation_mode(vae):
     assert not any(p.requires_grad for p in encoder.parameters())
 
 
-def test_half_precision_only_when_asked_and_latents_stay_float32(vae, images):
+def test_half_precision_only_when_asked_and_latents_stay_float32(vae, images, device):
     exact = LatentEncoder(vae)(images)
     half = LatentEncoder(vae, dtype="bfloat16")(images)
     assert half.dtype == torch.float32
     assert not torch.equal(half, exact)
     assert (half - exact).abs().max() < 0.05 * exact.abs().max()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         assert torch.equal(LatentEncoder(vae, dtype="float32")(images), exact)
         torch.testing.assert_close(LatentEncoder(vae)(images), half)
 

@@ -77,12 +77,12 @@ def watched(unet, latent, context, timestep=1):
     ],
 )
 @torch.no_grad()
-def test_features_and_maps_are_those_of_diffusers_modules(options, shape):
-    unet = build(**options)
+def test_features_and_maps_are_those_of_diffusers_modules(options, shape, device):
+    unet = build(**options).to(device)
     torch.manual_seed(1)
-    latent = torch.randn(shape)
+    latent = torch.randn(shape).to(device)
     h, w = shape[2:]
-    context = torch.randn(len(latent), NUM_CLASSES, unet.config.cross_attention_dim) * 5
+    context = torch.randn(len(latent), NUM_CLASSES, unet.config.cross_attention_dim).to(device) * 5
     expected, maps = watched(unet, latent, context, timestep=7)
 
     place_processors(unet, NUM_CLASSES)
@@ -96,9 +96,12 @@ def test_features_and_maps_are_those_of_diffusers_modules(options, shape):
 
 
 @torch.no_grad()
-def test_a_further_token_is_attended_to_and_gets_no_map():
-    unet = build()
-    latent, context = torch.randn(1, 4, 8, 8), torch.randn(1, NUM_CLASSES + 1, 12) * 5
+def test_a_further_token_is_attended_to_and_gets_no_map(device):
+    unet = build().to(device)
+    latent, context = (
+        torch.randn(1, 4, 8, 8).to(device),
+        torch.randn(1, NUM_CLASSES + 1, 12).to(device) * 5,
+    )
     _, maps = watched(unet, latent, context)
     place_processors(unet, NUM_CLASSES)
     _, ours = unet_features(unet, latent, 1, context, (1,))
@@ -108,8 +111,8 @@ def test_a_further_token_is_attended_to_and_gets_no_map():
 
 @pytest.mark.parametrize(("levels", "layers"), [((), 0), ((1,), 5), ((1, 2), 10), ((0, 1, 2), 15)])
 @torch.no_grad()
-def test_only_layers_whose_maps_are_used_compute_them(levels, layers, monkeypatch):
-    unet = build()
+def test_only_layers_whose_maps_are_used_compute_them(levels, layers, monkeypatch, device):
+    unet = build().to(device)
     place_processors(unet, NUM_CLASSES)
     calls, inner = [], AttentionMapProcessor._probabilities
     monkeypatch.setattr(
@@ -117,7 +120,7 @@ def test_only_layers_whose_maps_are_used_compute_them(levels, layers, monkeypatc
         "_probabilities",
         staticmethod(lambda *args: calls.append(args[0].shape) or inner(*args)),
     )
-    latent, context = torch.randn(1, 4, 8, 8), torch.randn(1, NUM_CLASSES, 12)
+    latent, context = torch.randn(1, 4, 8, 8).to(device), torch.randn(1, NUM_CLASSES, 12).to(device)
     _, maps = unet_features(unet, latent, 1, context, levels)
     assert len(calls) == layers
     assert [level for level in range(4) if maps[level] is not None] == list(levels)
@@ -125,10 +128,13 @@ def test_only_layers_whose_maps_are_used_compute_them(levels, layers, monkeypatc
 
 @pytest.mark.parametrize("batch", [3, 6])
 @torch.no_grad()
-def test_rows_of_the_context_serve_windows_and_are_projected_once(batch):
-    unet = build()
+def test_rows_of_the_context_serve_windows_and_are_projected_once(batch, device):
+    unet = build().to(device)
     place_processors(unet, NUM_CLASSES)
-    latent, context = torch.randn(batch, 4, 8, 8), torch.randn(3, NUM_CLASSES, 12)
+    latent, context = (
+        torch.randn(batch, 4, 8, 8).to(device),
+        torch.randn(3, NUM_CLASSES, 12).to(device),
+    )
     rows = []
     unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.register_forward_hook(
         lambda _m, args, _out: rows.append(len(args[0]))
@@ -144,17 +150,21 @@ def gradients(unet, latent, context, checkpointing):
     unet.zero_grad()
     leaf = context.clone().requires_grad_()
     features, maps = unet_features(unet, latent, 1, leaf, (1, 2), checkpointing)
-    total = sum((f * torch.linspace(-1, 1, f.numel()).view_as(f)).sum() for f in features)
-    total = total + sum((m * torch.linspace(-9, 9, m.numel()).view_as(m)).sum() for m in maps[1:3])
+    total = sum(
+        (f * torch.linspace(-1, 1, f.numel(), device=f.device).view_as(f)).sum() for f in features
+    )
+    total = total + sum(
+        (m * torch.linspace(-9, 9, m.numel(), device=m.device).view_as(m)).sum() for m in maps[1:3]
+    )
     total.backward()
     named = {n: p.grad.clone() for n, p in unet.named_parameters() if p.grad is not None}
     return total.detach(), {"context": leaf.grad, **named}
 
 
-def test_checkpointing_gives_the_same_gradients_and_recomputes_each_layer():
-    unet = build().train()
+def test_checkpointing_gives_the_same_gradients_and_recomputes_each_layer(device):
+    unet = build().to(device).train()
     place_processors(unet, NUM_CLASSES)
-    latent, context = torch.randn(2, 4, 8, 8), torch.randn(1, NUM_CLASSES, 12)
+    latent, context = torch.randn(2, 4, 8, 8).to(device), torch.randn(1, NUM_CLASSES, 12).to(device)
     runs = []
     unet.up_blocks[1].resnets[0].register_forward_hook(lambda *_: runs.append(1))
     loss, plain = gradients(unet, latent, context, checkpointing=False)
@@ -170,10 +180,13 @@ def test_checkpointing_gives_the_same_gradients_and_recomputes_each_layer():
         torch.testing.assert_close(ours[name], gradient, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_checkpointing_keeps_less():
-    unet = build().train()
+def test_checkpointing_keeps_less(device):
+    unet = build().to(device).train()
     place_processors(unet, NUM_CLASSES)
-    latent, context = torch.randn(1, 4, 16, 16), torch.randn(1, NUM_CLASSES, 12)
+    latent, context = (
+        torch.randn(1, 4, 16, 16).to(device),
+        torch.randn(1, NUM_CLASSES, 12).to(device),
+    )
 
     def saved(checkpointing):
         sizes = []

@@ -10,19 +10,20 @@ B, L, N, D, HEADS, WIDTH = 4, 6, 3, 10, 2, 8
 
 
 @pytest.fixture
-def cross():
+def cross(device):
     torch.manual_seed(0)
-    return Attention(WIDTH, cross_attention_dim=D, heads=HEADS, dim_head=WIDTH // HEADS).eval()
+    attn = Attention(WIDTH, cross_attention_dim=D, heads=HEADS, dim_head=WIDTH // HEADS)
+    return attn.eval().to(device)
 
 
 @pytest.fixture
-def hidden():
-    return torch.randn(B, L, WIDTH, generator=torch.Generator().manual_seed(1)) * 3
+def hidden(device):
+    return torch.randn(B, L, WIDTH, generator=torch.Generator().manual_seed(1)).to(device) * 3
 
 
 @pytest.fixture
-def context():
-    return torch.randn(B, N + 1, D, generator=torch.Generator().manual_seed(2)) * 3
+def context(device):
+    return torch.randn(B, N + 1, D, generator=torch.Generator().manual_seed(2)).to(device) * 3
 
 
 def explicit_map(attn, hidden, context):
@@ -49,8 +50,8 @@ def test_the_output_is_that_of_diffusers(cross, hidden, context, reference, want
 
 
 @torch.no_grad()
-def test_self_attention_is_that_of_diffusers_and_has_no_map(hidden):
-    attn = Attention(WIDTH, heads=HEADS, dim_head=WIDTH // HEADS).eval()
+def test_self_attention_is_that_of_diffusers_and_has_no_map(hidden, device):
+    attn = Attention(WIDTH, heads=HEADS, dim_head=WIDTH // HEADS).eval().to(device)
     expected = attn(hidden)
     attn.set_processor(AttentionMapProcessor(N))
     maps = []
@@ -96,18 +97,20 @@ def test_maps_are_differentiable(cross, hidden, context):
 
 
 @torch.no_grad()
-def test_maps_are_float32_under_autocast(cross, hidden, context):
+def test_maps_are_float32_under_autocast(cross, hidden, context, device):
     cross.set_processor(AttentionMapProcessor(N))
     maps = []
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         cross(hidden, context, maps=maps)
     assert maps[0].dtype == torch.float32
     # Each is a share of one: all tokens together attend exactly once.
     whole = []
     cross.set_processor(AttentionMapProcessor(N + 1))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         cross(hidden, context, maps=whole)
-    torch.testing.assert_close(whole[0].sum(dim=-1), torch.ones(B, L), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        whole[0].sum(dim=-1), torch.ones(B, L, device=device), atol=1e-6, rtol=0
+    )
 
 
 def test_means_by_level_are_summed_in_place():

@@ -10,13 +10,13 @@ N, D, B = 4, 6, 3
 
 
 @pytest.fixture
-def tokens():
-    return torch.randn(N, D, generator=torch.Generator().manual_seed(0)) * 10
+def tokens(device):
+    return torch.randn(N, D, generator=torch.Generator().manual_seed(0)).to(device) * 10
 
 
 @pytest.fixture
-def domain():
-    return torch.randn(B, D, generator=torch.Generator().manual_seed(1)) * 10
+def domain(device):
+    return torch.randn(B, D, generator=torch.Generator().manual_seed(1)).to(device) * 10
 
 
 def adapted(context, tokens):
@@ -31,30 +31,30 @@ def adapted(context, tokens):
     ("injection", "scale", "factor"),
     [("add", 1.0, 1.0), ("subtract", 1.0, -1.0), ("add", 0.3, 0.3), ("subtract", 2.0, -2.0)],
 )
-def test_the_domain_is_added_or_subtracted(injection, scale, factor, tokens, domain):
-    context = ClassContext(tokens, injection=injection, domain_scale=scale, gamma=0.5)
+def test_the_domain_is_added_or_subtracted(injection, scale, factor, tokens, domain, device):
+    context = ClassContext(tokens, injection=injection, domain_scale=scale, gamma=0.5).to(device)
     ours = context(domain)
     assert ours.shape == (B, N, D)
     torch.testing.assert_close(ours, adapted(context, tokens)[None] + factor * domain[:, None])
 
 
-def test_the_domain_is_one_more_token(tokens, domain):
-    context = ClassContext(tokens, injection="concat", gamma=0.5)
+def test_the_domain_is_one_more_token(tokens, domain, device):
+    context = ClassContext(tokens, injection="concat", gamma=0.5).to(device)
     ours = context(domain)
     assert ours.shape == (B, N + 1, D)
     torch.testing.assert_close(ours[:, :N], adapted(context, tokens).expand(B, -1, -1))
     torch.testing.assert_close(ours[:, N], domain)
 
 
-def test_without_a_domain_one_row_serves_all(tokens, domain):
-    context = ClassContext(tokens, injection="none", gamma=0.5)
+def test_without_a_domain_one_row_serves_all(tokens, domain, device):
+    context = ClassContext(tokens, injection="none", gamma=0.5).to(device)
     for ours in (context(None), context(domain), context(None, batch=7)):
         torch.testing.assert_close(ours, adapted(context, tokens)[None])
 
 
-def test_it_starts_as_the_class_embeddings_nearly(tokens):
-    context = ClassContext(tokens, injection="none")
-    assert torch.equal(context.gamma.detach(), torch.full((D,), 1e-4))
+def test_it_starts_as_the_class_embeddings_nearly(tokens, device):
+    context = ClassContext(tokens, injection="none").to(device)
+    assert torch.equal(context.gamma.detach(), torch.full((D,), 1e-4, device=device))
     assert (context()[0] - tokens).abs().max() < 1e-2
     # Training moves the adapter, never the embeddings.
     assert {n for n, _ in context.named_parameters()} == {
@@ -64,9 +64,9 @@ def test_it_starts_as_the_class_embeddings_nearly(tokens):
     assert "class_embeddings" in context.state_dict()
 
 
-def test_autocast_does_not_round_it(tokens, domain):
-    context = ClassContext(tokens, injection="subtract")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+def test_autocast_does_not_round_it(tokens, domain, device):
+    context = ClassContext(tokens, injection="subtract").to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         ours = context(domain)
     assert ours.dtype == torch.float32
     assert torch.equal(ours, context(domain))
@@ -77,8 +77,8 @@ def test_embeddings_in_half_precision_are_kept_in_full(tokens):
 
 
 @pytest.mark.parametrize("injection", [i for i in CONTEXT_INJECTIONS if i != "none"])
-def test_embeddings_of_another_shape_are_refused(injection, tokens, domain):
-    context = ClassContext(tokens, injection=injection)
+def test_embeddings_of_another_shape_are_refused(injection, tokens, domain, device):
+    context = ClassContext(tokens, injection=injection).to(device)
     for wrong in (None, domain[:, :2], domain[0]):
         with pytest.raises(ValueError, match="domain"):
             context(wrong)

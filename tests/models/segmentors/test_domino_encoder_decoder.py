@@ -72,10 +72,10 @@ def embeddings(batch=2, seed=4):
 
 
 def samples(domain, batch=2):
-    result = []
+    result, where = [], None if domain is None else domain.device
     for i in range(batch):
         sample = SegDataSample(
-            gt_sem_seg=PixelData(data=torch.full((1, *SIZE), i, dtype=torch.long)),
+            gt_sem_seg=PixelData(data=torch.full((1, *SIZE), i, dtype=torch.long, device=where)),
             metainfo=dict(
                 img_path=f"image_{i}.png", ori_shape=SIZE, img_shape=SIZE, pad_shape=SIZE,
                 padding_size=[0, 0, 0, 0], flip=False,
@@ -88,8 +88,9 @@ def samples(domain, batch=2):
 
 
 def run(model, mode, domain, x=None):
-    x = images() if x is None else x
-    data = samples(domain, len(x))
+    device = next(model.parameters()).device
+    x = (images() if x is None else x).to(device)
+    data = samples(None if domain is None else domain.to(device), len(x))
     with torch.no_grad():
         if mode == "loss":
             model.train()
@@ -103,34 +104,41 @@ def run(model, mode, domain, x=None):
 
 @pytest.mark.parametrize("cascade", [False, True])
 @pytest.mark.parametrize("mode", ["loss", "tensor", "whole", "slide"])
-def test_changing_the_embedding_changes_the_output(cascade, mode):
-    model = build(cascade=cascade, mode="slide" if mode == "slide" else "whole")
+def test_changing_the_embedding_changes_the_output(cascade, mode, device):
+    model = build(cascade=cascade, mode="slide" if mode == "slide" else "whole").to(device)
     call = "predict" if mode in ("whole", "slide") else mode
-    one, other = run(model, call, embeddings()), run(model, call, embeddings(seed=5))
-    torch.testing.assert_close(one, run(model, call, embeddings()), rtol=0, atol=0)
+    one, other = (
+        run(model, call, embeddings().to(device)),
+        run(model, call, embeddings(seed=5).to(device)),
+    )
+    torch.testing.assert_close(one, run(model, call, embeddings().to(device)), rtol=0, atol=0)
     assert (one - other).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("cascade", [False, True])
 @pytest.mark.parametrize("mode", ["tensor", "whole", "slide"])
-def test_each_sample_of_a_mixed_batch_gets_its_own_embedding(cascade, mode):
+def test_each_sample_of_a_mixed_batch_gets_its_own_embedding(cascade, mode, device):
     model = build(
         cascade=cascade, mode="slide" if mode == "slide" else "whole",
         **({"windows_per_batch": 3} if mode == "slide" else {}),
-    )  # fmt: skip
+    ).to(device)  # fmt: skip
     call = "tensor" if mode == "tensor" else "predict"
-    together = run(model, call, embeddings())
+    together = run(model, call, embeddings().to(device))
     for i in range(2):
-        alone = run(model, call, embeddings()[i : i + 1], images()[i : i + 1])
+        alone = run(model, call, embeddings().to(device)[i : i + 1], images().to(device)[i : i + 1])
         torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-4, atol=1e-5)
-    swapped = run(model, call, embeddings().flip(0))
+    swapped = run(model, call, embeddings().to(device).flip(0))
     assert (together - swapped).abs().amax(dim=(1, 2, 3)).min() > 1e-3
 
 
-def test_test_time_augmentation_carries_the_embedding():
-    model = MODELS.build(dict(type="SegTTAModel", module=config(), data_preprocessor=None)).eval()
-    model.module.load_state_dict(build().state_dict())
-    x = images()
+def test_test_time_augmentation_carries_the_embedding(device):
+    model = (
+        MODELS.build(dict(type="SegTTAModel", module=config(), data_preprocessor=None))
+        .to(device)
+        .eval()
+    )
+    model.module.load_state_dict(build().to(device).state_dict())
+    x = images().to(device)
 
     def predict(domain):
         augmented = dict(
@@ -152,13 +160,13 @@ def test_test_time_augmentation_carries_the_embedding():
 
 @pytest.mark.parametrize("windows_per_batch", [1, 2, 100])
 @pytest.mark.parametrize("cascade", [False, True])
-def test_slide_equals_the_stock_loop(cascade, windows_per_batch):
-    model = build(cascade=cascade, mode="slide", windows_per_batch=windows_per_batch)
-    data = samples(embeddings())
+def test_slide_equals_the_stock_loop(cascade, windows_per_batch, device):
+    model = build(cascade=cascade, mode="slide", windows_per_batch=windows_per_batch).to(device)
+    data = samples(embeddings().to(device))
     metas = [sample.metainfo for sample in data]
-    with torch.no_grad(), model._conditioned_on(embeddings()):
-        ours = model.slide_inference(images(), copy.deepcopy(metas))
-        stock = EncoderDecoder.slide_inference(model, images(), copy.deepcopy(metas))
+    with torch.no_grad(), model._conditioned_on(embeddings().to(device)):
+        ours = model.slide_inference(images().to(device), copy.deepcopy(metas))
+        stock = EncoderDecoder.slide_inference(model, images().to(device), copy.deepcopy(metas))
     torch.testing.assert_close(ours, stock, rtol=0, atol=1e-5)
 
 
@@ -216,13 +224,16 @@ def _no_test_backbone_left():
 
 @pytest.mark.parametrize("windows_per_batch", [1, 3, 100])
 @pytest.mark.parametrize("cascade", [False, True])
-def test_one_latent_for_all_windows(cascade, windows_per_batch):
+def test_one_latent_for_all_windows(cascade, windows_per_batch, device):
     """The encoder sees no further than a patch here, so the latent of an image is the windows'."""
     options = dict(stride=(16, 8), windows_per_batch=windows_per_batch)
-    once = build_latent(cascade, latent="image", **options)
-    each = build_latent(cascade, latent="window", **options)
+    once = build_latent(cascade, latent="image", **options).to(device)
+    each = build_latent(cascade, latent="window", **options).to(device)
     torch.testing.assert_close(
-        run(once, "predict", embeddings()), run(each, "predict", embeddings()), rtol=0, atol=1e-5
+        run(once, "predict", embeddings().to(device)),
+        run(each, "predict", embeddings().to(device)),
+        rtol=0,
+        atol=1e-5,
     )
     batches = [call[0] for call in once.backbone.calls]
     assert batches == [call[0] for call in each.backbone.calls]
@@ -232,11 +243,13 @@ def test_one_latent_for_all_windows(cascade, windows_per_batch):
 
 
 @pytest.mark.parametrize("size", [(32, 48), (37, 50), (41, 24), (20, 61)])
-def test_one_latent_of_sides_that_are_no_multiples(size):
-    model = build_latent(latent="image", crop_size=(24, 20), stride=(13, 16), windows_per_batch=2)
-    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(3))
+def test_one_latent_of_sides_that_are_no_multiples(size, device):
+    model = build_latent(
+        latent="image", crop_size=(24, 20), stride=(13, 16), windows_per_batch=2
+    ).to(device)
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(3)).to(device)
     metas = [dict(img_shape=size) for _ in range(2)]
-    with torch.no_grad(), model._conditioned_on(embeddings()):
+    with torch.no_grad(), model._conditioned_on(embeddings().to(device)):
         result = model.slide_inference(x, metas)
     assert result.shape == (2, N, *size)
     assert result.isfinite().all()
@@ -251,12 +264,12 @@ def by_hand(model, x, crop, stride):
     padded = torch.nn.functional.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
     full = padded.shape[2:]
     crop = [min(c, f) for c, f in zip(crop, full, strict=True)]
-    total, count = torch.zeros(len(x), N, *full), torch.zeros(1, 1, *full)
+    total, count = x.new_zeros(len(x), N, *full), x.new_zeros(1, 1, *full)
     rows, columns = (
         sorted({min(s, f - c) for s in range(0, f, step)})
         for f, c, step in zip(full, crop, stride, strict=True)
     )
-    for i, domain in enumerate(embeddings()):
+    for i, domain in enumerate(embeddings().to(x.device)):
         for y in rows:
             for column in columns:
                 box = (..., slice(y, y + crop[0]), slice(column, column + crop[1]))
@@ -270,13 +283,17 @@ def by_hand(model, x, crop, stride):
 
 
 @pytest.mark.parametrize("latent", ["window", "image"])
-def test_test_time_augmentation_with_batched_windows(latent):
+def test_test_time_augmentation_with_batched_windows(latent, device):
     """Flipped and at one and a half times the size: the mean of what each gives alone."""
-    model = build_latent(latent=latent, windows_per_batch=4)
-    wrapped = MODELS.build(dict(type="SegTTAModel", module=model, data_preprocessor=None)).eval()
-    large = torch.nn.functional.interpolate(images(1), size=(48, 72), mode="bilinear")
-    views = [images(1), large.flip(3)]
-    data = [samples(embeddings(1), 1), samples(embeddings(1), 1)]
+    model = build_latent(latent=latent, windows_per_batch=4).to(device)
+    wrapped = (
+        MODELS.build(dict(type="SegTTAModel", module=model, data_preprocessor=None))
+        .to(device)
+        .eval()
+    )
+    large = torch.nn.functional.interpolate(images(1).to(device), size=(48, 72), mode="bilinear")
+    views = [images(1).to(device), large.flip(3)]
+    data = [samples(embeddings(1).to(device), 1), samples(embeddings(1).to(device), 1)]
     data[1][0].set_metainfo(dict(flip=True, flip_direction="horizontal", img_shape=(48, 72)))
     single = copy.deepcopy(data)
     with torch.no_grad():
@@ -295,9 +312,9 @@ def test_without_a_taker_it_is_the_stock_segmentor():
         torch.testing.assert_close(run(model, "predict", domain), run(stock, "predict", None))
 
 
-def test_nothing_is_kept_between_calls():
-    model = build()
-    run(model, "predict", embeddings())
+def test_nothing_is_kept_between_calls(device):
+    model = build().to(device)
+    run(model, "predict", embeddings().to(device))
     with pytest.raises(ValueError, match="needs a domain embedding"):
         run(model, "predict", None)
 
@@ -334,15 +351,3 @@ class TestGatherDomain:
         data[1].domain_embedding[2] = value
         with pytest.raises(ValueError, match=r"of 1 samples hold NaN or infinite .* image_1\.png"):
             gather_domain(data, images())
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("latent", ["window", "image"])
-def test_slide_on_a_gpu_equals_the_cpu(latent):
-    model = build_latent(latent=latent, windows_per_batch=4)
-    expected = run(model, "predict", embeddings())
-    data = samples(embeddings().cuda())
-    with torch.no_grad():
-        found = model.cuda()(images().cuda(), data, mode="predict")
-    result = torch.stack([s.seg_logits.data.cpu() for s in found])
-    torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-3)

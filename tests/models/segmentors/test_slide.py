@@ -16,7 +16,7 @@ from mmseg_domino.models.segmentors.slide import (
 def stock_average(image, crop, stride):
     """MMSegmentation's loop, with the crop's own values as logits."""
     b, c, h, w = image.shape
-    total, count = torch.zeros_like(image), torch.zeros(b, 1, h, w)
+    total, count = torch.zeros_like(image), image.new_zeros(b, 1, h, w)
     boxes = []
     for i in range(max(h - crop[0] + stride[0] - 1, 0) // stride[0] + 1):
         for j in range(max(w - crop[1] + stride[1] - 1, 0) // stride[1] + 1):
@@ -34,8 +34,8 @@ def stock_average(image, crop, stride):
     [((16, 16), (16, 16), (10, 10)), ((37, 50), (16, 24), (10, 13)), ((16, 40), (16, 16), (16, 7))],
 )
 @pytest.mark.parametrize("windows_per_batch", [1, 4, 100])
-def test_batched_windows_equal_the_stock_loop(size, crop, stride, windows_per_batch):
-    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+def test_batched_windows_equal_the_stock_loop(size, crop, stride, windows_per_batch, device):
+    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
     expected, boxes = stock_average(image, crop, stride)
     positions = window_positions(size, crop, stride)
     assert positions == boxes
@@ -56,15 +56,15 @@ def test_a_window_larger_than_the_image_is_one_window():
     assert window_positions((10, 12), (16, 16), (8, 8)) == [(0, 0)]
 
 
-def test_windows_are_cut_with_the_first_of_all_images_first():
-    source = torch.arange(2 * 4 * 5).view(2, 1, 4, 5)
+def test_windows_are_cut_with_the_first_of_all_images_first(device):
+    source = torch.arange(2 * 4 * 5, device=device).view(2, 1, 4, 5)
     windows = cut_windows(source, [(0, 0), (1, 3)], (2, 2))
     expected = [[0, 1, 5, 6], [20, 21, 25, 26], [8, 9, 13, 14], [28, 29, 33, 34]]
     assert windows.flatten(1).tolist() == expected
 
 
-def test_positions_may_be_several_pixels_apart():
-    image = torch.randn(1, 2, 24, 40, generator=torch.Generator().manual_seed(0))
+def test_positions_may_be_several_pixels_apart(device):
+    image = torch.randn(1, 2, 24, 40, generator=torch.Generator().manual_seed(0)).to(device)
     positions = window_positions((3, 5), (2, 2), (1, 2))
 
     def predict(chunk):
@@ -74,10 +74,14 @@ def test_positions_may_be_several_pixels_apart():
     torch.testing.assert_close(result, image)
 
 
-def test_half_precision_is_summed_in_float32():
+def test_half_precision_is_summed_in_float32(device):
     positions = [(0, 0)] * 300  # sums above 256 lose whole numbers in bfloat16
     result = accumulate_windows(
-        positions, (1, 1), (1, 1), lambda c: torch.ones(len(c), 1, 1, 1, 1).bfloat16(), 7
+        positions,
+        (1, 1),
+        (1, 1),
+        lambda c: torch.ones(len(c), 1, 1, 1, 1).to(device, torch.bfloat16),
+        7,
     )
     assert result.dtype == torch.float32
     assert result.item() == 1
