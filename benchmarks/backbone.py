@@ -2,184 +2,112 @@
 
     python benchmarks/backbone.py                        # all parts, 512 x 512
     python benchmarks/backbone.py --small                # seconds: checks the script itself
-    python benchmarks/backbone.py --parts train --batch 2 --size 512 1024 --dtypes bfloat16
+    python benchmarks/backbone.py --parts train --batch 2 --size 512 1024 --variants bfloat16
 
-Both sides have the same random weights; how far their features are apart is printed. The
-reference always computes in float32, ours in each of ``--dtypes`` (half precision by autocast).
-Training steps run in a process each, forward and backward, by turns; ``--optimizer`` adds an
-update. ``--parts windows --taesd PATH --frames FOLDER`` measures on real frames how far a window's
-latent is from that cut out of the whole image's. Ratios are the reference's time over ours; for
-peak memory, ours over the reference's.
+Both sides have the same random weights; how far their features are apart is in the notes. The
+reference computes in ``--plain``, ours in each of ``--variants``: ``bfloat16`` is autocast,
+``+weights`` gives the UNet weights of that type, ``+compile``, ``+capture`` and ``+graphs`` compile
+(the last two replay a whole pass on CUDA). On a CPU training steps run in a process each, by turns,
+since only that tells their peak memory. ``--parts windows --taesd PATH --frames FOLDER`` measures
+on real frames how far a window's latent is from that cut out of the whole image's. A ratio above 1
+means that ours is better.
 """
 
 import argparse
+import gc
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import torch
 from diffusers import AutoencoderTiny
-from measuring import Times, count_flops, describe, interleave, peak_gib, peak_tflops
-from mmengine.config import ConfigDict
+from measuring import Report, Row, Times, count_flops, describe, interleave, peak_gib, peak_tflops
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
-from plain_vpd import PlainVPD
 from torch import Tensor, nn
-
-import mmseg_domino.plugin  # noqa: F401  registers the parts
-from mmseg_domino.models.backbones import DominoVPD
-from mmseg_domino.models.diffusion.architecture import resolve_architecture
-from mmseg_domino.models.segmentors.slide import window_positions
-
-PARTS = ("flops", "forward", "train", "slide", "windows")
-CLASSES = 19
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SMALL = dict(
-    unet=dict(
-        sample_size=32,
-        in_channels=4,
-        out_channels=4,
-        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        block_out_channels=(32, 64, 64, 64),
-        layers_per_block=2,
-        cross_attention_dim=48,
-        attention_head_dim=4,
-        norm_num_groups=8,
-    ),
-    vae=dict(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 32, 32, 32),
-        layers_per_block=2,
-        latent_channels=4,
-        norm_num_groups=8,
-    ),
+from vpd_pair import (
+    DTYPES,
+    Variant,
+    build_ours,
+    build_pair,
+    build_plain,
+    inputs,
+    quickly,
+    segmentor,
+    variant_of,
 )
 
+from mmseg_domino.models.segmentors.slide import window_positions
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1])
+__all__ = ["apart", "cloned", "measure_forward", "measure_slide", "measure_training", "options",
+           "try_variants"]  # fmt: skip
+
+PARTS = ("flops", "forward", "train", "slide", "windows")
+#: What is hoped for against the reference, by what ours computes in; see docs.
+GOALS = {"unet": 8.0, "whole": 6.0, "taesd": 10.0, "train": 5.0, "slide": 8.0, "memory": 2.0}
+EQUAL_PRECISION_GOAL = 2.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every part reads."""
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="of the CPU; PyTorch's default if not given")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(512, 512))
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, help="of ours")
+    parser.add_argument("--variants", nargs="+", type=Variant, help="of ours")
+    parser.add_argument("--plain", nargs="+", type=Variant, default=[Variant("float32")])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--checkpointing", action="store_true", help="in our training step")
     parser.add_argument("--optimizer", choices=("none", "adamw"), default="none")
     parser.add_argument("--taesd", help="TAESD's weights; random ones if not given")
     parser.add_argument("--slide-size", type=int, nargs=2, metavar=("H", "W"), default=(1024, 2048))
-    parser.add_argument("--slide-repeats", type=int, default=1)
     parser.add_argument("--crop", type=int, default=512)
     parser.add_argument("--stride", type=int, default=341)
     parser.add_argument("--windows-per-batch", type=int, default=1)
     parser.add_argument("--frames", type=Path, help="folder of JPEG images, for part windows")
     parser.add_argument("--small", action="store_true", help="miniature models and images")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+
+
+def complete(args: Namespace) -> Namespace:
+    """Fill in what follows from other arguments, in place."""
     if args.small:
         args.size, args.slide_size = (128, 128), (192, 256)
         args.crop, args.stride = 128, 85
-    if args.dtypes is None:
-        args.dtypes = ["float32", "bfloat16"] if args.device.startswith("cuda") else ["float32"]
+    if args.variants is None:
+        names = ["float32", "bfloat16"] if args.device.startswith("cuda") else ["float32"]
+        args.variants = [Variant(name) for name in names]
     if args.threads:
         torch.set_num_threads(args.threads)
     return args
 
 
-def architecture(args: argparse.Namespace) -> dict:
-    return _SMALL if args.small else resolve_architecture("sd15")
+def options(**changes) -> Namespace:
+    """The defaults, for callers from other scripts."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return complete(Namespace(**{**vars(parser.parse_args([])), **changes}))
 
 
-def build_ours(args: argparse.Namespace, vae: str | None = None) -> DominoVPD:
-    """Our backbone with random weights, channels last."""
-    torch.manual_seed(0)
-    return DominoVPD(
-        "random",
-        num_classes=CLASSES,
-        architecture=architecture(args),
-        vae=vae,
-        channels_last=True,
-        gradient_checkpointing=args.checkpointing,
+def parse_args() -> Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1])
+    add_arguments(parser)
+    return complete(parser.parse_args())
 
 
-def build_plain(args: argparse.Namespace) -> PlainVPD:
-    """The reference with random weights."""
-    parts = architecture(args)
-    tokens = torch.randn(CLASSES, parts["unet"]["cross_attention_dim"])
-    return PlainVPD(parts["unet"], parts["vae"], tokens)
-
-
-def quickly(build: Callable[[argparse.Namespace], nn.Module], args: argparse.Namespace):
-    """A model whose random weights are drawn once and repeated: 860 M draws take many seconds."""
-    with torch.device("meta"):
-        model = build(args)
-    model.to_empty(device=args.device)
-    generator = torch.Generator().manual_seed(0)
-    drawn = (torch.randn(2**20, generator=generator) * 0.02).to(args.device)
-    for name, tensor in model.state_dict().items():
-        if tensor.ndim < 2:
-            tensor.fill_(1.0 if name.endswith("weight") else 0.0)
-            continue
-        repeats = -(-tensor.numel() // len(drawn))
-        tensor.copy_(drawn.repeat(repeats)[: tensor.numel()].view(tensor.shape))
-    return model
-
-
-def build_pair(args: argparse.Namespace) -> tuple[DominoVPD, PlainVPD]:
-    """Both sides with the same weights, for inference."""
-    ours, plain = quickly(build_ours, args).eval(), quickly(build_plain, args).eval()
-    missing = plain.unet.load_state_dict(ours.unet.state_dict(), strict=False).missing_keys
-    assert all(key.startswith(("conv_norm_out.", "conv_out.")) for key in missing)
-    plain.vae.encoder.load_state_dict(ours.vae.encoder.state_dict())
-    plain.vae.quant_conv.load_state_dict(ours.vae.quant_conv.state_dict())
-    context = {f"{k}": v for k, v in ours.context.state_dict().items()}
-    assert not plain.load_state_dict(context, strict=False).unexpected_keys
-    return ours, plain
-
-
-def inputs(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """Images in [-1, 1] and embeddings of their domains."""
-    generator = torch.Generator().manual_seed(1)
-    width = architecture(args)["unet"]["cross_attention_dim"]
-    images = torch.rand(args.batch, 3, *args.size, generator=generator) * 2 - 1
-    domain = torch.randn(args.batch, width, generator=generator)
-    return images.to(args.device), domain.to(args.device)
-
-
-def in_precision(call: Callable[[], object], dtype: str, device: str) -> Callable[[], object]:
-    """A call under autocast to a precision, or as it is for float32."""
-    kind = torch.device(device).type
-
-    def run() -> object:
-        with torch.autocast(kind, DTYPES[dtype], enabled=dtype != "float32"):
-            return call()
-
-    return run
-
-
-def apart(ours: tuple[Tensor, ...], plain: tuple[Tensor, ...]) -> float:
+def apart(ours: Sequence[Tensor], plain: Sequence[Tensor]) -> float:
     """Largest difference of features, over the largest magnitude of the reference's level."""
     return max(
-        float((a.float() - b).abs().max() / b.abs().max()) for a, b in zip(ours, plain, strict=True)
-    )
-
-
-def print_row(name: str, ours: Times, plain: Times, note: str = "") -> None:
-    print(
-        f"{name:<44} {plain.wall:9.3f} {ours.wall:9.3f} {plain.wall / ours.wall:7.2f}x "
-        f"{plain.cpu / ours.cpu:7.2f}x  {note}",
-        flush=True,
+        float((a.float() - b.float()).abs().max() / b.float().abs().max())
+        for a, b in zip(ours, plain, strict=True)
     )
 
 
@@ -190,7 +118,7 @@ def rate(flops: float, seconds: float, device: torch.device, dtype: str) -> str:
     return f"{achieved:.3g} TFLOP/s" + (f", {achieved / peak:.0%} of {peak:g}" if peak else "")
 
 
-def meta_flops(args: argparse.Namespace) -> dict[str, float]:
+def meta_flops(args: Namespace) -> dict[str, float]:
     """Operations of one forward pass of the batch, by part."""
     with torch.device("meta"):
         ours, tiny = build_ours(args).eval(), AutoencoderTiny().encoder
@@ -205,192 +133,244 @@ def meta_flops(args: argparse.Namespace) -> dict[str, float]:
         }
 
 
-def measure_flops(args: argparse.Namespace) -> None:
-    for name, flops in meta_flops(args).items():
-        print(f"FLOPs, forward, {name:<6} {flops / 1e12:8.3f} T")
+def cloned(result: object) -> tuple[Tensor, ...]:
+    """Copies of tensors that the next replay of a CUDA graph would write over."""
+    return tuple(t.clone() for t in ((result,) if isinstance(result, Tensor) else result))
 
 
-def measure_forward(args: argparse.Namespace, taesd: str) -> None:
-    """UNet with maps, encoder, whole backbone, and the whole with TAESD."""
+def try_variants(
+    variants: Sequence[Variant], try_one: Callable[[Variant], None], what: str, report: Report
+) -> list[Variant]:
+    """Those that run; the others become rows that say why not."""
+    working = []
+    for variant in variants:
+        try:
+            try_one(variant)
+            working.append(variant)
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            report.add(f"{what}, {variant.name}", note=f"{type(error).__name__}: {lines[0][:200]}")
+            release()
+    return working
+
+
+def release() -> None:
+    """Give freed memory back."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@torch.no_grad()
+def measure_forward(args: Namespace, report: Report) -> None:
+    """UNet with maps, encoder, both, and both with TAESD."""
     device = torch.device(args.device)
     ours, plain = build_pair(args)
-    tiny = build_ours(argparse.Namespace(**{**vars(args), "small": True}), vae=taesd).vae.to(device)
     images, domain = inputs(args)
     latent = torch.randn(args.batch, 4, *(length // 8 for length in args.size)).to(device)
-    flops = meta_flops(args)
-    outputs: dict[str, Tensor | tuple[Tensor, ...]] = {}
+    flops, size = meta_flops(args), tuple(args.size)
+    calls: dict[str, Callable[[], object]] = {}
+    for side in args.plain:
+        calls[f"plain unet {side.name}"] = side.run(
+            lambda: plain.forward_latent(latent, domain), args.device
+        )
+        calls[f"plain vae {side.name}"] = side.run(lambda: plain.encode(images), args.device)
+    expected = {part: cloned(calls[f"plain {part} float32"]()) for part in ("unet", "vae")}
+    differ: dict[str, str] = {}
 
-    def keep(name: str, call: Callable[[], object]) -> Callable[[], None]:
-        def run() -> None:
-            outputs[name] = call()
-
-        return run
-
-    calls = {
-        "plain unet": keep("plain unet", lambda: plain.forward_latent(latent, domain)),
-        "plain vae": keep("plain vae", lambda: plain.encode(images)),
-    }
-    for dtype in args.dtypes:
+    def prepare(variant: Variant) -> None:
+        model = variant_of(ours, args, variant)
+        tiny = tiny_encoder(args, variant.compile).to(device)
         parts = {
-            "unet": lambda: ours.forward_latent(latent, domain, tuple(args.size)),
-            "vae": lambda: ours.encode(images),
-            "taesd": lambda: tiny(ours._laid_out(images)),
+            "unet": lambda: model.forward_latent(latent, domain, size),
+            "vae": lambda: model.encode(images),
+            "taesd": lambda: tiny(images.contiguous(memory_format=torch.channels_last)),
         }
-        for part, call in parts.items():
-            name = f"{dtype} {part}"
-            calls[name] = keep(name, in_precision(call, dtype, args.device))
-    with torch.no_grad():
-        times = interleave(calls, device, args.repeats, warm_up=int(device.type == "cuda"))
-    for dtype in args.dtypes:
-        unet, vae, small = (times[f"{dtype} {part}"] for part in ("unet", "vae", "taesd"))
-        reference = times["plain unet"], times["plain vae"]
-        whole = Times(*(sum(p) for p in zip(*((t.wall, t.cpu) for t in reference), strict=True)))
-        note = rate(flops["unet"], unet.wall, device, dtype)
-        print_row(f"UNet forward with maps, {dtype}", unet, reference[0], note)
-        note = rate(flops["vae"], vae.wall, device, dtype)
-        print_row(f"VAE encoder, {dtype}", vae, reference[1], note)
-        both = Times(unet.wall + vae.wall, unet.cpu + vae.cpu)
-        note = rate(flops["unet"] + flops["vae"], both.wall, device, dtype)
-        print_row(f"whole forward, {dtype}", both, whole, note)
-        both = Times(unet.wall + small.wall, unet.cpu + small.cpu)
-        print_row(f"whole forward with TAESD, {dtype}", both, whole)
-        apart_by = apart(outputs[f"{dtype} unet"], outputs["plain unet"])
-        encoders = apart((outputs[f"{dtype} vae"],), (outputs["plain vae"],))
-        print(f"features differ by {apart_by:.1e}, latents by {encoders:.1e} ({dtype})")
+        mine = {f"{p} {variant.name}": variant.run(c, args.device) for p, c in parts.items()}
+        for part in expected:
+            found = cloned(mine[f"{part} {variant.name}"]())
+            differ[f"{part} {variant.name}"] = f"differs by {apart(found, expected[part]):.1e}"
+        calls.update(mine)
+
+    working = try_variants(args.variants, prepare, "forward", report)
+    warm_up = 3 if device.type == "cuda" else 0
+    times = interleave(calls, device, args.repeats, warm_up=warm_up, quiet=device.type == "cuda")
+    for variant in working:
+        for side in args.plain:
+            equal = side.dtype == variant.dtype
+            if side.dtype != "float32" and not equal:
+                continue
+            add_forward_rows(variant, side, times, flops, differ, device, report)
 
 
-def train_once(args: argparse.Namespace) -> None:
-    """In a process of its own: some training steps of one side, printed as JSON."""
-    side, dtype = args.worker.split(":")
+def add_forward_rows(variant, side, times, flops, differ, device, report) -> None:
+    """The rows of one variant beside the reference in one precision."""
+    half = variant.dtype != "float32" and side.dtype == "float32"
+    mine = {p: times[f"{p} {variant.name}"] for p in ("unet", "vae", "taesd")}
+    theirs = {p: times[f"plain {p} {side.name}"] for p in ("unet", "vae")}
+    beside = "" if side.dtype == "float32" else f" (plain {side.dtype})"
+    both = flops["unet"] + flops["vae"]
+    rows = {
+        "UNet with maps": (("unet",), ("unet",), flops["unet"], GOALS["unet"]),
+        "VAE encoder": (("vae",), ("vae",), flops["vae"], None),
+        "whole forward": (("unet", "vae"), ("unet", "vae"), both, GOALS["whole"]),
+        "whole forward with TAESD": (("unet", "taesd"), ("unet", "vae"), None, GOALS["taesd"]),
+    }
+    for name, (own, other, work, goal) in rows.items():
+        seconds = sum(mine[p].wall for p in own)
+        reference = sum(theirs[p].wall for p in other)
+        cpu = sum(theirs[p].cpu for p in other) / sum(mine[p].cpu for p in own)
+        notes = [rate(work, seconds, device, variant.dtype)] if work else []
+        notes += [differ[f"{p} {variant.name}"] for p in own if len(own) == 1 and p in theirs]
+        if device.type == "cpu":
+            notes.append(f"CPU time {cpu:.2f}x")
+        if not half:
+            goal = EQUAL_PRECISION_GOAL if name == "UNet with maps" else None
+        report.add(
+            f"{name}, {variant.name}{beside}", plain=1e3 * reference, ours=1e3 * seconds,
+            goal=goal, note=", ".join(notes),
+        )  # fmt: skip
+
+
+def train_once(args: Namespace, side: str, variant: Variant) -> tuple[Times, float]:
+    """Time and peak GiB of one side's training step, forward and backward."""
     device = torch.device(args.device)
-    model = quickly(build_ours if side == "ours" else build_plain, args).train()
+    if side == "ours":
+        model = quickly(lambda a: build_ours(a, compile=variant.compile), args).train()
+    else:
+        model = quickly(build_plain, args).train()
     images, domain = inputs(args)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-5) if args.optimizer == "adamw" else None
 
     def step() -> None:
-        with torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
-            features = model(images, domain)
+        features = forward()
         sum(feature.float().square().mean() for feature in features).backward()
         if optimizer is not None:
             optimizer.step()
         for parameter in parameters:
             parameter.grad = None
 
-    times = interleave({"step": step}, device, args.repeats, warm_up=int(device.type == "cuda"))
-    print("RESULT", json.dumps([times["step"].wall, times["step"].cpu, peak_gib(device)]))
+    forward = variant.run(lambda: model(images, domain), args.device)
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    times = interleave({"step": step}, device, args.repeats, warm_up=2 if cuda else 0, quiet=cuda)
+    return times["step"], peak_gib(device)
 
 
-def run_worker(args: argparse.Namespace, worker: str) -> tuple[Times, float]:
-    """Time and peak GiB of a side's training step."""
-    command = [sys.executable, "-W", "ignore", *sys.argv, "--worker", worker, "--repeats", "1"]
+def train_in_process(args: Namespace, side: str, variant: Variant) -> tuple[Times, float]:
+    """:func:`train_once` in a process of its own."""
+    worker = ["--worker", f"{side}:{variant.name}", "--repeats", "1"]
+    command = [sys.executable, "-W", "ignore", *sys.argv, *worker]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
     wall, cpu, peak = json.loads(line.removeprefix("RESULT"))
     return Times(wall, cpu), peak
 
 
-def measure_training(args: argparse.Namespace) -> None:
-    device = torch.device(args.device)
-    workers = ["plain:float32", *(f"ours:{dtype}" for dtype in args.dtypes)]
-    results: dict[str, list[tuple[Times, float]]] = {worker: [] for worker in workers}
+def train_by_turns(args: Namespace, sides: Sequence[tuple[str, Variant]]) -> dict:
+    """Medians over processes that take turns, so that what disturbs one disturbs all."""
+    results: dict = {side: [] for side in sides}
     for _ in range(args.repeats):
-        for worker in workers:
-            results[worker].append(run_worker(args, worker))
-            step, peak = results[worker][-1]
-            print(
-                f"  {worker}: {step.wall:.1f} s, {step.cpu:.1f} s of CPU time, {peak:.2f} GiB",
-                flush=True,
-            )
-    times = {
-        worker: Times(*(statistics.median(t) for t in zip(*((t.wall, t.cpu) for t, _ in rows),
-                                                           strict=True)))
-        for worker, rows in results.items()
-    }  # fmt: skip
-    peaks = {worker: max(peak for _, peak in rows) for worker, rows in results.items()}
+        for side in sides:
+            results[side].append(train_in_process(args, *side))
+    return {
+        side: (
+            Times(
+                statistics.median(t.wall for t, _ in rows),
+                statistics.median(t.cpu for t, _ in rows),
+            ),
+            max(peak for _, peak in rows),
+        )
+        for side, rows in results.items()
+    }
+
+
+def measure_training(args: Namespace, report: Report) -> dict:
+    """Training steps of one batch, time and peak memory; both by side and variant."""
+    device = torch.device(args.device)
+    sides = [("plain", v) for v in args.plain] + [("ours", v) for v in args.variants]
+    title = f"training step, {args.batch} x {args.size[0]}x{args.size[1]}"
+    title += ", checkpointing" if args.checkpointing else ""
+    results: dict = {}
+    if device.type == "cpu" and not args.small:
+        results = train_by_turns(args, sides)
+    else:
+        for side in sides:
+
+            def measure(variant: Variant, side=side) -> None:
+                results[side] = train_once(args, side[0], variant)
+
+            try_variants([side[1]], measure, f"{title}, {side[0]}", report)
+            release()
     flops = meta_flops(args)
     # The backward pass computes two products for each of the forward's.
     total = flops["vae"] + 3 * flops["unet"]
-    how = " with checkpointing" if args.checkpointing else ""
-    for dtype in args.dtypes:
-        ours = times[f"ours:{dtype}"]
-        note = rate(total, ours.wall, device, dtype)
-        print_row(f"training step{how}, {dtype}", ours, times["plain:float32"], note)
-        mine, reference = peaks[f"ours:{dtype}"], peaks["plain:float32"]
-        print(
-            f"{'peak memory of it, GiB':<44} {reference:9.2f} {mine:9.2f} "
-            f"{mine / reference:7.2f} of it"
-        )
+    for variant in args.variants:
+        if ("ours", variant) not in results:
+            continue
+        times, peak = results["ours", variant]
+        for reference in [p for p in args.plain if p.dtype in ("float32", variant.dtype)] or [None]:
+            theirs, their_peak = results.get(("plain", reference), (None, None))
+            half = reference is not None and reference.dtype != variant.dtype
+            beside = f" (plain {reference.dtype})" if reference and not half else ""
+            report.add(
+                f"{title}, {variant.name}{beside}", plain=theirs and 1e3 * theirs.wall,
+                ours=1e3 * times.wall, goal=GOALS["train"] if half else None,
+                note=rate(total, times.wall, device, variant.dtype),
+            )  # fmt: skip
+            report.add(
+                f"peak memory of it{beside}", plain=their_peak, ours=peak, unit="GiB",
+                goal=GOALS["memory"] if half else None,
+            )  # fmt: skip
+    return results
 
 
-def segmentor(args: argparse.Namespace, backbone: nn.Module, **test_cfg) -> nn.Module:
-    """A model over a backbone: our segmentor over ours, the stock one over the reference."""
-    channels = architecture(args)["unet"]["block_out_channels"]
-    channels = [c + CLASSES * (level in (1, 2)) for level, c in enumerate(channels)]
-    torch.manual_seed(2)
-    ours = isinstance(backbone, DominoVPD)
-    MODELS.register_module(name="GivenBackbone", module=nn.Identity, force=True)
-    model = MODELS.build(
-        dict(
-            type="DominoEncoderDecoder" if ours else "EncoderDecoder",
-            backbone=dict(type="GivenBackbone"),
-            neck=dict(type="FPN", in_channels=channels, out_channels=256, num_outs=4),
-            decode_head=dict(
-                type="FPNHead", in_channels=[256] * 4, in_index=[0, 1, 2, 3],
-                feature_strides=[8, 16, 32, 64], channels=128, num_classes=CLASSES,
-                norm_cfg=dict(type="BN"), dropout_ratio=0,
-            ),
-        )
-    )  # fmt: skip
-    model.backbone = backbone
-    model.test_cfg = ConfigDict(
-        mode="slide", crop_size=(args.crop,) * 2, stride=(args.stride,) * 2, **test_cfg
-    )
-    return model.to(args.device).eval()
-
-
-def measure_slide(args: argparse.Namespace) -> None:
+@torch.no_grad()
+def measure_slide(args: Namespace, report: Report) -> None:
     """Slide inference of one image: exact, and with the latent computed once."""
     device = torch.device(args.device)
     ours, plain = build_pair(args)
-    args = argparse.Namespace(**{**vars(args), "size": args.slide_size, "batch": 1})
+    args = Namespace(**{**vars(args), "size": args.slide_size, "batch": 1})
     images, domain = inputs(args)
     plain.domain = domain
     stock = segmentor(args, plain)
-    models = {
-        kind: segmentor(args, ours, latent=kind, windows_per_batch=args.windows_per_batch)
-        for kind in ("window", "image")
-    }
     metas = [dict(img_shape=tuple(args.size))]
-    outputs: dict[str, Tensor] = {}
-
-    def keep(name: str, call: Callable[[], Tensor]) -> Callable[[], None]:
-        def run() -> None:
-            outputs[name] = call()
-
-        return run
 
     def slide(model: nn.Module) -> Tensor:
         with model._conditioned_on(domain):
             return model.slide_inference(images, metas)
 
-    calls = {"plain": keep("plain", lambda: stock.slide_inference(images, metas))}
-    for dtype in args.dtypes:
-        for kind, model in models.items():
-            call = in_precision(lambda model=model: slide(model), dtype, args.device)
-            calls[f"{kind} {dtype}"] = keep(f"{kind} {dtype}", call)
-    with torch.no_grad():
-        warm_up = int(device.type == "cuda")
-        times = interleave(calls, device, args.slide_repeats, warm_up=warm_up)
-    expected = outputs["plain"]
+    calls = {"plain": args.plain[0].run(lambda: stock.slide_inference(images, metas), args.device)}
+    expected = calls["plain"]()
+    notes: dict[str, str] = {}
     names = {"window": "slide, exact", "image": "slide, latent once"}
-    for dtype in args.dtypes:
-        for kind, name in names.items():
-            result = outputs[f"{kind} {dtype}"].float()
-            change = float((result - expected).abs().max() / expected.abs().max())
+
+    def prepare(variant: Variant) -> None:
+        backbone = variant_of(ours, args, variant)
+        for kind in names:
+            model = segmentor(args, backbone, latent=kind, windows_per_batch=args.windows_per_batch)
+            call = variant.run(lambda model=model: slide(model), args.device)
+            result = call().float()
+            change = apart([result], [expected])
             other = float((result.argmax(1) != expected.argmax(1)).float().mean())
-            note = f"logits differ by {change:.1e}, class of {other:.2%} of the pixels"
-            print_row(f"{name}, {dtype}", times[f"{kind} {dtype}"], times["plain"], note)
+            notes[f"{kind} {variant.name}"] = (
+                f"logits differ by {change:.1e}, class of {other:.2%} of the pixels"
+            )
+            calls[f"{kind} {variant.name}"] = call
+
+    working = try_variants(args.variants, prepare, "slide", report)
+    times = interleave(calls, device, args.repeats, warm_up=0, quiet=device.type == "cuda")
+    for variant in working:
+        for kind, name in names.items():
+            half = variant.dtype != "float32"
+            size = f"{args.size[0]}x{args.size[1]}"
+            report.add(
+                f"{name}, {size}, {variant.name}", plain=1e3 * times["plain"].wall,
+                ours=1e3 * times[f"{kind} {variant.name}"].wall,
+                goal=GOALS["slide"] if half else None, note=notes[f"{kind} {variant.name}"],
+            )  # fmt: skip
 
 
 def load_frame(path: Path) -> Tensor:
@@ -414,11 +394,11 @@ def distance_to_cut(top_left: tuple[int, int], crop: tuple[int, int], size: tupl
 
 
 @torch.no_grad()
-def measure_windows(args: argparse.Namespace) -> None:
+def measure_windows(args: Namespace) -> None:
     """Latents of windows against those cut out of the whole image's, by distance from the cut."""
     if not args.taesd or not args.frames:
         raise SystemExit("--parts windows needs --taesd and --frames: random weights tell nothing")
-    tiny = build_ours(argparse.Namespace(**{**vars(args), "small": True}), vae=args.taesd).vae
+    tiny = tiny_encoder(args)
     paths = sorted(args.frames.glob("*.jpg"))[:20]
     squares, counts, total = torch.zeros(10), torch.zeros(10), []
     for path in paths:
@@ -442,35 +422,38 @@ def measure_windows(args: argparse.Namespace) -> None:
     print(f"  all: {(squares.sum() / counts.sum()).sqrt() / deviation:.2%}")
 
 
-def taesd_path(args: argparse.Namespace, folder: Path) -> str:
-    """TAESD as given, or with random weights."""
+def tiny_encoder(args: Namespace, compile: Mapping | bool = False) -> nn.Module:
+    """TAESD's encoder in ours; as given, or with random weights."""
+    args = Namespace(**{**vars(args), "small": True})
     if args.taesd:
-        return args.taesd
-    AutoencoderTiny().save_pretrained(folder)
-    return str(folder)
+        return build_ours(args, vae=args.taesd, compile=compile).vae
+    with tempfile.TemporaryDirectory() as folder:
+        AutoencoderTiny().save_pretrained(folder)
+        return build_ours(args, vae=folder, compile=compile).vae
 
 
 def main() -> None:
     args = parse_args()
     init_default_scope("mmseg")
-    if args.worker:
-        train_once(args)
-        return
     device = torch.device(args.device)
-    print(f"{describe(device)}; PyTorch {torch.__version__}; {args.batch} x {tuple(args.size)}")
-    print(f"{'':<44} {'plain, s':>9} {'ours, s':>9} {'faster':>8} {'CPU time':>8}")
+    if args.worker:
+        side, variant = args.worker.split(":")
+        times, peak = train_once(args, side, Variant(variant))
+        print("RESULT", json.dumps([times.wall, times.cpu, peak]))
+        return
+    print(f"{describe(device)}; PyTorch {torch.__version__}; {args.batch} x {tuple(args.size)}\n")
+    print(Row.HEAD)
+    report = Report()
     if "flops" in args.parts:
-        measure_flops(args)
-    if "forward" in args.parts:
-        with tempfile.TemporaryDirectory() as folder:
-            measure_forward(args, taesd_path(args, Path(folder) / "taesd"))
-    if "train" in args.parts:
-        measure_training(args)
-    if "slide" in args.parts:
-        measure_slide(args)
+        for name, flops in meta_flops(args).items():
+            report.add(f"operations, forward, {name}", ours=flops / 1e12, unit="TFLOP")
+    measures = {"forward": measure_forward, "train": measure_training, "slide": measure_slide}
+    for name, measure in measures.items():
+        if name in args.parts:
+            measure(args, report)
     if "windows" in args.parts:
         measure_windows(args)
-    print(f"at the end: {describe(device)}")
+    print(f"\nat the end: {describe(device)}")
 
 
 if __name__ == "__main__":

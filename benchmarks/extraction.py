@@ -19,7 +19,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -30,7 +30,7 @@ from mmseg_domino.domain import DomainEncoder
 from mmseg_domino.domain.extraction import decode_loader, extract
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
     parser.add_argument("--rounds", type=int, default=3)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def write_images(folder: Path, args: argparse.Namespace) -> dict[str, Path]:
@@ -87,8 +87,8 @@ def decode(images: dict[str, Path], encoder: DomainEncoder, args: argparse.Names
     return sum(len(batch[1]) for batch in decode_loader(batches, images, encoder, args.workers))
 
 
-def main() -> None:
-    args = parse_args()
+def measure(args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
+    """Of tower, decoding and extraction, each round's images a second and CPU seconds an image."""
     device = torch.device(args.device)
     encoder = DomainEncoder(args.model, args.pretrained, precision=args.precision).to(device)
     encoder.text  # noqa: B018  (not part of what is measured)
@@ -106,6 +106,13 @@ def main() -> None:
             measured["tower"].append(rate(lambda: bare_tower(encoder, pixels, batches)))
             measured["decoding"].append(rate(lambda: decode(images, encoder, args)))
             measured["extraction"].append(rate(lambda o=out: _extract(images, encoder, o, args)))
+    return measured
+
+
+def main() -> None:
+    args = parse_args()
+    device = torch.device(args.device)
+    measured = measure(args)
     rates = {part: [images for images, _ in values] for part, values in measured.items()}
     tower, decoding, extraction = (statistics.median(rates[name]) for name in rates)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()

@@ -1,17 +1,20 @@
 """Time, memory and throughput, on a CPU or a CUDA device, for the scripts beside this file."""
 
+import json
 import os
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Times", "count_flops", "describe", "interleave", "peak_gib", "peak_tflops"]
+__all__ = ["Report", "Row", "Times", "count_flops", "describe", "interleave", "peak_gib",
+           "peak_tflops"]  # fmt: skip
 
 #: Dense peaks in TFLOP/s, from the vendors' data sheets: bfloat16 (float16 before Ampere) with
 #: float32 sums on tensor cores, and float32 without tensor cores.
@@ -43,6 +46,77 @@ class Times:
     cpu: float
 
 
+@dataclass(frozen=True)
+class Row:
+    """A line of a report: the plain reference beside ours.
+
+    Attributes:
+        name: What was measured, and how ours computed.
+        plain: The reference's figure; None if there is none.
+        ours: Ours; None if it failed, which the note then says.
+        unit: Of both.
+        higher: Whether more is better. A ratio is above 1 where ours is better.
+        goal: The ratio (without a reference: the figure) to reach; None for none.
+        note: What else is worth knowing.
+    """
+
+    name: str
+    plain: float | None = None
+    ours: float | None = None
+    unit: str = "ms"
+    higher: bool = False
+    goal: float | None = None
+    note: str = ""
+
+    HEAD = "| measured | plain | ours | ratio | goal | note |\n|---|---:|---:|---:|---:|---|"
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better ours is."""
+        if not self.plain or not self.ours:
+            return None
+        return self.ours / self.plain if self.higher else self.plain / self.ours
+
+    def markdown(self) -> str:
+        """The line of a Markdown table under :attr:`HEAD`."""
+
+        def figure(value: float | None, unit: str) -> str:
+            return "" if value is None else f"{value:.4g} {unit}".strip()
+
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}x"
+        goal = figure(self.goal, self.unit) if self.ratio is None else figure(self.goal, "") + "x"
+        goal = goal if self.goal else ""
+        cells = (figure(self.plain, self.unit), figure(self.ours, self.unit), ratio, goal)
+        note = " ".join(self.note.split()).replace("|", "/")
+        return f"| {self.name} | {' | '.join(cells)} | {note} |"
+
+
+class Report:
+    """Rows as they are measured: printed at once, and kept.
+
+    Args:
+        path: A file that gets each row as a line of JSON; None for none.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+
+    def add(self, name: str, **fields) -> None:
+        """Report a :class:`Row`."""
+        row = Row(name, **fields)
+        print(row.markdown(), flush=True)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+
+    @staticmethod
+    def read(path: Path) -> list[Row]:
+        """The rows of a file, in their order; none if it does not exist."""
+        if not path.exists():
+            return []
+        return [Row(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+
+
 def _once(call: Callable[[], object], device: torch.device) -> tuple[float, float]:
     cpu = time.process_time()
     if device.type == "cuda":
@@ -62,26 +136,26 @@ def interleave(
     device: torch.device,
     repeats: int,
     warm_up: int = 1,
+    quiet: bool = False,
 ) -> dict[str, Times]:
     """Time calls in turn, round by round, so that what disturbs one disturbs all.
 
-    Each single time goes to the standard error as it is measured.
+    Each single time goes to the standard error as it is measured, unless ``quiet``.
 
     Args:
         calls: By name.
         device: What they run on.
         repeats: Rounds that count.
         warm_up: Rounds before them.
+        quiet: Whether to say nothing while measuring.
     """
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for turn in range(warm_up + repeats):
         for name, call in calls.items():
             times = _once(call, device)
-            print(
-                f"  round {turn}, {name}: {times[0]:.3f} s, {times[1]:.3f} s of CPU time",
-                file=sys.stderr,
-                flush=True,
-            )
+            if not quiet:
+                line = f"  round {turn}, {name}: {times[0]:.3f} s, {times[1]:.3f} s of CPU time"
+                print(line, file=sys.stderr, flush=True)
             if turn >= warm_up:
                 measured[name].append(times)
     return {

@@ -5,6 +5,7 @@ width, ``C`` channels of a feature level, ``H W`` the image's size.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from mmengine.model import BaseModule
@@ -73,7 +74,8 @@ class DominoVPD(BaseModule):
             ``weights`` and ``vae``.
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
         channels_last: Lay convolutions out with channels last.
-        compile: Compile the UNet's pass with ``torch.compile``; a dict has its arguments.
+        compile: Compile the passes of UNet and encoder with ``torch.compile``; a dict has its
+            arguments, such as ``dict(mode="reduce-overhead")`` for CUDA graphs.
         architecture: For random weights, and single files of an unpublished size: ``"sd15"``,
             ``"sd21"``, or a dict with diffusers' or LDM's arguments of ``unet`` and ``vae``.
         init_cfg: MMEngine's initialisation config.
@@ -126,7 +128,13 @@ class DominoVPD(BaseModule):
         source = open_weights(weights, architecture)
         self.unet = source.unet()
         autoencoder = source.vae() if vae is None else open_vae(vae)
-        self.vae = LatentEncoder(autoencoder, latent_mode, latent_scale, vae_batch, vae_dtype)
+        compiler = None
+        if compile:
+            options = compile if isinstance(compile, Mapping) else {}
+            compiler = partial(torch.compile, **options)
+        self.vae = LatentEncoder(
+            autoencoder, latent_mode, latent_scale, vae_batch, vae_dtype, compiler
+        )
         tokens = find_class_embeddings(
             source,
             self.unet.config.cross_attention_dim,
@@ -144,8 +152,7 @@ class DominoVPD(BaseModule):
         keep_out_frozen(self, save_frozen)
         if channels_last:
             self.to(memory_format=torch.channels_last)
-        options = dict(compile) if isinstance(compile, Mapping) else {}
-        self._features = torch.compile(unet_features, **options) if compile else unet_features
+        self._features = unet_features if compiler is None else compiler(unet_features)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -183,8 +190,10 @@ class DominoVPD(BaseModule):
         rows, rest = divmod(len(latent), windows)
         if rest:
             raise ValueError(f"a batch of {len(latent)} cannot hold {windows} windows an image")
-        context = self.context(domain, rows)
-        latent = self._laid_out(_pad(latent, 8))
+        # That of half-precision weights, which a UNet for inference may have been given.
+        dtype = self.unet.conv_in.weight.dtype
+        context = self.context(domain, rows).to(dtype)
+        latent = self._laid_out(_pad(latent, 8).to(dtype))
         levels = [level for level, s in enumerate(STRIDES) if s in self.attention_maps]
         features, maps = self._features(
             self.unet, latent, self.timestep, context, levels, self.gradient_checkpointing

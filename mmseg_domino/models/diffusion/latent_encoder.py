@@ -3,6 +3,7 @@
 Shapes: ``B`` batch, ``H W`` the image's size.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -31,6 +32,7 @@ class LatentEncoder(nn.Module):
         scale: Factor of the latent.
         batch: Images at a time; None for all at once. Only memory depends on it.
         dtype: A key of :data:`VAE_DTYPES` to compute in; None follows the surrounding autocast.
+        compiler: Makes the encoder's pass faster, such as ``torch.compile``; None leaves it.
 
     Shape:
         - Input: ``(B, 3, H, W)`` in [-1, 1], sides multiples of 8.
@@ -47,6 +49,7 @@ class LatentEncoder(nn.Module):
         scale: float = 1.0,
         batch: int | None = None,
         dtype: str | None = None,
+        compiler: Callable | None = None,
     ) -> None:
         super().__init__()
         self.is_tiny = isinstance(vae, AutoencoderTiny)
@@ -67,6 +70,7 @@ class LatentEncoder(nn.Module):
         self.factor = scale / SD_SCALE if self.is_tiny else scale
         self.encoder = use_fast_layers(vae.encoder)
         self.quant_conv = None if self.is_tiny else vae.quant_conv
+        self._moments = _moments if compiler is None else compiler(_moments)
         self.train()
 
     def train(self, mode: bool = True):
@@ -81,12 +85,10 @@ class LatentEncoder(nn.Module):
         return torch.cat(parts) * self.factor
 
     def _encode(self, x: Tensor) -> Tensor:
+        moments = self._moments(self.encoder, self.quant_conv, x).float()
         if self.is_tiny:
-            return self.encoder(x).float()
-        moments = self.encoder(x)
-        if self.quant_conv is not None:
-            moments = self.quant_conv(moments)
-        posterior = DiagonalGaussianDistribution(moments.float())
+            return moments
+        posterior = DiagonalGaussianDistribution(moments)
         return posterior.mode() if self.mode == "mode" else posterior.sample()
 
     def _precision(self, device: torch.device) -> AbstractContextManager:
@@ -95,3 +97,9 @@ class LatentEncoder(nn.Module):
         if self.dtype == "float32":
             return full_precision(device)
         return torch.autocast(device.type, dtype=VAE_DTYPES[self.dtype])
+
+
+def _moments(encoder: nn.Module, quant_conv: nn.Module | None, x: Tensor) -> Tensor:
+    """What an encoder says of images: moments of the latents, or TAESD's latents themselves."""
+    moments = encoder(x)
+    return moments if quant_conv is None else quant_conv(moments)

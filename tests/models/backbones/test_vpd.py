@@ -330,6 +330,23 @@ def test_under_autocast_context_probabilities_and_latents_stay_float32(
         assert 0 < error < 0.1
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_unet_in_half_precision_takes_what_it_is_given(dtype, autocast, x, domain, device):
+    """For inference: no weight is converted in the pass, and half of the memory is enough."""
+    if device.type == "cpu" and dtype == torch.float16:
+        pytest.skip("the CPU's convolutions in float16 are slow, and nobody uses them")
+    exact = build(injection="subtract").to(device)(x, domain)
+    model = build(injection="subtract", vae_dtype="float32").to(device)
+    model.unet.to(dtype)
+    with torch.autocast(device.type, dtype, enabled=autocast):
+        half = model(x, domain)
+    for ours, reference in zip(half, exact, strict=True):
+        error = (ours.float() - reference).abs().max() / reference.abs().max()
+        assert 0 < error < 0.1
+
+
 def test_training_under_autocast_gives_finite_float32_gradients(x, domain, device):
     model = build(injection="subtract").to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16):

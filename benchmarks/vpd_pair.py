@@ -1,0 +1,192 @@
+"""Both sides of the comparison of ``backbone.py``, with the same random weights."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import ConfigDict
+from mmseg.registry import MODELS
+from plain_vpd import PlainVPD
+from torch import Tensor, nn
+
+import mmseg_domino.plugin  # noqa: F401  registers the parts
+from mmseg_domino.models.backbones import DominoVPD
+from mmseg_domino.models.diffusion.architecture import resolve_architecture
+
+__all__ = ["CLASSES", "DTYPES", "Variant", "architecture", "build_ours", "build_pair",
+           "build_plain", "inputs", "quickly", "segmentor", "variant_of"]  # fmt: skip
+
+CLASSES = 19
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: Ways to compile; the last two replay the launches of a whole pass.
+_COMPILED = {
+    "compile": {},
+    "capture": {"backend": "cudagraphs"},
+    "graphs": {"mode": "reduce-overhead"},
+}
+_SMALL = dict(
+    unet=dict(
+        sample_size=32,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        block_out_channels=(32, 64, 64, 64),
+        layers_per_block=2,
+        cross_attention_dim=48,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    ),
+    vae=dict(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 32, 32, 32),
+        layers_per_block=2,
+        latent_channels=4,
+        norm_num_groups=8,
+    ),
+)
+
+
+def architecture(args: argparse.Namespace) -> dict:
+    return _SMALL if args.small else resolve_architecture("sd15")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a side computes, such as ``bfloat16+weights+graphs``.
+
+    Attributes:
+        name: The dtype of autocast (none for float32), then any of ``weights`` (the UNet's are of
+            that dtype, too, for inference) and one of ``compile``, ``capture`` and ``graphs``.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        unknown = set(self.name.split("+")[1:]) - {"weights", *_COMPILED}
+        if unknown or self.dtype not in DTYPES:
+            raise ValueError(
+                f"{self.name!r} is not one of {', '.join(DTYPES)}, followed by any of +weights "
+                f"and one of +{', +'.join(_COMPILED)}"
+            )
+
+    @property
+    def dtype(self) -> str:
+        return self.name.split("+")[0]
+
+    @property
+    def weights(self) -> bool:
+        return "weights" in self.name.split("+")
+
+    @property
+    def compile(self) -> Mapping | bool:
+        return next((_COMPILED[p] or True for p in self.name.split("+") if p in _COMPILED), False)
+
+    def run(self, call: Callable[[], object], device: str) -> Callable[[], object]:
+        """A call under this autocast, as a step of its own to CUDA graphs."""
+        kind = torch.device(device).type
+
+        def step() -> object:
+            torch.compiler.cudagraph_mark_step_begin()
+            with torch.autocast(kind, DTYPES[self.dtype], enabled=self.dtype != "float32"):
+                return call()
+
+        return step
+
+
+def build_ours(
+    args: argparse.Namespace, vae: str | None = None, compile: Mapping | bool = False
+) -> DominoVPD:
+    """Our backbone with random weights, channels last."""
+    torch.manual_seed(0)
+    return DominoVPD(
+        "random",
+        num_classes=CLASSES,
+        architecture=architecture(args),
+        vae=vae,
+        channels_last=True,
+        gradient_checkpointing=args.checkpointing,
+        compile=compile,
+    )
+
+
+def build_plain(args: argparse.Namespace) -> PlainVPD:
+    """The reference with random weights."""
+    parts = architecture(args)
+    tokens = torch.randn(CLASSES, parts["unet"]["cross_attention_dim"])
+    return PlainVPD(parts["unet"], parts["vae"], tokens)
+
+
+def quickly(build: Callable[[argparse.Namespace], nn.Module], args: argparse.Namespace):
+    """A model whose random weights are drawn once and repeated: 860 M draws take many seconds."""
+    with torch.device("meta"):
+        model = build(args)
+    model.to_empty(device=args.device)
+    generator = torch.Generator().manual_seed(0)
+    drawn = (torch.randn(2**20, generator=generator) * 0.02).to(args.device)
+    for name, tensor in model.state_dict().items():
+        if tensor.ndim < 2:
+            tensor.fill_(1.0 if name.endswith("weight") else 0.0)
+            continue
+        repeats = -(-tensor.numel() // len(drawn))
+        tensor.copy_(drawn.repeat(repeats)[: tensor.numel()].view(tensor.shape))
+    return model
+
+
+def build_pair(args: argparse.Namespace) -> tuple[DominoVPD, PlainVPD]:
+    """Both sides with the same weights, for inference."""
+    ours, plain = quickly(build_ours, args).eval(), quickly(build_plain, args).eval()
+    missing = plain.unet.load_state_dict(ours.unet.state_dict(), strict=False).missing_keys
+    assert all(key.startswith(("conv_norm_out.", "conv_out.")) for key in missing)
+    plain.vae.encoder.load_state_dict(ours.vae.encoder.state_dict())
+    plain.vae.quant_conv.load_state_dict(ours.vae.quant_conv.state_dict())
+    context = {f"{k}": v for k, v in ours.context.state_dict().items()}
+    assert not plain.load_state_dict(context, strict=False).unexpected_keys
+    return ours, plain
+
+
+def variant_of(ours: DominoVPD, args: argparse.Namespace, variant: Variant) -> DominoVPD:
+    """The same model, computing in another way; it shares the weights where that is possible."""
+    with torch.device("meta"):
+        model = build_ours(args, compile=variant.compile)
+    model.load_state_dict(ours.state_dict(), assign=True)
+    if variant.weights:
+        model.unet.to(DTYPES[variant.dtype])
+    return model.train(ours.training)
+
+
+def inputs(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """Images in [-1, 1] and embeddings of their domains."""
+    generator = torch.Generator().manual_seed(1)
+    width = architecture(args)["unet"]["cross_attention_dim"]
+    images = torch.rand(args.batch, 3, *args.size, generator=generator) * 2 - 1
+    domain = torch.randn(args.batch, width, generator=generator)
+    return images.to(args.device), domain.to(args.device)
+
+
+def segmentor(args: argparse.Namespace, backbone: nn.Module, **test_cfg) -> nn.Module:
+    """A model over a backbone: our segmentor over ours, the stock one over the reference."""
+    channels = architecture(args)["unet"]["block_out_channels"]
+    channels = [c + CLASSES * (level in (1, 2)) for level, c in enumerate(channels)]
+    torch.manual_seed(2)
+    ours = isinstance(backbone, DominoVPD)
+    MODELS.register_module(name="GivenBackbone", module=nn.Identity, force=True)
+    model = MODELS.build(
+        dict(
+            type="DominoEncoderDecoder" if ours else "EncoderDecoder",
+            backbone=dict(type="GivenBackbone"),
+            neck=dict(type="FPN", in_channels=channels, out_channels=256, num_outs=4),
+            decode_head=dict(
+                type="FPNHead", in_channels=[256] * 4, in_index=[0, 1, 2, 3],
+                feature_strides=[8, 16, 32, 64], channels=128, num_classes=CLASSES,
+                norm_cfg=dict(type="BN"), dropout_ratio=0,
+            ),
+        )
+    )  # fmt: skip
+    model.backbone = backbone
+    model.test_cfg = ConfigDict(
+        mode="slide", crop_size=(args.crop,) * 2, stride=(args.stride,) * 2, **test_cfg
+    )
+    return model.to(args.device).eval()
