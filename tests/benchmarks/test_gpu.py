@@ -40,8 +40,11 @@ def test_a_small_run_measures_every_part(tmp_path):
     assert torch.__version__ in rows["packages"][-1]
     assert float(rows["features against the CPU, float32"][1].split()[0]) < 1e-5
     assert 0 < float(rows["features against the CPU, bfloat16"][1].split()[0]) < 0.1
-    for name in ("UNet with maps, float32", "whole forward with TAESD, bfloat16",
-                 "slide, exact, 192x256, bfloat16", "training step, 1 x 128x128, bfloat16"):  # fmt: skip
+    compared = (
+        "UNet with maps, float32", "whole forward with TAESD, bfloat16",
+        "slide, exact, 192x256, bfloat16", "training step, 1 x 128x128, bfloat16",
+    )  # fmt: skip
+    for name in compared:
         plain, ours, ratio, _, _ = rows[name]
         expected = float(plain.split()[0]) / float(ours.split()[0])
         assert float(ratio.removesuffix("x")) == pytest.approx(expected, abs=0.02)
