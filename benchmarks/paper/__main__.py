@@ -30,7 +30,7 @@ from benchmarks.paper.bench import (
     write_checks,
 )
 from benchmarks.paper.page import write_bench_report
-from mmseg_domino.experiments import Resources, Sweep, SweepBusyError, clock, read_record
+from mmseg_domino.experiments import Resources, Sweep, clock, read_record
 from mmseg_domino.utils import atomic_write
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -99,7 +99,7 @@ def main() -> int:
             options=size.options, cwd=root, discard_checkpoints=True,
             say=lambda line: print(line, flush=True),
         ).execute()  # fmt: skip
-    except (SweepBusyError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

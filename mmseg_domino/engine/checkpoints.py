@@ -171,8 +171,9 @@ def newest_checkpoint(folder: str | os.PathLike) -> str | None:
     """The checkpoint that a training in a folder goes on from.
 
     It is the newest file that can be read whole and holds a training's state. What
-    ``last_checkpoint`` says does not matter, but for the folder that it names: a kill may have left
-    it empty or behind.
+    ``last_checkpoint`` says does not matter, as a kill may have left it empty or behind; but if
+    the folder has no such file, those of the folder that it names are looked at. (Not before: a
+    copied folder still names the one it was copied from.)
 
     Args:
         folder: The work folder.
@@ -184,9 +185,7 @@ def newest_checkpoint(folder: str | os.PathLike) -> str | None:
         CheckpointError: If there are, and none can be read.
     """
     folder, unreadable = Path(folder), []
-    files = {path for place in _places(folder) for path in place.glob("*.pth")}
-    files = [p for p in files if not p.name.startswith((".", "best_"))]
-    for path in sorted(files, key=lambda p: (p.stat().st_mtime_ns, _step(p)), reverse=True):
+    for path in (path for place in _places(folder) for path in _newest_first(place)):
         try:
             _check_resumable(path)
         except CheckpointError as error:
@@ -204,8 +203,14 @@ def newest_checkpoint(folder: str | os.PathLike) -> str | None:
 
 def _places(folder: Path) -> list[Path]:
     last = folder / "last_checkpoint"
-    named = Path(last.read_text(encoding="utf-8").strip()) if last.is_file() else folder / "none"
-    return [folder, named.parent]
+    named = last.read_text(encoding="utf-8").strip() if last.is_file() else ""
+    elsewhere = Path(named).parent if named else folder
+    return [folder] if elsewhere == folder else [folder, elsewhere]
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    files = [p for p in folder.glob("*.pth") if not p.name.startswith((".", "best_"))]
+    return sorted(files, key=lambda p: (p.stat().st_mtime_ns, _step(p)), reverse=True)
 
 
 def _step(path: Path) -> int:

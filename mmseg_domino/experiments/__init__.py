@@ -5,7 +5,7 @@ from .plan import PlannedRun, plan_runs
 from .record import RunRecord, read_record
 from .sets import ConfigSet, SetError, load_set, resolve_condition
 from .statistics import Contrast, contrast, paired_contrasts, verdict
-from .sweep import Resources, Sweep, SweepBusyError, SweepReport, clock
+from .sweep import Resources, Sweep, SweepReport, clock
 from .tables import (
     averages_table,
     condition_estimate,
@@ -24,7 +24,6 @@ __all__ = [
     "SeedRun",
     "SetError",
     "Sweep",
-    "SweepBusyError",
     "SweepReport",
     "averages_table",
     "clock",

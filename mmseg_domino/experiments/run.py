@@ -6,14 +6,12 @@ machine without a GPU it calls :func:`train_and_test` in a forked process.
 
 import argparse
 import copy
-import fcntl
 import gc
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmengine.config import Config
@@ -22,30 +20,14 @@ from mmengine.dist import barrier, is_main_process
 from .. import engine
 from ..utils import atomic_write
 from ..utils.journal import journal_files
+from ..utils.locks import folder_lock
 from .record import SWEEP_PID, config_hash, read_frozen, read_record
 
 __all__ = ["train_and_test"]
 
 _TRAINED = "trained"
+#: After a kill of the sweep alone its runs need a moment to end.
 _LOCK_SECONDS = 60
-
-
-@contextmanager
-def _alone(work_dir: Path) -> Iterator[None]:
-    """Keep two processes from working in one folder, as after a kill of the sweep alone."""
-    with (work_dir / ".lock").open("w") as file:
-        for attempt in range(_LOCK_SECONDS):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if attempt == _LOCK_SECONDS - 1:
-                    raise RuntimeError(
-                        f"another process has been working in {work_dir} for {_LOCK_SECONDS} s; "
-                        "stop it first"
-                    ) from None
-                time.sleep(1)
-        yield
 
 
 def _end_with(pid: int) -> None:
@@ -66,21 +48,27 @@ def _end_with(pid: int) -> None:
 
 def _train(cfg: Config, work_dir: Path) -> str:
     """Train, unless that is done; return the last checkpoint's path."""
-    last, done = work_dir / "last_checkpoint", work_dir / _TRAINED
+    newest, done = engine.newest_checkpoint(work_dir), work_dir / _TRAINED
     if done.is_file():
-        checkpoint = work_dir / done.read_text(encoding="utf-8").strip()
-        if checkpoint.is_file():
-            return str(checkpoint)
-        print(f"{done} names no checkpoint; training goes on from the newest one", flush=True)
-    cfg.resume = any(work_dir.glob("*.pth"))
+        named = done.read_text(encoding="utf-8", errors="replace").strip()
+        if newest is not None and named == Path(newest).name:
+            return newest
+        print(
+            f"{done} names {named!r}, which is not the newest checkpoint that can be read; "
+            f"training goes on from {newest or 'the start'}",
+            flush=True,
+        )
+    if newest is not None:
+        # With a `load_from` of its own, MMEngine would resume from that.
+        cfg.resume, cfg.load_from = True, None
     engine.build_runner(cfg).train()
     barrier()  # the first process writes the last checkpoint
-    checkpoint = Path(last.read_text(encoding="utf-8").strip())
+    newest = engine.newest_checkpoint(work_dir)
     if is_main_process():
         with atomic_write(done) as path:
-            path.write_text(checkpoint.name, encoding="utf-8")
+            path.write_text(Path(newest).name, encoding="utf-8")
     barrier()
-    return str(checkpoint)
+    return newest
 
 
 def _load(work_dir: Path, launcher: str) -> Config:
@@ -108,12 +96,13 @@ def train_and_test(work_dir: str | os.PathLike, launcher: str = "none") -> None:
 
     Raises:
         ValueError: If the frozen config is damaged or not the one that the record names.
-        RuntimeError: If another process works in ``work_dir``.
+        FolderInUseError: If another process works in ``work_dir``.
     """
     work_dir = Path(work_dir).resolve()
     if os.environ.get(SWEEP_PID):
         _end_with(int(os.environ[SWEEP_PID]))
-    with _alone(work_dir) if launcher == "none" else nullcontext():
+    alone = folder_lock(work_dir, "run", "a sweep's run", wait=_LOCK_SECONDS)
+    with alone if launcher == "none" else nullcontext():
         cfg = _load(work_dir, launcher)
         checkpoint = _train(copy.deepcopy(cfg), work_dir)
         gc.collect()  # the training's model and optimiser, before the test's model comes

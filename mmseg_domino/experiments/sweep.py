@@ -1,18 +1,17 @@
 """Running many configs with many seeds, one process and one work folder a run."""
 
 import copy
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
 
 from ..metrics import ResultsError, load_results
+from ..utils.locks import folder_lock
 from .plan import PlannedRun, write_plan
 from .processes import RunProcess, failure_reason, visible_gpus
 from .record import (
@@ -25,13 +24,9 @@ from .record import (
     write_record,
 )
 
-__all__ = ["Resources", "Sweep", "SweepBusyError", "SweepReport", "clock"]
+__all__ = ["Resources", "Sweep", "SweepReport", "clock"]
 
 _RESULTS = "results.json"
-
-
-class SweepBusyError(RuntimeError):
-    """Another sweep works in the same folder."""
 
 
 def clock(seconds: float) -> str:
@@ -144,12 +139,12 @@ class Sweep:
         """Do all runs.
 
         Raises:
-            SweepBusyError: If another sweep works in the folder.
+            FolderInUseError: If another sweep works in the folder.
             ValueError: If a run wants more GPUs than are visible.
         """
         self._gpus = visible_gpus()
         self.resources.cards(0, self._gpus)
-        with self._alone():
+        with folder_lock(self.work_dir, "sweep", "a sweep"):
             write_plan(self.work_dir, self.runs)
             # Read by torch when it is imported, in the process that runs are forked from.
             before = {k: os.environ.get(k) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -161,19 +156,6 @@ class Sweep:
             finally:
                 for key, value in before.items():
                     os.environ.pop(key) if value is None else os.environ.update({key: value})
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self.work_dir.mkdir(parents=True, exist_ok=True)
-        with (self.work_dir / ".sweep.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SweepBusyError(
-                    f"another sweep is at work in {self.work_dir}; wait for it, or use another "
-                    "--work-dir"
-                ) from None
-            yield
 
     def _folder(self, run: PlannedRun) -> Path:
         return self.work_dir / run.folder

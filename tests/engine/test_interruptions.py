@@ -132,6 +132,19 @@ def test_keeping_one_checkpoint_survives_a_kill_at_any_moment(
     assert left == {"iter_4.pth"}  # neither the old one nor a temporary file
 
 
+def test_a_copied_folder_goes_on_from_its_own_checkpoints(whole, tmp_path, monkeypatch):
+    for name, number in (("first", 4), ("copy", 2)):
+        (tmp_path / name).mkdir()
+        shutil.copy(whole / f"iter_{number}.pth", tmp_path / name)
+        (tmp_path / name / "last_checkpoint").write_text(str(tmp_path / "first" / "iter_4.pth"))
+    assert newest_checkpoint(tmp_path / "copy") == str(tmp_path / "copy" / "iter_2.pth")
+    # an empty one names no folder, not even the current one
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "last_checkpoint").write_text("")
+    monkeypatch.chdir(tmp_path / "first")
+    assert newest_checkpoint(tmp_path / "empty") is None
+
+
 def test_the_newest_readable_checkpoint_is_taken(whole, tmp_path):
     assert newest_checkpoint(tmp_path) is None
     assert newest_checkpoint(tmp_path / "nothing") is None

@@ -1,12 +1,14 @@
 """The order of things, with processes that only pretend; tests/tools has real ones."""
 
+import subprocess
+import sys
+
 import pytest
 from mmengine.config import Config
 
 from mmseg_domino.experiments import (
     Resources,
     Sweep,
-    SweepBusyError,
     clock,
     plan_runs,
     read_record,
@@ -15,6 +17,7 @@ from mmseg_domino.experiments import sweep as module
 from mmseg_domino.experiments.plan import read_plan
 from mmseg_domino.experiments.processes import failure_reason, visible_gpus
 from mmseg_domino.experiments.record import config_hash, freeze_config, read_frozen
+from mmseg_domino.utils.locks import FolderInUseError
 
 from .folders import write_run
 
@@ -215,9 +218,18 @@ def test_no_run_is_started_late(sweep):
 
 
 def test_two_sweeps_in_one_folder(sweep):
-    first = sweep()
-    with first._alone(), pytest.raises(SweepBusyError, match="another sweep is at work"):
-        sweep().execute()
+    program = (
+        "import sys; from mmseg_domino.utils.locks import folder_lock\n"
+        f"with folder_lock({str(sweep.work)!r}, 'sweep', 'a sweep'):\n"
+        "    print('held', flush=True); sys.stdin.read()\n"
+    )
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(FolderInUseError, match="a sweep by process"):
+            sweep().execute()
+        other.stdin.close()
+    assert sweep().execute().complete
 
 
 def test_progress_and_time_left_are_told(sweep):
