@@ -93,7 +93,9 @@ def commands(text: str):
 def parse(arguments: list[str]) -> None:
     """Have click parse a ``domino`` command without running it."""
     command, words = main, [re.sub(r"^\[(.*)\]$", r"\1", word) for word in arguments]
-    words = " ".join(words).replace("[", "").replace("]", "").split() if "[" in str(words) else words
+    words = (
+        " ".join(words).replace("[", "").replace("]", "").split() if "[" in str(words) else words
+    )
     context = None
     while isinstance(command, click.Group):
         context = click.Context(command, parent=context, info_name=command.name)
