@@ -133,18 +133,14 @@ def test_commands_are_what_the_command_line_takes(block):
 
 
 def registered(name: str):
-    from mmseg.registry import (
-        DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS,
-        RUNNERS, TRANSFORMS, VISBACKENDS,
-    )  # fmt: skip
+    from mmengine.registry import OPTIMIZERS
+    from mmseg import registry as of_mmseg
 
     import mmseg_domino.plugin  # noqa: F401
     from mmseg_domino.synthesis import GENERATORS
 
-    for registry in (
-        MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, DATA_SAMPLERS, RUNNERS, VISBACKENDS,
-        OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS, GENERATORS,
-    ):  # fmt: skip
+    names = [n for n in of_mmseg.__all__ if isinstance(getattr(of_mmseg, n), type(GENERATORS))]
+    for registry in [*(getattr(of_mmseg, n) for n in names), OPTIMIZERS, GENERATORS]:
         found = registry.get(name)
         if found is not None:
             return found
