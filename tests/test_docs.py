@@ -34,7 +34,7 @@ PAGES = [
 PROSE = {"text", "bibtex", "{toctree}", "{eval-rst}", "{math}"}
 MARK = re.compile(r"<!--\s*not run: (.+?)\s*-->", re.DOTALL)
 #: Programs of others: that they are called right cannot be told here.
-FOREIGN = {"pip", "hf", "git", "python3.11", "pre-commit", "torchrun", ".", "export", "cd"}
+FOREIGN = {"pip", "hf", "git", "python3.11", "pre-commit", "torchrun", ".", "export", "cd", "echo"}
 
 
 @dataclass(frozen=True)
