@@ -1,9 +1,12 @@
 """``domino train`` and ``domino test``, with the arguments of MMSegmentation's tools."""
 
 import os
+import re
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +14,7 @@ from .arguments import Command, cfg_options, import_host, plain_errors
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 __all__ = ["test", "train"]
 
@@ -43,6 +47,23 @@ def _launch_options(command: Callable) -> Callable:
     return command
 
 
+#: Beginnings of warnings about what configs of MMSegmentation do on purpose.
+_NOT_FOR_USERS = ("Default ``avg_non_ignore``", "The draw is False")
+
+
+def _quieten() -> None:
+    """Keep from the screen what its reader cannot act on; ``python -W`` has the last word."""
+    import_host()
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if not sys.warnoptions:
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        for beginning in _NOT_FOR_USERS:
+            warnings.filterwarnings("ignore", re.escape(beginning))
+
+
 def _load(config, work_dir, cfg_options, launcher, condition, data_root) -> "Config":
     from ..engine import load_config
 
@@ -54,22 +75,35 @@ def _load(config, work_dir, cfg_options, launcher, condition, data_root) -> "Con
     return load_config(config, work_dir, cfg_options, launcher, data_root)
 
 
+def _run(runner: "Runner", work: Callable) -> Any:
+    """Train or test; an error before the first iteration is a message, a later one a traceback."""
+    try:
+        return work()
+    except Exception:
+        console = getattr(runner, "console", None)
+        if console is None or console.open:
+            raise
+        with plain_errors():
+            raise
+
+
 @click.command(cls=Command)
 @_launch_options
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint of the work folder.")
 @click.option("--amp", is_flag=True, help="Train in automatic mixed precision.")
 def train(resume, amp, **arguments) -> None:
     """Train the segmentor of CONFIG."""
-    import_host()
+    _quieten()
     from .. import engine
 
     with plain_errors():
         cfg = _load(**arguments)
-        cfg.resume = resume or cfg.get("resume", False)
         if amp:
             engine.enable_amp(cfg)
+        cfg = engine.for_this_run(engine.apply_domino(cfg))
+        cfg.resume = resume or cfg.get("resume", False)
         runner = engine.build_runner(cfg)
-    runner.train()
+    _run(runner, runner.train)
 
 
 @click.command(cls=Command)
@@ -98,14 +132,14 @@ def test(
     """
     if format_only and out is None:
         raise click.UsageError("--format-only writes predictions and needs --out DIR")
-    import_host()
+    _quieten()
     from mmengine.dist import is_main_process
 
     from .. import engine
 
     with plain_errors():
         cfg = _load(**arguments)
-        cfg = engine.apply_domino(cfg)
+        cfg = engine.for_this_run(engine.apply_domino(cfg))
         cfg.load_from = checkpoint
         if show or show_dir:
             engine.show_predictions(cfg, show, show_dir, wait_time)
@@ -118,7 +152,7 @@ def test(
             hook = dict(type="DominoReportHook", out_dir=report)
             cfg.custom_hooks = [*cfg.get("custom_hooks", []), hook]
         runner = engine.build_runner(cfg)
-    metrics = runner.test()
+    metrics = _run(runner, runner.test)
     if is_main_process() and metrics and not format_only:
         _, table = engine.write_tables(cfg.work_dir)
         click.echo(f"\n{table.text()}\n\nwritten to {cfg.work_dir}/results.{{json,md,csv}}")

@@ -13,7 +13,12 @@ from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
 from .record import describe_run, record_results, write_tables
 from .runner import DominoGuardHook, DominoRunner
-from .testing import save_predictions, show_predictions, use_test_time_augmentation
+from .testing import (
+    for_this_run,
+    save_predictions,
+    show_predictions,
+    use_test_time_augmentation,
+)
 
 __all__ = [
     "AtomicCheckpointHook",
@@ -30,6 +35,7 @@ __all__ = [
     "build_runner",
     "describe_run",
     "enable_amp",
+    "for_this_run",
     "load_config",
     "load_from_safetensors",
     "load_weights",

@@ -116,7 +116,8 @@ def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
     """Have ``DomainIoUMetric`` write its results, and keep what is done until it is complete.
 
     Args:
-        cfg: A config that tests with ``DomainIoUMetric``; one that does not is left alone.
+        cfg: A config that tests with ``DomainIoUMetric``, of :func:`for_this_run`; one that does
+            not is left alone.
         checkpoint: The checkpoint that is tested.
         resume: Go on with the interrupted test of the same checkpoint in this work folder.
     """
@@ -127,7 +128,8 @@ def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
     for metric in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
         if metric["type"].split(".")[-1] != "DomainIoUMetric":
             continue
-        metric.setdefault("results_file", str(work_dir / "results.json"))
+        # Whatever a saved config says: the results are this run's.
+        metric["results_file"] = str(work_dir / "results.json")
         metric["run"] = describe_run(cfg, checkpoint)
         metric.update(journal=journal, resume=resume, fingerprint=fingerprint)
     if resume:

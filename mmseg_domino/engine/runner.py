@@ -1,5 +1,6 @@
 """The runner of the tools and of the mix-in, and the hook that guards other runners."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import HOOKS, RUNNERS
@@ -19,7 +21,8 @@ from ..utils.configs import type_name
 from ..utils.disk import explain_disk
 from ..utils.locks import FolderInUseError, folder_lock
 from .checkpoints import newest_checkpoint
-from .hooks import AtomicCheckpointHook, FiniteWeightsHook
+from .console import Console
+from .hooks import AtomicCheckpointHook, FiniteWeightsHook, RunSummaryHook
 from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
 
@@ -37,6 +40,9 @@ class DominoRunner(Runner):
     Weights are loaded by :func:`load_weights`: all of them, or an error. A training that starts
     from the checkpoint of another model names the parts that are new in the config:
     ``new_parts=['backbone.domain']``. A training that diverges is stopped.
+
+    The screen gets one paragraph about the training and then its progress; the log file has
+    MMEngine's account of environment, config, weights and hooks.
     """
 
     #: What came out of the checkpoint, once one is loaded.
@@ -57,8 +63,17 @@ class DominoRunner(Runner):
             import_modules_from_strings(**cfg.custom_imports)
         return super().from_cfg(cfg)
 
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        self.console = Console()
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(self.console)
+        return logger
+
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(RunSummaryHook())
         if not any(isinstance(hook, FiniteWeightsHook) for hook in self.hooks):
             self.register_hook(FiniteWeightsHook())
 

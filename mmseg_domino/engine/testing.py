@@ -5,12 +5,41 @@ metrics too.
 """
 
 import copy
+import os
 
 from mmengine.config import Config
 
 from ..datasets import leaf_datasets
 
-__all__ = ["save_predictions", "show_predictions", "use_test_time_augmentation"]
+__all__ = [
+    "InvocationConfig",
+    "for_this_run",
+    "save_predictions",
+    "show_predictions",
+    "use_test_time_augmentation",
+]
+
+
+class InvocationConfig(Config):
+    """A config with settings of one run; what is saved of it is the config without them.
+
+    A saved config is started from again. With the outputs of the test that saved it, the next test
+    would write over them.
+    """
+
+    def dump(self, file: str | os.PathLike | None = None) -> str | None:
+        """Write the config that :func:`for_this_run` was given."""
+        return self.__dict__["reusable"].dump(file)
+
+
+def for_this_run(cfg: Config) -> InvocationConfig:
+    """A copy of a config to put the settings of one run into (outputs, checkpoint, resuming)."""
+    copied = InvocationConfig(
+        copy.deepcopy(cfg.to_dict()), cfg.text, cfg.filename, format_python_code=False
+    )
+    # Past Config.__setattr__, which would make a setting of it.
+    object.__setattr__(copied, "reusable", copy.deepcopy(cfg))
+    return copied
 
 
 def use_test_time_augmentation(cfg: Config) -> None:

@@ -106,7 +106,7 @@ def train_and_test(work_dir: str | os.PathLike, launcher: str = "none") -> None:
         cfg = _load(work_dir, launcher)
         checkpoint = _train(copy.deepcopy(cfg), work_dir)
         gc.collect()  # the training's model and optimiser, before the test's model comes
-        cfg = engine.apply_domino(cfg)
+        cfg = engine.for_this_run(engine.apply_domino(cfg))
         cfg.load_from = checkpoint
         # MMEngine names what it logs by the second, and the training may have been that quick.
         cfg.experiment_name = f"{Path(cfg.filename).stem}_seed{cfg.randomness.seed}_test"

@@ -60,8 +60,26 @@ def world(tmp_path_factory):
          "data/mini/domains.safetensors", "--workers", "0"],
         folder,
     )  # fmt: skip
-    run(train(folder, "whole"), folder)
+    done = run(train(folder, "whole"), folder)
+    (folder / "said.txt").write_text(done.stdout + done.stderr)
     return folder
+
+
+def test_the_first_run_says_little_and_what_matters(world):
+    lines = (world / "said.txt").read_text().splitlines()
+    first = [i for i, line in enumerate(lines) if "Iter(train)" in line]
+    # One paragraph before the first iteration; stock MMEngine prints 550 lines and more.
+    assert first[0] <= 8
+    assert len(lines) <= first[-1] + 4
+    said = " ".join(lines[: first[0]])
+    for words in (
+        "Training on 6 images (CityscapesDataset in data/mini/cityscapes), 2 at a time",
+        "DominoEncoderDecoder (DominoVPD, DominoNorm, FPNHead)",
+        "adapts 4 norm layers and cross-attention (subtract)",
+        "'soft' from data/mini/domains.safetensors",
+        "The backbone starts from data/mini/models/mini-sd.",
+    ):
+        assert words in said
 
 
 def weights(checkpoint):

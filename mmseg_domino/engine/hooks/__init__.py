@@ -1,6 +1,13 @@
 from .atomic_checkpoint import AtomicCheckpointHook
 from .finite_weights import FiniteWeightsHook
 from .report import DominoReportHook
+from .run_summary import RunSummaryHook
 from .seed_iteration import SeedIterationHook
 
-__all__ = ["AtomicCheckpointHook", "DominoReportHook", "FiniteWeightsHook", "SeedIterationHook"]
+__all__ = [
+    "AtomicCheckpointHook",
+    "DominoReportHook",
+    "FiniteWeightsHook",
+    "RunSummaryHook",
+    "SeedIterationHook",
+]
