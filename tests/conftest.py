@@ -1,6 +1,7 @@
 """Fixtures every test may use."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,28 @@ def device(request) -> Iterator[torch.device]:
 
     Convolutions in TF32 keep ten bits, so that float32 would mean another thing on each device.
     """
-    if request.param == "cuda" and not torch.cuda.is_available():
+    with _exact_float32():
+        yield _device(request.param)
+
+
+@pytest.fixture
+def cuda() -> Iterator[torch.device]:
+    """The first CUDA card, for tests that compare it with the CPU; mark them ``gpu``."""
+    with _exact_float32():
+        yield _device("cuda")
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device; torch.cuda.is_available() is false here")
+    return torch.device(name)
+
+
+@contextmanager
+def _exact_float32() -> Iterator[None]:
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
-    yield torch.device(request.param)
+    yield
     torch.backends.cudnn.allow_tf32 = before
 
 
