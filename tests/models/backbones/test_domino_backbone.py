@@ -368,6 +368,7 @@ def _ddp_worker(rank, folder):
     model(images()[rank : rank + 1], domains()[rank : rank + 1]).square().mean().backward()
     if rank == 0:
         torch.save({n: p.grad for n, p in backbone.named_parameters()}, f"{folder}/gradients.pth")
+    torch.distributed.barrier()  # one that leaves early takes the meeting's file with it
     torch.distributed.destroy_process_group()
 
 
