@@ -183,7 +183,7 @@ def walk(node):
             yield from walk(child)
 
 
-def samples(embeddings, size):
+def samples(embeddings, size=(SIZE, SIZE)):
     label = torch.randint(0, 19, (1, *size), generator=torch.Generator().manual_seed(0))
     meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4, flip=False)
     batch = []

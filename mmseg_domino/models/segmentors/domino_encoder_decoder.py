@@ -152,8 +152,10 @@ class _DomainConditioned:
 
     @staticmethod
     def _window_metas(metas: list[dict], crop: tuple[int, int], windows: int) -> list[dict]:
-        # The heads tell windows from whole images by the type of img_shape.
-        return [{**meta, "img_shape": torch.Size(crop)} for meta in metas] * windows
+        # Heads tell windows from whole images by the type of img_shape; Mask2Former's asks for
+        # the padded size first.
+        size = torch.Size(crop)
+        return [{**meta, "img_shape": size, "pad_shape": size} for meta in metas] * windows
 
 
 @MODELS.register_module()
