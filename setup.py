@@ -24,12 +24,18 @@ def read_requirements(name: str) -> list[str]:
 class BuildWithConfigs(build_py):
     """Carry configs, tools and the model index as ``mmseg_domino/.mim``, and a start-up file.
 
-    In development mode ``.mim`` holds links instead of copies. The start-up file is one line,
-    ``import mmseg_domino``: with it a config may name ``mmseg_domino::`` bases under any program
-    that reads it, since bases are resolved before a config's own ``custom_imports``.
+    In development mode ``.mim`` holds links instead of copies. The start-up file is one line that
+    imports the package: with it a config may name ``mmseg_domino::`` bases under any program that
+    reads it, since bases are resolved before a config's own ``custom_imports``. Python runs it at
+    every start, so a package that is gone or broken must not be heard of: who imports it by
+    himself learns what is wrong.
     """
 
     start_up = "mmseg_domino_bases.pth"
+    line = (
+        "import sys; exec('try:\\n    import mmseg_domino\\n"
+        'except Exception:\\n    sys.modules.pop("mmseg_domino", None)\')\n'
+    )
 
     def run(self) -> None:
         super().run()
@@ -54,11 +60,11 @@ class BuildWithConfigs(build_py):
             else:
                 shutil.copy2(source, target)
         site.mkdir(parents=True, exist_ok=True)
-        (site / self.start_up).write_text("import mmseg_domino\n")
+        (site / self.start_up).write_text(self.line)
 
 
 onedl = read_requirements("onedl")
-web = ["gradio>=4"]
+web = ["gradio>=6"]
 corruptions = read_requirements("corruptions")
 detection = read_requirements("detection")
 

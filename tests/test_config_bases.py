@@ -1,3 +1,4 @@
+import ast
 import os
 import subprocess
 import sys
@@ -68,3 +69,35 @@ def test_an_entry_of_a_distribution_that_is_not_installed_is_corrected():
     table = {"mmseg": "a-distribution-nobody-has"}
     complete_package_table(table)
     assert table["mmseg"] in ("mmsegmentation", "onedl-mmsegmentation")
+
+
+def start_up_line():
+    """What ``setup.py`` writes into site-packages."""
+    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())):
+        if isinstance(node, ast.Assign) and node.targets[0].id == "line":
+            return ast.literal_eval(node.value)
+    raise AssertionError("setup.py has no start-up line")
+
+
+@pytest.mark.parametrize(
+    "package",
+    [None, "", "import no_such_module", "def broken(:", "raise RuntimeError('broken')", "1 / 0"],
+)
+def test_a_missing_or_broken_package_is_not_heard_of_when_python_starts(tmp_path, package):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "start.pth").write_text(start_up_line())
+    if package is not None:
+        (site / "mmseg_domino").mkdir()
+        (site / "mmseg_domino" / "__init__.py").write_text(package + "\n")
+    code = (
+        f"import sys, site; sys.path.insert(0, {str(site)!r})\n"
+        f"site.addsitedir({str(site)!r})\n"
+        "print('mmseg_domino' in sys.modules)"
+    )
+    # Without the site packages of this environment, where a whole package lies.
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{package == ''}\n"

@@ -13,10 +13,9 @@ import numpy as np
 from mmseg.models import BaseSegmentor
 from tqdm import tqdm
 
-from ..datasets import LoadCheckedImage
 from ..reporting import DomainLine, annotate, overlay
 from ..utils import atomic_write
-from ..utils.images import list_images
+from ..utils.images import list_images, read_image
 from .inference import Prediction, domains_of, predict_image
 
 __all__ = ["PictureWriter"]
@@ -82,7 +81,7 @@ class PictureWriter:
         names = _picture_names(files)
         for key, file in tqdm(files.items(), unit="image", disable=len(files) == 1):
             try:
-                image = LoadCheckedImage()({"img_path": str(file)})["img"][..., ::-1]
+                image = read_image(file)
             except ValueError as error:  # the others of the folder are still worth seeing
                 self.unreadable.append(str(error))
                 continue
