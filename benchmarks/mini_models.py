@@ -74,10 +74,11 @@ def labels_of(frames: Frames) -> torch.Tensor:
 def backbone_of(kind: str, models: dict[str, Path], random: dict[str, Path]) -> DominoVPD:
     """The frozen backbone of one row of the table."""
     names = {"trained": models, "random UNet": random, "random": random}
-    options = {"vae": str(models["sd"] / "vae")} if kind == "random UNet" else {}
-    return DominoVPD(
-        str(names[kind]["sd"]), CLASSES, injection="none", finetune="frozen", **options
-    ).eval()
+    vae = str(models["sd"] / "vae") if kind == "random UNet" else None
+    backbone = DominoVPD(
+        str(names[kind]["sd"]), CLASSES, injection="none", tune="frozen", vae=dict(weights=vae)
+    )
+    return backbone.eval()
 
 
 def probe_table(args: argparse.Namespace, train: Frames, test: Frames, folder: Path) -> None:

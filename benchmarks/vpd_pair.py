@@ -102,13 +102,11 @@ def build_ours(
     """Our backbone with random weights, channels last."""
     torch.manual_seed(0)
     return DominoVPD(
-        "random",
-        num_classes=CLASSES,
-        architecture=architecture(args),
-        vae=vae,
-        channels_last=True,
-        gradient_checkpointing=args.checkpointing,
-        compile=compile,
+        dict(name="random", architecture=architecture(args)),
+        classes=dict(count=CLASSES),
+        attention=dict(gate=False),
+        vae=dict(weights=vae),
+        execution=dict(channels_last=True, checkpointing=args.checkpointing, compile=compile),
     )
 
 

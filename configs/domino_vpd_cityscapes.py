@@ -18,9 +18,8 @@ domino = dict(
     encoder=dict(model="ViT-L-14", pretrained="openai", bank="acdc"),
     # The five domains' text states, weighted by CLIP's scores.
     source="soft",
-    space="context",
-    # VPD takes the embedding through its cross-attention; its own norms stay as they are.
-    backbone=None,
+    # Norms take the space of images and texts, cross-attention the one that it was trained on.
+    space=("joint", "context"),
 )
 
 # ---- The model ----------------------------------------------------------------------------------
@@ -29,14 +28,8 @@ class_names = (
     'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
     'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train',
     'motorcycle', 'bicycle')  # fmt: skip
-feature_channels = [
-    320,  # stride 8: 64 x 64 positions a crop, too many for attention maps
-    640 + 19,  # stride 16, with a map a class
-    1280 + 19,  # stride 32, with a map a class
-    1280,  # stride 64
-]
-domain_channels = 768  # width of CLIP ViT-L/14's text states
-joint_channels = 768  # and of its space of images and texts: for joint-* of ablation/embedding.py
+joint_channels = 768  # width of CLIP ViT-L/14's space of images and texts
+context_channels = 768  # and of its text states
 
 model = dict(
     type="DominoEncoderDecoder",
@@ -52,22 +45,26 @@ model = dict(
     ),
     backbone=dict(
         type="DominoVPD",
-        weights="stable-diffusion-v1-5/stable-diffusion-v1-5",
-        classes=class_names,
-        num_classes=19,
-        # class tokens minus the domain embedding: the paper's best
+        # Said here, its architecture needs no file when a trained checkpoint is used.
+        weights=dict(name="stable-diffusion-v1-5/stable-diffusion-v1-5", architecture="sd15"),
+        classes=dict(names=class_names, count=19),
+        # Class tokens minus the domain embedding, the paper's best, through a gate that starts at
+        # zero. Its own norms stay as they are: norms="all" makes them domain-adaptive.
         injection="subtract",
+        # a map a class at strides 16 and 32; at 8 a crop has 64 x 64 positions, too many
+        attention=dict(maps=(16, 32)),
         # convolutions run faster in this layout
-        channels_last=True,
+        execution=dict(channels_last=True),
     ),
     neck=dict(
         type="DominoNorm",
-        in_channels=feature_channels,
-        domain_channels=domain_channels,
-        # over the channels of each position: 659 is prime and takes no groups
+        domain_channels=joint_channels,
+        space="joint",
+        # over the channels of each position; attention maps pass beside it
         norm="layer",
         injection="subtract",
-        neck=dict(type="FPN", in_channels=feature_channels, out_channels=256, num_outs=4),
+        # here and above, the backbone says how many channels come in
+        neck=dict(type="FPN", out_channels=256, num_outs=4),
     ),
     decode_head=dict(
         type="FPNHead",
@@ -104,7 +101,7 @@ optim_wrapper = dict(
     constructor="DominoOptimWrapperConstructor",
     optimizer=dict(type="AdamW", lr=8e-5, betas=(0.9, 0.999), weight_decay=1e-3),
     # VPD: the pretrained UNet at a tenth of the rate, norms without decay; the VAE is frozen.
-    # Adapters (model.backbone.finetune=lora) start untrained, so they learn at the full rate.
+    # Adapters (domino.backbone.tune=lora) start untrained, so they learn at the full rate.
     paramwise_cfg=dict(lr_mult={"backbone.unet": 0.1}, new=r"\.lora_", norm_decay_mult=0.0),
 )
 param_scheduler = [

@@ -13,16 +13,15 @@ domino = dict(
 
 crop_size = (256, 256)
 joint_channels = 64
-# Channels of the miniature UNet; at 256 x 256 stride 8 is small enough for maps, too.
-feature_channels = [32 + 19, 48 + 19, 64 + 19, 64]
+context_channels = 96
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    backbone=dict(weights=f"{models}/mini-sd", attention_maps=(8, 16, 32)),
-    neck=dict(
-        in_channels=feature_channels,
-        domain_channels=96,
-        neck=dict(in_channels=feature_channels, out_channels=64),
+    backbone=dict(
+        weights=dict(name=f"{models}/mini-sd", architecture=None),
+        # at 256 x 256 stride 8 is small enough for maps, too
+        attention=dict(maps=(8, 16, 32)),
     ),
+    neck=dict(domain_channels=joint_channels, neck=dict(out_channels=64)),
     decode_head=dict(in_channels=[64, 64, 64, 64], channels=64),
     test_cfg=dict(crop_size=crop_size, stride=(171, 171)),
 )

@@ -62,7 +62,7 @@ SMALL_BACKBONES = {
     "sam-l": dict(options=dict(VIT, img_size=64, window_size=3, global_attn_indexes=(1, 3),
                                neck_chans=8)),
     "dinov3-l": dict(options=VIT),
-    "vpd": dict(weights="random", architecture=ARCHITECTURE, classes=None),
+    "vpd": dict(weights=dict(name="random", architecture=ARCHITECTURE), classes=dict(count=19)),
     **{name: dict(options=dict(VIT, img_size=56)) for name in
        ("dinov2-s", "dinov2-b", "dinov2-l", "eva02-l", "mae-l", "siglip-l")},
 }  # fmt: skip
@@ -98,15 +98,9 @@ def read(path):
 def ready(name, tune="full", plain=False):
     """The model of a ready config with the options that the documentation names."""
     cfg = copy.deepcopy(read(CONFIGS / "backbones" / f"domino_{name}{SUFFIX}.py"))
-    options = {}
-    if name == "vpd":
-        options["model.backbone.finetune"] = tune
-        if plain:
-            options.update({"domino.encode": "none", "model.backbone.injection": "none"})
-    else:
-        options["domino.backbone.tune"] = tune
-        if plain:
-            options.update({"domino.encode": "none", "domino.backbone.injection": "none"})
+    options = {"domino.backbone.tune": tune}
+    if plain:
+        options.update({"domino.encode": "none", "domino.backbone.injection": "none"})
     cfg.merge_from_dict(options)
     return cfg
 
@@ -219,7 +213,6 @@ def test_the_comparison_is_the_ready_config_with_and_without_domino():
         )
         plain = apply_domino(compared.resolve(f"upernet_{name}"))
         expected = apply_domino(ready(name, plain=True))
-        expected.model.backbone.pop("finetune", None)
         assert plain.model == expected.model
         assert plain.model.data_preprocessor.type == "SegDataPreProcessor"
         transforms = [t.type for t in plain.train_dataloader.dataset.pipeline]
@@ -233,7 +226,7 @@ def test_a_raw_image_needs_no_store(kind, tmp_path):
     clip = write_tiny_clip(tmp_path / "clip")
     cfg = small(ready("r50"), "r50", tmp_path)
     cfg.domino.encoder = dict(model=str(clip), bank="acdc")
-    cfg.domino.domain_channels = CONFIG["model_cfg"]["text_cfg"]["width"]
+    cfg.domino.domain_channels = CONFIG["model_cfg"]["embed_dim"]
     cfg = apply_domino(cfg)
     cfg.test_pipeline[-2].scale = (96, 48)
     model = init_model(cfg, device="cpu")
@@ -290,7 +283,7 @@ def test_published_files_of_stock_backbones_are_read(name, tune, tmp_path):
     state = wrapped.state_dict()
     for key, value in published.items():
         assert torch.equal(state[key], value), key
-    assert not any(m.out.weight.any() for m in wrapped.domain.values())
+    assert not wrapped.domain.modulation.out.weight.any()
 
 
 def test_pixels_are_normalised_as_the_published_model_was_trained():

@@ -90,7 +90,7 @@ def test_every_stock_config_becomes_a_domino_one(path):
     assert type(model).__name__ == f"Domino{stock.model.type}"
     backbone = model.backbone
     assert backbone.accepts_domain
-    assert len(backbone.domain) == len(backbone.adapted_norms) > 0
+    assert len(backbone.domain.names) > 0
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for pipeline in pipelines(loader.dataset):
             names = [transform["type"] for transform in pipeline]

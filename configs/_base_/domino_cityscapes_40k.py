@@ -10,7 +10,7 @@ domino = dict(
     store="data/domains/cityscapes_acdc.safetensors",
     encoder=dict(model="ViT-L-14", pretrained="openai", bank="acdc"),
     source="soft",
-    space="context",
+    space=("joint", "context"),  # for norms; for the cross-attention of VPD
     backbone=dict(injection="subtract", tune="full"),
 )
 

@@ -5,11 +5,7 @@ cross-attention was trained in the other. They compare with joint-soft.
 """
 
 base = "../domino_vpd_cityscapes.py"
-_joint = {
-    "domino.space": "joint",
-    "model.backbone.injection": "none",
-    "model.neck.domain_channels": "{{base.joint_channels}}",
-}
+_joint = {"domino.space": "joint", "model.backbone.injection": "none"}
 conditions = {
     # score-weighted mean of the domains' texts: the flagship
     "soft": {"domino.source": "soft"},
@@ -30,12 +26,14 @@ conditions = {
     "learned": dict(
         domino=dict(
             source="learned",
+            space="context",
             domain_table=dict(
                 num_domains=5,
-                channels="{{base.model.neck.domain_channels}}",
+                channels="{{base.context_channels}}",
                 init_store="{{base.domino.store}}",
             ),
-        )
+        ),
+        model=dict(neck=dict(space="context", domain_channels="{{base.context_channels}}")),
     ),
     # soft text in the joint space: what the two below compare with
     "joint-soft": {"domino.source": "soft", **_joint},

@@ -6,14 +6,17 @@ points of one family; the tied ones, whose modulation keeps the embedding's dire
 apart.
 """
 
+#: Features as they are, as plain VPD hands them to the FPN.
+_no_norm = {"model.neck.injection": "none", "model.neck.norm": "none"}
+
 base = "../domino_vpd_cityscapes.py"
 conditions = {
-    # no domain anywhere: the same network, source only
-    "none": {"model.backbone.injection": "none", "model.neck.injection": "none"},
-    # cross-attention alone, plain norms
-    "add_attention": {"model.backbone.injection": "add", "model.neck.injection": "none"},
-    "subtract_attention": {"model.backbone.injection": "subtract", "model.neck.injection": "none"},
-    "concat_attention": {"model.backbone.injection": "concat", "model.neck.injection": "none"},
+    # no domain anywhere: plain VPD, source only
+    "none": {"model.backbone.injection": "none", **_no_norm},
+    # cross-attention alone
+    "add_attention": {"model.backbone.injection": "add", **_no_norm},
+    "subtract_attention": {"model.backbone.injection": "subtract", **_no_norm},
+    "concat_attention": {"model.backbone.injection": "concat", **_no_norm},
     # norms alone, cross-attention over the classes
     "add_norm": {"model.backbone.injection": "none", "model.neck.injection": "add"},
     "subtract_norm": {"model.backbone.injection": "none", "model.neck.injection": "subtract"},

@@ -4,7 +4,7 @@ base = "domino_vpd_bench.py"
 conditions = {
     # the same network from random weights: what its pretraining is worth
     "mini-sd-random": dict(
-        model=dict(backbone=dict(weights="data/mini/models-random/mini-sd")),
+        model=dict(backbone=dict(weights=dict(name="data/mini/models-random/mini-sd"))),
         # nothing pretrained to be careful with
         optim_wrapper=dict(paramwise_cfg=dict(lr_mult={"backbone.unet": 1.0})),
     ),
@@ -23,7 +23,6 @@ conditions = {
             ),
             neck=dict(
                 in_channels=[32, 64, 128, 256],
-                neck=dict(in_channels=[32, 64, 128, 256]),
             ),
             decode_head=dict(feature_strides=[4, 8, 16, 32]),
         ),
@@ -49,7 +48,6 @@ conditions = {
                 neck=dict(
                     _delete_=True,
                     type="MultiLevelNeck",
-                    in_channels=[128] * 4,
                     out_channels=64,
                     scales=[4, 2, 1, 0.5],
                 ),

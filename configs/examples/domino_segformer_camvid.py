@@ -23,10 +23,10 @@ domino = dict(
     # and domain_channels=768.
     encode="pipeline",
     encoder=dict(model="local-dir:data/mini/models/mini-clip", bank="time_of_day"),
-    domain_channels=96,
+    domain_channels=64,
     source="soft",
-    space="context",
-    backbone=dict(injection="subtract", hidden_channels=16),
+    space="joint",
+    backbone=dict(injection="subtract", norms=dict(hidden_channels=16)),
 )
 
 crop_size = (320, 320)

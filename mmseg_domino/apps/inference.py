@@ -20,6 +20,7 @@ from mmseg.registry import DATASETS
 from torch import Tensor
 
 from ..datasets import leaf_datasets
+from ..domain.sources import SPACE_FIELDS
 from ..engine import apply_domino, read_and_load
 
 __all__ = ["Prediction", "domains_of", "force_domain", "init_domino_model", "predict_image"]
@@ -129,7 +130,7 @@ def _pipeline_for_arrays(pipeline: list) -> list[dict]:
     return steps
 
 
-def _text_and_source(model: BaseSegmentor):
+def _text_and_sources(model: BaseSegmentor):
     preprocessor = model.data_preprocessor
     encoder = getattr(preprocessor, "encoder", None)
     if encoder is None:
@@ -137,7 +138,7 @@ def _text_and_source(model: BaseSegmentor):
             "the model has no domain encoder, so its domains are not known: its data_preprocessor "
             "must be DominoDataPreProcessor with `domain_encoder` (with the mix-in: domino.encoder)"
         )
-    return encoder.text, preprocessor.source
+    return encoder.text, preprocessor.sources
 
 
 def domains_of(model: BaseSegmentor) -> tuple[str, ...]:
@@ -146,20 +147,28 @@ def domains_of(model: BaseSegmentor) -> tuple[str, ...]:
     Raises:
         ValueError: If the model has no domain encoder.
     """
-    return _text_and_source(model)[0].keys
+    return _text_and_sources(model)[0].keys
 
 
-def _embedding_of(model: BaseSegmentor, domain: str) -> Tensor:
-    """The embedding ``(D,)`` of an image that is wholly of the domain."""
-    text, source = _text_and_source(model)
-    if source.name in _NOT_BY_NAME:
+def _fields_of(model: BaseSegmentor, domain: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What a sample of an image carries that is wholly of the domain: tensors, and meta."""
+    text, sources = _text_and_sources(model)
+    name = sources[0].name
+    if name in _NOT_BY_NAME:
         raise ValueError(
-            f"no domain can be forced on this model: its embedding (source '{source.name}') "
-            f"{_NOT_BY_NAME[source.name]}"
+            f"no domain can be forced on this model: its embedding (source '{name}') "
+            f"{_NOT_BY_NAME[name]}"
         )
     if domain not in text.keys:
         raise ValueError(f"unknown domain '{domain}'; the model's are {', '.join(text.keys)}")
-    return source.table(text)[text.keys.index(domain)].float()
+    row = text.keys.index(domain)
+    vectors = {source.space: source.table(text)[row].float() for source in sources}
+    scores = torch.eye(len(text.keys))[row]
+    if len(vectors) > 1:
+        fields = {SPACE_FIELDS[space]: vector for space, vector in vectors.items()}
+        return {**fields, "domain_scores": scores}, {}
+    ((space, vector),) = vectors.items()
+    return {"domain_embedding": vector, "domain_scores": scores}, {"domain_space": space}
 
 
 @contextmanager
@@ -179,11 +188,12 @@ def force_domain(model: BaseSegmentor, domain: str | None) -> Iterator[None]:
     if domain is None:
         yield
         return
-    embedding = _embedding_of(model, domain)
+    tensors, meta = _fields_of(model, domain)
 
     def replace(module: torch.nn.Module, args: tuple) -> None:
         for sample in args[0]["data_samples"]:
-            sample.set_data({"domain_embedding": embedding.clone()})
+            sample.set_data({name: tensor.clone() for name, tensor in tensors.items()})
+            sample.set_metainfo(meta)
 
     handle = model.data_preprocessor.register_forward_pre_hook(replace)
     try:

@@ -64,7 +64,7 @@ def convert(checkpoint, out, domino_neck) -> None:
 def embed(out, classes, names, dataset, weights, text_encoder) -> None:
     """Embed class names as VPD does: 80 templates through CLIP's text tower.
 
-    OUT goes into a config as DominoVPD's `class_embeddings`. Take the text tower of the weights
+    OUT goes into a config as DominoVPD's `classes.embeddings`. Take the text tower of the weights
     that the UNet comes from: its cross-attention was trained on that tower's states. One of
     --classes, --names and --dataset, and one of --weights and --text-encoder, is needed.
 

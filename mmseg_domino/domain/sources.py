@@ -22,6 +22,7 @@ __all__ = [
     "ASSIGNMENTS",
     "SOURCES",
     "SPACES",
+    "SPACE_FIELDS",
     "DomainText",
     "EmbeddingSource",
     "domain_scores",
@@ -29,6 +30,7 @@ __all__ = [
     "perturb_embedding",
     "prototype_table",
     "random_table",
+    "split_spaces",
 ]
 
 #: The two spaces, which are never mixed.
@@ -36,6 +38,9 @@ SPACES: Mapping[str, str] = {
     "joint": "projected and L2-normalised: where CLIP compares images with text",
     "context": "the text tower's state before projection: what Stable Diffusion attends to",
 }
+
+#: Field of a sample for the embedding of a space, where samples carry several.
+SPACE_FIELDS: Mapping[str, str] = {"joint": "domain_joint", "context": "domain_context"}
 
 #: The sources and the question that each answers.
 SOURCES: Mapping[str, str] = {
@@ -205,6 +210,20 @@ def prototype_table(groups: Sequence[Tensor]) -> Tensor:
     return F.normalize(torch.stack([group.mean(dim=0) for group in groups]), dim=-1)
 
 
+def split_spaces(space: str | Sequence[str]) -> tuple[str, ...]:
+    """The spaces that ``space`` names: one, or several.
+
+    Raises:
+        ValueError: If one is unknown or named twice.
+    """
+    spaces = (space,) if isinstance(space, str) else tuple(space)
+    if not spaces or set(spaces) - set(SPACES) or len(set(spaces)) < len(spaces):
+        raise ValueError(
+            f"unknown space {space!r}; give one of {', '.join(SPACES)}, or several of them"
+        )
+    return spaces
+
+
 @dataclass(frozen=True)
 class EmbeddingSource:
     """Make domain embeddings of one kind: ``source(image, text) -> (embedding, scores)``.
@@ -332,8 +351,10 @@ def perturb_embedding(
     """
     share = rng.uniform(0, mix)
     other = table[rng.randint(len(table))]
-    gauss = torch.from_numpy(np.asarray(rng.standard_normal(len(embedding)))).to(embedding)
     dropped = rng.uniform() < drop
+    # Last: how many numbers it draws depends on the width, and all spaces of an image are to be
+    # mixed and dropped alike.
+    gauss = torch.from_numpy(np.asarray(rng.standard_normal(len(embedding)))).to(embedding)
     embedding = (1 - share) * embedding + share * other.to(embedding)
     embedding = embedding + gauss * (noise * embedding.norm() / len(embedding) ** 0.5)
     return torch.zeros_like(embedding) if dropped else embedding

@@ -3,9 +3,12 @@
 import copy
 import re
 from collections.abc import Callable, Iterator
+from logging import DEBUG
 
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 
+from ..domain.sources import split_spaces
 from ..utils.configs import type_name as _name
 
 __all__ = ["DOMINO_OPTIONS", "apply_domino"]
@@ -25,7 +28,8 @@ _PLUGIN = "mmseg_domino.plugin"
 
 #: What ``domino = dict(...)`` may hold, with its defaults.
 DOMINO_OPTIONS = {
-    # Width D of the embedding: 768 for ViT-L-14 in either space.
+    # Width D of the embedding: 768 for ViT-L-14 in either space; or by space, such as
+    # dict(joint=64, context=96).
     "domain_channels": 768,
     # Where the embedding comes from: 'store' (LoadDomainEmbedding), 'pipeline' (EncodeDomain, CLIP
     # in the loading workers) or 'none' (the pipelines are left alone). None: 'store' if one is
@@ -36,7 +40,8 @@ DOMINO_OPTIONS = {
     "encoder": dict(model="ViT-L-14", pretrained="openai", bank="acdc"),
     # What the embedding is made of; see LoadDomainEmbedding. The last three matter to some sources.
     "source": "soft",
-    "space": "context",
+    # Norms take `joint`, cross-attention `context`.
+    "space": ("joint", "context"),
     "temperature": None,
     "assign": None,
     "prototypes": None,
@@ -44,7 +49,8 @@ DOMINO_OPTIONS = {
     "domain_table": None,
     # Further arguments of LoadDomainEmbedding or EncodeDomain, in training only.
     "train": dict(),
-    # Arguments of DominoBackbone; None leaves the backbone alone.
+    # Arguments of DominoBackbone, or of DominoVPD if that is the backbone; `centre` may be a
+    # domain's key alone. None leaves the backbone alone.
     "backbone": dict(),
     # Arguments of DominoNorm (in_channels at least), put before the stock neck; None for none.
     "neck": None,
@@ -166,22 +172,75 @@ def _apply_to_model(cfg: Config, options: ConfigDict) -> None:
                 f"config has {model.get('type')}, which passes no embedding on to one"
             )
         model.type = _SEGMENTORS.get(name, name)
-        # Domino's own backbones take the embedding as they are.
-        if options.backbone is not None and not _name(model.backbone).startswith("Domino"):
-            _wrap_backbone(model, options)
+        if options.backbone is not None:
+            if not _name(model.backbone).startswith("Domino"):
+                _wrap_backbone(model)
+            _set_backbone_options(model.backbone, options)
+        if _name(model.backbone) == "DominoVPD":
+            _store_architecture(model.backbone)
         if options.neck is not None and _name(model.get("neck") or {}) != "DominoNorm":
+            space = options.neck.get("space") or _space(options, "joint")
             model.neck = ConfigDict(
                 type="DominoNorm",
-                domain_channels=options.domain_channels,
+                domain_channels=_width(options, space),
                 neck=model.get("neck"),
-                **options.neck,
+                **{"space": space, **options.neck},
             )
         _edit_preprocessor(model, options)
     for owner in (cfg, cfg.model):
         _edit_preprocessor(owner, options)
 
 
-def _wrap_backbone(model: ConfigDict, options: ConfigDict) -> None:
+def _space(options: ConfigDict, wanted: str) -> str:
+    """The space that a part takes: the wanted one, or the only one that samples carry."""
+    spaces = split_spaces(options.space)
+    return wanted if wanted in spaces else spaces[0]
+
+
+def _width(options: ConfigDict, space: str) -> int:
+    width = options.domain_channels
+    return width[space] if isinstance(width, dict) else width
+
+
+def _set_backbone_options(backbone: ConfigDict, options: ConfigDict) -> None:
+    """Bring ``domino.backbone`` into a backbone of Domino's, with what all its parts need."""
+    backbone.update(copy.deepcopy(options.backbone))
+    plain = backbone.get("injection") == "none"
+    is_vpd = _name(backbone) == "DominoVPD"
+    norms = backbone.get("norms", None if is_vpd else "all")
+    if norms is not None and not plain:
+        norms = dict(layers=norms) if isinstance(norms, str) else dict(norms)
+        norms.setdefault("space", _space(options, "joint"))
+        backbone.norms = norms
+    if norms is not None or not is_vpd:
+        space = norms["space"] if isinstance(norms, dict) and "space" in norms else None
+        width = _width(options, space or _space(options, "joint"))
+        backbone.setdefault("domain_channels", width)
+    if is_vpd and not plain:
+        backbone.attention = dict(backbone.get("attention") or {})
+        backbone.attention.setdefault("space", _space(options, "context"))
+    if isinstance(backbone.get("centre"), str):
+        where = "store" if options.store is not None else "encoder"
+        backbone.centre = {"domain": backbone.centre, where: options[where]}
+
+
+def _store_architecture(backbone: ConfigDict) -> None:
+    """Write what the pretrained model is built like, so that no file of it is needed to test."""
+    from ..models.diffusion.vpd_parts import resolve_weights, weight_options
+
+    if backbone.get("weights") is None:
+        return
+    if weight_options(backbone.weights)["architecture"] is not None:
+        return
+    try:
+        vae = (backbone.get("vae") or {}).get("weights")
+        backbone.weights = resolve_weights(backbone.weights, vae)
+    except FileNotFoundError as error:
+        # Building the model says the same, if it comes to that.
+        print_log(f"the architecture is not stored: {error}", logger="current", level=DEBUG)
+
+
+def _wrap_backbone(model: ConfigDict) -> None:
     # The wrapped backbone initialises itself from it.
     pretrained = model.pop("pretrained", None)
     if pretrained is not None:
@@ -194,8 +253,6 @@ def _wrap_backbone(model: ConfigDict, options: ConfigDict) -> None:
     model.backbone = ConfigDict(
         type="DominoBackbone",
         backbone=model.backbone,
-        domain_channels=options.domain_channels,
-        **options.backbone,
     )
 
 

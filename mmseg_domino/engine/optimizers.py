@@ -64,9 +64,12 @@ def parameter_groups(
     lr_mult = dict(lr_mult or {})
     groups: dict[tuple[str, bool], dict] = {}
     seen, used = set(), set()
+    # The names that checkpoints have: without the levels that adapters and wrappers put between.
+    public = {id(v): k for k, v in model.state_dict(keep_vars=True).items()}
     for module_name, module in model.named_modules():
         for own_name, parameter in module.named_parameters(recurse=False):
             name = f"{module_name}.{own_name}" if module_name else own_name
+            name = public.get(id(parameter), name)
             prefix, factor = _multiplier(name, lr_mult)
             used.add(prefix)
             if new is not None and re.search(new, name):

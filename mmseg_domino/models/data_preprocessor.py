@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..domain.encoder import DomainEncoder
-from ..domain.sources import EmbeddingSource
+from ..domain.sources import SPACE_FIELDS, EmbeddingSource, split_spaces
 from ..domain.store import load_prototypes
 from ..domain.tables import LearnedDomainTable
 
@@ -49,7 +49,7 @@ class DominoDataPreProcessor(SegDataPreProcessor):
         domain_encoder: Arguments of ``DomainEncoder``; ``type`` may name another registered
             encoder. ``None``: samples without an embedding stay without.
         source: What the embedding is made of; see ``LoadDomainEmbedding``.
-        space: ``'context'`` or ``'joint'``.
+        space: ``'context'``, ``'joint'``, or both.
         temperature: Of the scores; ``None`` for CLIP's own.
         assign: See ``LoadDomainEmbedding``.
         prototypes: See ``LoadDomainEmbedding``.
@@ -77,7 +77,7 @@ class DominoDataPreProcessor(SegDataPreProcessor):
         test_cfg: dict | None = None,
         domain_encoder: Mapping | None = None,
         source: str = "soft",
-        space: str = "context",
+        space: str | Sequence[str] = "context",
         temperature: float | None = None,
         assign: str | None = None,
         prototypes: str | Mapping[str, str] | None = None,
@@ -102,9 +102,10 @@ class DominoDataPreProcessor(SegDataPreProcessor):
                 f"no other source takes it; got source={source!r}, domain_table={domain_table}"
             )
         self.domain_encoder = None if domain_encoder is None else dict(domain_encoder)
-        self.source = EmbeddingSource(
-            source, space, temperature, assign, load_prototypes(prototypes)
-        )
+        table, spaces = load_prototypes(prototypes), split_spaces(space)
+        if source == "learned" and len(spaces) > 1:
+            raise ValueError("source='learned' has one trained table, so give one `space`")
+        self.sources = [EmbeddingSource(source, s, temperature, assign, table) for s in spaces]
         self.encode_in_training = encode_in_training
         self._inputs_are_rgb = rgb_to_bgr
         self.domain_table = None if domain_table is None else LearnedDomainTable(**domain_table)
@@ -138,7 +139,7 @@ class DominoDataPreProcessor(SegDataPreProcessor):
         inputs, samples = data["inputs"], data.get("data_samples")
         if samples is None:
             samples = [_plain_sample(image) for image in inputs]
-        missing = [i for i, sample in enumerate(samples) if "domain_embedding" not in sample]
+        missing = [i for i, sample in enumerate(samples) if not _is_embedded(sample)]
         if missing and training and not self.encode_in_training:
             raise ValueError(
                 f"{len(missing)} of {len(samples)} training samples have no domain embedding, and "
@@ -150,10 +151,14 @@ class DominoDataPreProcessor(SegDataPreProcessor):
             true = [samples[i].get("domain") for i in missing]
             image = self.encoder.encode_raw(images)
             text = self.encoder.text
-            embeddings, scores = self.source(image, text, true)
-            for i, embedding, score in zip(missing, embeddings, scores, strict=True):
-                samples[i].set_data({"domain_embedding": embedding, "domain_scores": score})
-                samples[i].set_metainfo({"domain_names": text.keys})
+            for source in self.sources:
+                embeddings, scores = source(image, text, true)
+                one = len(self.sources) == 1
+                field = "domain_embedding" if one else SPACE_FIELDS[source.space]
+                for i, embedding, score in zip(missing, embeddings, scores, strict=True):
+                    samples[i].set_data({field: embedding, "domain_scores": score})
+                    space = {"domain_space": source.space} if one else {}
+                    samples[i].set_metainfo({"domain_names": text.keys, **space})
         return {**data, "data_samples": samples}
 
     def _look_up(self, samples: Sequence[SegDataSample]) -> None:
@@ -161,6 +166,10 @@ class DominoDataPreProcessor(SegDataPreProcessor):
             if "domain_embedding" in sample:
                 weights = sample.domain_embedding
                 sample.set_data({"domain_embedding": self.domain_table(weights[None])[0]})
+
+
+def _is_embedded(sample: SegDataSample) -> bool:
+    return any(field in sample for field in ("domain_embedding", *SPACE_FIELDS.values()))
 
 
 def _plain_sample(image: Tensor) -> SegDataSample:

@@ -80,15 +80,17 @@ def verify_vpd(stem: str | Path) -> dict[str, float]:
     """
     description, weights, activations, stored = _read(stem)
     backbone = DominoVPD(
-        str(weights),
-        class_embeddings=str(activations),
-        num_classes=description["num_classes"],
+        dict(
+            name=str(weights),
+            architecture={"unet": description["unet"], "vae": description["vae"]},
+        ),
+        classes=dict(embeddings=str(activations), count=description["num_classes"]),
         injection="none",
-        attention_maps=_map_strides(description),
+        attention=dict(maps=_map_strides(description)),
         timestep=description.get("timestep", 1),
-        latent_scale=description.get("latent_scale", 1.0),
-        architecture={"unet": description["unet"], "vae": description["vae"]},
+        vae=dict(scale=description.get("latent_scale", 1.0)),
     ).eval()
+    backbone.read_weights()
     adapter = {
         key.replace(_FC, "text_adapter."): value
         for key, value in stored.items()

@@ -196,7 +196,7 @@ def test_a_stock_train_tool_runs_the_mix_in_and_a_stock_test_tool_is_stopped(wor
         "_base_ = ['mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',\n"
         "          'mmseg_domino::_base_/domino.py']\n"
         "custom_imports = dict(imports=['mmseg_domino.plugin'], allow_failed_imports=False)\n"
-        "domino = dict(store='../data/mini/domains.safetensors', domain_channels=96)\n"
+        "domino = dict(store='../data/mini/domains.safetensors', domain_channels=64)\n"
         "model = dict(data_preprocessor=dict(size=(64, 64)), backbone=dict(init_cfg=None),\n"
         "             decode_head=dict(norm_cfg=dict(type='BN')),\n"
         "             test_cfg=dict(mode='whole', _delete_=True))\n"

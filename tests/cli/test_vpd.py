@@ -156,7 +156,7 @@ def segmentor(folder, neck):
             type="DominoEncoderDecoder",
             backbone=dict(
                 type="DominoVPD", weights=str(folder / "model"), injection="none",
-                class_embeddings=str(folder / "classes.safetensors"), num_classes=N,
+                classes=dict(embeddings=str(folder / "classes.safetensors"), count=N),
             ),
             neck=necks[neck], decode_head=head, train_cfg={}, test_cfg=dict(mode="whole"),
         )

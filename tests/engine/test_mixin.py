@@ -224,7 +224,24 @@ def test_two_names_of_weights_are_refused(tmp_path):
         apply_domino(cfg)
 
 
-def test_backbones_that_take_the_embedding_are_left_alone(tmp_path):
+def test_backbones_that_take_the_embedding_get_the_same_options(tmp_path):
     cfg = mixed(tmp_path, "segformer")
-    cfg.model.backbone.type = "DominoVPD"
+    cfg.model.backbone = dict(type="DominoVPD", attention=dict(maps=(16,)))
+    cfg.domino.update(
+        store="store.safetensors",
+        domain_channels=dict(joint=64, context=96),
+        backbone=dict(tune="frozen", norms=r"^mid", centre="clear_day"),
+    )
+    assert apply_domino(cfg).model.backbone == dict(
+        type="DominoVPD",
+        attention=dict(maps=(16,), space="context"),
+        tune="frozen",
+        norms=dict(layers=r"^mid", space="joint"),
+        domain_channels=64,
+        centre=dict(domain="clear_day", store="store.safetensors"),
+    )
+    cfg.domino.backbone = dict(injection="none")
+    plain = apply_domino(cfg).model.backbone
+    assert plain == dict(type="DominoVPD", attention=dict(maps=(16,)), injection="none")
+    cfg.domino.backbone = None
     assert apply_domino(cfg).model.backbone == cfg.model.backbone

@@ -8,9 +8,8 @@ from mmengine.optim.optimizer import DefaultOptimWrapperConstructor
 from torch import nn
 
 from mmseg_domino.engine import parameter_groups
-from mmseg_domino.models.backbones import DominoVPD
 
-from ..models.diffusion.vpd_models import ARCHITECTURE
+from ..models.diffusion.vpd_models import make_vpd
 
 LR, DECAY = 8e-5, 1e-3
 NORMS = (nn.GroupNorm, nn.LayerNorm)
@@ -21,7 +20,7 @@ class Model(nn.Module):
 
     def __init__(self, **kwargs):
         super().__init__()
-        self.backbone = DominoVPD("random", num_classes=3, architecture=ARCHITECTURE, **kwargs)
+        self.backbone = make_vpd(count=3, **kwargs)
         self.head = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
 
 
@@ -110,9 +109,9 @@ def test_everything_trained_is_in_exactly_one_group(model):
     assert not any(n.startswith("backbone.vae.") for n in by_name(model, groups))
 
 
-@pytest.mark.parametrize("finetune", ["frozen", "lora", "norms"])
-def test_frozen_parameters_are_in_none(finetune):
-    model = Model(finetune=finetune)
+@pytest.mark.parametrize("tune", ["frozen", "lora", "norms"])
+def test_frozen_parameters_are_in_none(tune):
+    model = Model(tune=tune)
     groups = by_name(model, parameter_groups(model, LR, DECAY))
     assert set(groups) == {n for n, p in model.named_parameters() if p.requires_grad}
 
@@ -132,7 +131,7 @@ def test_a_prefix_that_fits_nothing_is_no_choice(model):
 
 
 def test_adapters_may_train_at_the_base_rate():
-    model = Model(finetune="lora")
+    model = Model(tune="lora")
     groups = by_name(model, ours(model, new=r"\.lora_"))
     adapters = {n: g for n, g in groups.items() if ".lora_" in n}
     assert adapters

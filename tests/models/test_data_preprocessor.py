@@ -13,6 +13,7 @@ from mmseg.structures import SegDataSample
 
 import mmseg_domino.models  # noqa: F401  (registers)
 from mmseg_domino.domain import DomainEncoder
+from mmseg_domino.domain.sources import EmbeddingSource
 from mmseg_domino.models.data_preprocessor import DominoDataPreProcessor
 
 from ..tiny_clip import write_tiny_clip
@@ -179,7 +180,7 @@ def test_inference_model_needs_neither_store_nor_pipeline(tiny_clip, tmp_path):
     model.cfg = Config(dict(test_pipeline=copy.deepcopy(pipeline)))
     by_array = inference_model(model, _photo())
     torch.testing.assert_close(by_array.seg_logits.data, by_path.seg_logits.data)
-    model.data_preprocessor.source = type(model.data_preprocessor.source)("null", "context")
+    model.data_preprocessor.sources = [EmbeddingSource("null", "context")]
     model.cfg = Config(dict(test_pipeline=copy.deepcopy(pipeline)))
     undomained = inference_model(model, _photo())
     assert not torch.allclose(undomained.seg_logits.data, by_path.seg_logits.data)

@@ -154,7 +154,7 @@ def test_latents_are_normalised_for_vpd(folders):
 
 
 def test_vpd_reads_the_mini_sd(folders):
-    backbone = DominoVPD(str(folders["sd"]), ("road", "car", "sky"), class_cache=None).eval()
+    backbone = DominoVPD(str(folders["sd"]), dict(names=("road", "car", "sky"), cache=None)).eval()
     images = torch.zeros(1, 3, 128, 256)
     domain = torch.zeros(1, CONTEXT_CHANNELS)
     with torch.no_grad():

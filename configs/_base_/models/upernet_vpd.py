@@ -8,7 +8,7 @@ model = dict(
     ),
     backbone=dict(
         type="DominoVPD",
-        weights="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        weights=dict(name="stable-diffusion-v1-5/stable-diffusion-v1-5", architecture="sd15"),
         classes=(
             "road",
             "sidewalk",
@@ -30,9 +30,6 @@ model = dict(
             "motorcycle",
             "bicycle",
         ),
-        num_classes=19,
-        injection="subtract",
     ),
-    # 19 attention maps at strides 16 and 32
-    decode_head=dict(in_channels=[320, 640 + 19, 1280 + 19, 1280]),
+    # The backbone says what the head's in_channels are.
 )

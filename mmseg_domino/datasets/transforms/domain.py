@@ -4,7 +4,7 @@ Shapes: ``D`` width of the embedding, ``E`` width of the joint space, ``K`` doma
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,13 @@ from torch import Tensor
 
 from ...domain.encoder import DomainEncoder
 from ...domain.prompts import load_prompt_bank
-from ...domain.sources import DomainText, EmbeddingSource, perturb_embedding
+from ...domain.sources import (
+    SPACE_FIELDS,
+    DomainText,
+    EmbeddingSource,
+    perturb_embedding,
+    split_spaces,
+)
 from ...domain.store import EmbeddingStore, MissingEmbeddingError, load_prototypes
 
 __all__ = ["EncodeDomain", "LoadDomainEmbedding"]
@@ -52,7 +58,7 @@ class _AttachDomain(BaseTransform):
     def __init__(
         self,
         source: str,
-        space: str,
+        space: str | Sequence[str],
         temperature: float | None,
         assign: str | None,
         prototypes: str | Mapping[str, str] | None,
@@ -65,26 +71,40 @@ class _AttachDomain(BaseTransform):
         _check_share("drop", drop, 1)
         self.noise, self.mix, self.drop = noise, mix, drop
         table = load_prototypes(prototypes)
-        self.source = EmbeddingSource(source, space, temperature, assign, table)
+        spaces = split_spaces(space)
+        if source == "learned" and len(spaces) > 1:
+            raise ValueError("source='learned' has one trained table, so give one `space`")
+        self.sources = [EmbeddingSource(source, s, temperature, assign, table) for s in spaces]
 
     def _attach(self, results: dict, image: Tensor, text: DomainText) -> dict:
-        embedding, scores = self.source(image[None], text, [results.get("domain")])
-        embedding = embedding[0]
-        if self.noise or self.mix or self.drop:
-            # numpy's global state is what the loader's workers seed.
-            table = self.source.table(text)
-            embedding = perturb_embedding(
-                embedding, table, self.noise, self.mix, self.drop, np.random
-            )
-        results["domain_embedding"] = embedding.numpy().astype(np.float32)
+        # numpy's global state is what the loader's workers seed.
+        seed = np.random.randint(2**31) if self.noise or self.mix or self.drop else None
+        for source in self.sources:
+            embedding, scores = source(image[None], text, [results.get("domain")])
+            embedding = embedding[0]
+            if seed is not None:
+                embedding = perturb_embedding(
+                    embedding,
+                    source.table(text),
+                    self.noise,
+                    self.mix,
+                    self.drop,
+                    np.random.RandomState(seed),
+                )
+            one = len(self.sources) == 1
+            field = "domain_embedding" if one else SPACE_FIELDS[source.space]
+            results[field] = embedding.numpy().astype(np.float32)
+            if one:
+                results["domain_space"] = source.space
         results["domain_scores"] = scores[0].numpy().astype(np.float32)
         results["domain_names"] = text.keys
         return results
 
     def _describe(self) -> str:
-        s = self.source
+        s = self.sources[0]
         return (
-            f"source={s.name!r}, space={s.space!r}, temperature={s.temperature}, "
+            f"source={s.name!r}, space={[s.space for s in self.sources]}, "
+            f"temperature={s.temperature}, "
             f"assign={s.assign}, noise={self.noise}, mix={self.mix}, drop={self.drop}"
         )
 
@@ -94,12 +114,14 @@ class LoadDomainEmbedding(_AttachDomain):
     """Attach the domain embedding of an image from an embedding store.
 
     Required keys: ``img_path``; ``domain`` for the oracle. Added keys: ``domain_embedding``
-    float32 ``(D,)``, ``domain_scores`` float32 ``(K,)`` and ``domain_names``, the ``K`` keys.
+    float32 ``(D,)`` and ``domain_space``, or ``domain_joint`` and ``domain_context``;
+    ``domain_scores`` float32 ``(K,)`` and ``domain_names``, the ``K`` keys.
 
     Args:
         store: The store's path (``domino domains extract`` makes it).
         source: What the embedding is made of; one of ``mmseg_domino.domain.SOURCES``.
-        space: ``'context'`` for cross-attention, ``'joint'`` for CLIP's common space.
+        space: ``'context'`` for cross-attention, ``'joint'`` (CLIP's common space) for norms, or
+            both, of which each part of the model takes the one that it names.
         temperature: Of the scores; ``None`` for CLIP's own.
         assign: How ``residual``, ``learned`` and ``random`` choose the domain: ``'argmax'``,
             ``'soft'`` or ``'oracle'``; ``None`` for each one's usual.
@@ -124,7 +146,7 @@ class LoadDomainEmbedding(_AttachDomain):
         self,
         store: str,
         source: str = "soft",
-        space: str = "context",
+        space: str | Sequence[str] = "context",
         temperature: float | None = None,
         assign: str | None = None,
         prototypes: str | Mapping[str, str] | None = None,
@@ -219,7 +241,7 @@ class EncodeDomain(_AttachDomain):
         self,
         encoder: Mapping | None = None,
         source: str = "soft",
-        space: str = "context",
+        space: str | Sequence[str] = "context",
         temperature: float | None = None,
         assign: str | None = None,
         prototypes: str | Mapping[str, str] | None = None,

@@ -10,11 +10,13 @@ import torch
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
+from ...domain.sources import SPACE_FIELDS
+
 __all__ = ["DOMAIN_META_KEYS", "PackDominoInputs"]
 
 #: What every packed sample of this package says about itself, where it is known.
-DOMAIN_META_KEYS = ("img_path", "dataset", "domain", "domain_names")
-_TENSOR_KEYS = ("domain_embedding", "domain_scores")
+DOMAIN_META_KEYS = ("img_path", "dataset", "domain", "domain_names", "domain_space")
+_TENSOR_KEYS = ("domain_embedding", *SPACE_FIELDS.values(), "domain_scores")
 _STOCK_META_KEYS = tuple(PackSegInputs().meta_keys)
 
 
@@ -25,8 +27,8 @@ class PackDominoInputs(PackSegInputs):
     The embedding and the scores become tensors of the data sample, so that they move to the
     device with it; the names become meta information.
 
-    Optional keys: ``domain_embedding`` ``(D,)``, ``domain_scores`` ``(K,)``, ``domain_names``,
-    ``domain``, ``dataset``.
+    Optional keys: ``domain_embedding``, ``domain_joint`` and ``domain_context`` ``(D,)``,
+    ``domain_scores`` ``(K,)``, ``domain_names``, ``domain_space``, ``domain``, ``dataset``.
 
     Args:
         meta_keys: Meta keys to pack, as for ``PackSegInputs`` and with its default. Those of

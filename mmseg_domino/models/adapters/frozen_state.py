@@ -21,9 +21,15 @@ def keep_out_frozen(module: nn.Module, save_frozen: bool) -> None:
     """Let a module's state dict leave out its frozen parameters, and load such a one back whole.
 
     Args:
-        module: Parameters without ``requires_grad`` when saving are frozen.
+        module: Parameters without ``requires_grad`` now are the frozen ones. Copies, whose
+            parameters may all be without it (averaged weights), keep to what is said now.
         save_frozen: Whether to write them all the same. Reading works either way.
     """
+    module._frozen_names = frozenset(
+        name
+        for name, value in module.state_dict(keep_vars=True).items()
+        if isinstance(value, nn.Parameter) and not value.requires_grad
+    )
     if not save_frozen:
         module._register_state_dict_hook(_leave_out)
     module._register_load_state_dict_pre_hook(_fill_in, with_module=True)
@@ -39,11 +45,7 @@ def _frozen(module: nn.Module) -> dict[str, Tensor]:
         state = module.state_dict(keep_vars=True)
     finally:
         module._state_dict_hooks = hooks
-    return {
-        name: value.detach()
-        for name, value in state.items()
-        if isinstance(value, nn.Parameter) and not value.requires_grad
-    }
+    return {name: value.detach() for name, value in state.items() if name in module._frozen_names}
 
 
 def _fingerprint(frozen: dict[str, Tensor]) -> Tensor:
@@ -67,12 +69,14 @@ def _fill_in(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
     stored = state.pop(prefix + FINGERPRINT, None)
     if stored is None:
         return
+    if hasattr(module, "read_weights"):
+        module.read_weights()
     frozen = _frozen(module)
     if not torch.equal(stored.cpu(), _fingerprint(frozen)):
         raise ValueError(
             f"this checkpoint leaves out the frozen weights of {type(module).__name__}, and it was "
             "trained over others than this one was built from. Build it from the same `weights`, "
-            "`vae` and `finetune` as in training."
+            "`vae` and `tune` as in training."
         )
     for name, value in frozen.items():
         state.setdefault(prefix + name, value)

@@ -5,6 +5,9 @@ from functools import cache
 
 from torch import Tensor, nn
 
+from ...utils.options import complete_options
+from ..layers.key_names import hide_child_name
+
 __all__ = ["LORA_OPTIONS", "add_lora", "lora_parameters", "reset_lora", "train_lora"]
 
 #: What ``lora = dict(...)`` may hold, with its defaults. ``targets`` is a regular expression,
@@ -14,7 +17,6 @@ LORA_OPTIONS = {"rank": 16, "alpha": 16, "dropout": 0.0, "targets": None}
 _ATTENTION = r"attn|attention"
 
 _INSTALL = "pip install peft"
-_BASE = "base_layer."
 
 
 def _layers(module: nn.Module) -> list[nn.Module]:
@@ -40,10 +42,7 @@ def add_lora(module: nn.Module, options: dict) -> list[str]:
         ValueError: For an unknown option, or if ``targets`` fits no layer.
         ImportError: If peft is not installed.
     """
-    unknown = sorted(set(options) - set(LORA_OPTIONS))
-    if unknown:
-        raise ValueError(f"unknown options {unknown} in `lora`; valid: {', '.join(LORA_OPTIONS)}")
-    options = {**LORA_OPTIONS, **options}
+    options = complete_options(options, LORA_OPTIONS, "lora")
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
@@ -76,8 +75,7 @@ def add_lora(module: nn.Module, options: dict) -> list[str]:
     inject_adapter_in_model(config, module)
     for layer in _layers(module):
         _keep_parameters(layer)
-        layer._register_state_dict_hook(_to_own_names)
-        layer._register_load_state_dict_pre_hook(_from_own_names, with_module=True)
+        hide_child_name(layer, "base_layer")
     return targets
 
 
@@ -102,17 +100,6 @@ def _attention_class(base: type) -> type:
             base._restore_weights(self)
 
     return type(base.__name__, (base,), {"_restore_weights": _restore_weights})
-
-
-def _to_own_names(layer: nn.Module, state: dict, prefix: str, _metadata: dict) -> None:
-    for key in [k for k in state if k.startswith(prefix + _BASE)]:
-        state[prefix + key[len(prefix + _BASE) :]] = state.pop(key)
-
-
-def _from_own_names(layer: nn.Module, state: dict, prefix: str, *_: object) -> None:
-    for name in layer.base_layer.state_dict():
-        if prefix + name in state:
-            state[prefix + _BASE + name] = state.pop(prefix + name)
 
 
 def lora_parameters(module: nn.Module) -> list[Tensor]:

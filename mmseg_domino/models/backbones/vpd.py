@@ -4,7 +4,7 @@ Shapes: ``B`` batch, ``M`` images that the batch holds windows of, ``N`` classes
 width, ``C`` channels of a feature level, ``H W`` the image's size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -13,79 +13,124 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...domain.prompts import PromptBank, load_prompt_bank
+from ...utils.options import complete_options
 from ..adapters.frozen_state import keep_out_frozen
-from ..diffusion.class_embeddings import CLASS_CACHE, find_class_embeddings
+from ..adapters.lora import reset_lora
+from ..adapters.tuning import apply_tuning, train_tuned
 from ..diffusion.fast_layers import use_fast_layers
-from ..diffusion.finetune import prepare_finetuning
 from ..diffusion.latent_encoder import LatentEncoder
 from ..diffusion.unet_features import place_processors, unet_features
-from ..diffusion.weights import open_vae, open_weights
+from ..diffusion.vpd_parts import CLASS_OPTIONS, VPDParts, weight_options
 from ..layers.class_context import ClassContext
+from ..layers.domain_inputs import DomainInputs
+from ..layers.domain_norms import DomainNorms, norm_options
+from .domain_options import check_centre, choose_rows, part_injection, read_domain_text
 
-__all__ = ["DominoVPD"]
+__all__ = ["ATTENTION_OPTIONS", "EXECUTION_OPTIONS", "VAE_OPTIONS", "DominoVPD"]
 
 #: Pixels a position of the four feature levels.
 STRIDES = (8, 16, 32, 64)
 #: The middle block's resolution has no attention but its own, which VPD leaves out.
 _MAP_STRIDES = STRIDES[:3]
+#: The projections of every attention layer, which LoRA adapts unless told otherwise.
+ATTENTION_PROJECTIONS = r"\.attn[12]\.(to_q|to_k|to_v|to_out\.0)$"
+
+#: What ``attention = dict(...)`` may hold, with its defaults.
+ATTENTION_OPTIONS = {
+    # "subtract" (the paper's best), "add", "concat" or "none"; None: as the backbone's `injection`.
+    "injection": None,
+    # Space of the embeddings: "context" is what Stable Diffusion was trained on. None: the only one
+    # that samples carry.
+    "space": None,
+    # Factor of the displacement, times a trained gate that starts at zero; gate=False for the
+    # paper's own form. None: a gate where there is a displacement.
+    "scale": 1.0,
+    "gate": None,
+    # A displacement a class: dict(bank=...) with the prompt bank whose domains the scores are of.
+    "classwise": None,
+    # Strides of the levels that get attention maps, of 8, 16 and 32. VPD: maps of up to 32 x 32
+    # positions at 512 x 512, so 16 and 32.
+    "maps": (16, 32),
+}
+#: What ``vae = dict(...)`` may hold, with its defaults.
+VAE_OPTIONS = {
+    # Another encoder in place of that of `weights`: a diffusers folder of an AutoencoderKL or
+    # AutoencoderTiny, or TAESD's original file.
+    "weights": None,
+    # Images at a time; None for all. Saves memory.
+    "batch": None,
+    # Precision; see LatentEncoder.
+    "dtype": None,
+    # "mode" of the posterior (VPD) or a "sample" of it (TADP).
+    "latent": "mode",
+    # Factor of the latent: 1 (VPD), or 0.18215 as in diffusion training (TADP).
+    "scale": 1.0,
+}
+#: What ``execution = dict(...)`` may hold, with its defaults. Results do not depend on it.
+EXECUTION_OPTIONS = {
+    # Recompute activations in the backward pass to save memory.
+    "checkpointing": False,
+    # Lay convolutions out with channels last.
+    "channels_last": False,
+    # Compile the passes of UNet and encoder with torch.compile; a dict has its arguments, such as
+    # dict(mode="reduce-overhead") for CUDA graphs.
+    "compile": False,
+}
 
 
 @MODELS.register_module()
 class DominoVPD(BaseModule):
-    """VPD's features under Domino's cross-attention.
+    """VPD's features, with the domain in the UNet's cross-attention and normalisation layers.
 
     The image is encoded to a latent without noise, the UNet runs once at ``timestep`` over the
     class tokens, and four levels of its decoder come out, finest first, with strides 8, 16, 32 and
-    64. To those named by ``attention_maps``, the averaged cross-attention maps of their resolution
+    64. To those named by ``attention.maps``, the averaged cross-attention maps of their resolution
     are appended as ``N`` channels.
 
     Inputs are RGB in [-1, 1]: ``mean = std = 127.5`` and ``bgr_to_rgb=True`` in the data
     preprocessor. Sides that are no multiples of 64 are padded by repeating the border, and the
     features cut back to ``ceil(H / stride)``.
 
+    Weights and class embeddings are read by ``init_weights``, as training calls it, or before the
+    first forward pass if no checkpoint was loaded. To build a model whose weights come from a
+    checkpoint, no file is needed where ``weights.architecture`` and ``classes`` say its shape.
+
     Args:
         weights: A diffusers folder, a hub name, an original single file (``.safetensors`` or
-            ``.ckpt``), or ``"random"``, which needs ``architecture``.
-        classes: ``N`` class names, embedded by the text tower of ``weights``.
-        class_embeddings: A safetensors file with ``class_embeddings`` ``(N, D)``, as
-            ``domino vpd embed`` writes it. With random weights and no text tower, random
-            ones are the default.
-        num_classes: ``N``, to check the two against.
-        text_encoder: Another text tower for ``classes``: a diffusers folder or hub name, or
-            ``"open_clip:MODEL:PRETRAINED"``.
-        class_cache: Folder that keeps the embeddings of class names; None for none.
-        vae: Another encoder in place of that of ``weights``: a diffusers folder of an
-            ``AutoencoderKL`` or ``AutoencoderTiny``, or TAESD's original file.
-        vae_batch: Images that the encoder gets at a time; None for all. Saves memory.
-        vae_dtype: Precision of the encoder; see :class:`LatentEncoder`.
-        injection: How the domain enters the context: ``"subtract"`` (the paper's best), ``"add"``,
-            ``"concat"`` or ``"none"``.
-        domain_scale: Factor of the embedding in ``add`` and ``subtract``.
-        attention_maps: Strides of the levels that get attention maps, of 8, 16 and 32. VPD: maps
-            of up to 32 x 32 positions at 512 x 512, so 16 and 32.
-        timestep: Of the diffusion process, for every image. VPD: 1.
-        latent_mode: ``"mode"`` of the posterior (VPD) or a ``"sample"`` of it (TADP).
-        latent_scale: Factor of the latent: 1 (VPD), or 0.18215 as in diffusion training (TADP).
-        finetune: ``"full"`` trains the UNet, ``"lora"`` adapters, ``"norms"`` its normalisation
-            layers, ``"frozen"`` nothing of it. The text adapter is trained in each case, the VAE
-            in none.
-        lora: Options for ``"lora"``; see :func:`~.vpd_finetune.prepare_finetuning`.
+            ``.ckpt``), or ``"random"``; or a dict with ``name``, one of these, and
+            ``architecture``: ``"sd15"``, ``"sd21"``, or a dict with diffusers' or LDM's arguments
+            of ``unet`` and ``vae``. Needed for random weights, and for single files of an
+            unpublished size.
+        classes: ``N`` class names, or a dict of
+            :data:`~mmseg_domino.models.diffusion.vpd_parts.CLASS_OPTIONS`.
+        domain_channels: Width of the embeddings that ``norms`` take.
+        norms: Which of the UNet's norm layers are domain-adaptive; see :class:`DominoBackbone`.
+            None for none.
+        injection: How the domain enters the norms and the context: ``"subtract"``, ``"add"``,
+            ``"none"`` (nowhere: the plain backbone), or ``"concat"``, which the context only knows.
+        attention: :data:`ATTENTION_OPTIONS`.
+        centre: Domain at which the domain changes nothing; see
+            :func:`~.domain_options.check_centre`.
+        tune: Which of the UNet's own parameters are trained: ``"full"``, ``"frozen"``, ``"lora"``
+            or ``"norms"``. The text adapter and what the domain enters by are trained in each case,
+            the VAE in none.
+        lora: For ``tune="lora"``; see :data:`~mmseg_domino.models.adapters.lora.LORA_OPTIONS`.
+            ``targets`` are the attention's projections by default.
         save_frozen: Whether state dicts hold frozen weights. If not, they are restored from
             ``weights`` and ``vae``.
-        gradient_checkpointing: Recompute activations in the backward pass to save memory.
-        channels_last: Lay convolutions out with channels last.
-        compile: Compile the passes of UNet and encoder with ``torch.compile``; a dict has its
-            arguments, such as ``dict(mode="reduce-overhead")`` for CUDA graphs.
-        architecture: For random weights, and single files of an unpublished size: ``"sd15"``,
-            ``"sd21"``, or a dict with diffusers' or LDM's arguments of ``unet`` and ``vae``.
+        vae: :data:`VAE_OPTIONS`.
+        timestep: Of the diffusion process, for every image. VPD: 1.
+        execution: :data:`EXECUTION_OPTIONS`.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
-        - ``x``: ``(B, 3, H, W)``; ``domain``: ``(B, D)`` in ``context`` space.
+        - ``x``: ``(B, 3, H, W)``; ``domain``: ``(B, D)``, or by space.
         - Output: four of ``(B, C, ceil(H / stride), ceil(W / stride))``; see :attr:`out_channels`.
 
     Raises:
-        ValueError: For unknown options, or classes, embeddings and UNet that do not fit.
+        ValueError: For unknown options or such that would have no effect, or classes, embeddings
+            and UNet that do not fit.
         FileNotFoundError: If weights are missing; says how to get them.
     """
 
@@ -97,76 +142,140 @@ class DominoVPD(BaseModule):
 
     def __init__(
         self,
-        weights: str,
-        classes: Sequence[str] | None = None,
-        class_embeddings: str | None = None,
-        num_classes: int | None = None,
-        text_encoder: str | None = None,
-        class_cache: str | None = CLASS_CACHE,
-        vae: str | None = None,
-        vae_batch: int | None = None,
-        vae_dtype: str | None = None,
+        weights: str | Mapping,
+        classes: Sequence[str] | Mapping | None = None,
+        domain_channels: int | None = None,
+        norms: str | Mapping | None = None,
         injection: str = "subtract",
-        domain_scale: float = 1.0,
-        attention_maps: Sequence[int] = (16, 32),
-        timestep: int = 1,
-        latent_mode: str = "mode",
-        latent_scale: float = 1.0,
-        finetune: str = "full",
+        attention: Mapping | None = None,
+        centre: str | Mapping | None = None,
+        tune: str = "full",
         lora: Mapping | None = None,
         save_frozen: bool = True,
-        gradient_checkpointing: bool = False,
-        channels_last: bool = False,
-        compile: bool | Mapping = False,
-        architecture: str | Mapping | None = None,
+        vae: Mapping | None = None,
+        timestep: int = 1,
+        execution: Mapping | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.attention_maps = _check_strides(attention_maps)
+        attention = complete_options(attention, ATTENTION_OPTIONS, "attention")
+        vae = complete_options(vae, VAE_OPTIONS, "vae")
+        execution = complete_options(execution, EXECUTION_OPTIONS, "execution")
+        if not isinstance(classes, Mapping | None):
+            classes = {"names": tuple(classes)}
+        classes = complete_options(classes, CLASS_OPTIONS, "classes")
+        self.attention_maps = _check_strides(attention["maps"])
         self.timestep = _check_timestep(timestep)
-        self.gradient_checkpointing, self.channels_last = gradient_checkpointing, channels_last
-        source = open_weights(weights, architecture)
-        self.unet = source.unet()
-        autoencoder = source.vae() if vae is None else open_vae(vae)
-        compiler = None
-        if compile:
-            options = compile if isinstance(compile, Mapping) else {}
-            compiler = partial(torch.compile, **options)
+        norms = norm_options(norms)
+        self.injections = _injections(injection, norms, attention)
+
+        self._parts = VPDParts(**weight_options(weights), vae=vae["weights"], classes=classes)
+        self.unet = self._parts.build_unet()
+        compiler = _compiler(execution["compile"])
         self.vae = LatentEncoder(
-            autoencoder, latent_mode, latent_scale, vae_batch, vae_dtype, compiler
+            self._parts.build_vae(),
+            vae["latent"],
+            vae["scale"],
+            vae["batch"],
+            vae["dtype"],
+            compiler,
         )
-        tokens = find_class_embeddings(
-            source,
-            self.unet.config.cross_attention_dim,
-            classes=classes,
-            path=class_embeddings,
-            num_classes=num_classes,
-            text_encoder=text_encoder,
-            cache=class_cache,
-        )
-        self.context = ClassContext(tokens, injection=injection, domain_scale=domain_scale)
+        self.centre = _check_centre(centre, self.injections, norms, attention)
+        self._bank = _classwise_bank(attention)
+        embeddings, self._embedded = self._parts.start_embeddings()
+        self.context = self._build_context(attention, embeddings)
         place_processors(self.unet, self.context.num_classes)
-        self.finetune = finetune
-        prepare_finetuning(self.unet, finetune, lora)
+        self.tune = tune
+        apply_tuning(self.unet, tune, lora, ATTENTION_PROJECTIONS)
+        self.domain = self._build_norms(norms, domain_channels)
         use_fast_layers(self.unet)
+        #: Whether the weights are there: made at random, read, or loaded.
+        self._has_weights = self._parts.are_random and self._embedded and self._bank is None
         keep_out_frozen(self, save_frozen)
-        if channels_last:
+        self._register_load_state_dict_pre_hook(_note_weights, with_module=True)
+        self.checkpointing = execution["checkpointing"]
+        self.channels_last = execution["channels_last"]
+        if self.channels_last:
             self.to(memory_format=torch.channels_last)
         self._features = unet_features if compiler is None else compiler(unet_features)
+
+    def _build_context(self, attention: Mapping, embeddings: Tensor) -> ClassContext:
+        injection, gate = self.injections["attention"], attention["gate"]
+        signed = injection in ("add", "subtract")
+        return ClassContext(
+            embeddings,
+            injection=injection,
+            scale=attention["scale"],
+            gate=signed if gate is None else gate,
+            space=attention["space"],
+            domains=None if self._bank is None else len(self._bank),
+            centred=self.centre is not None and injection != "none",
+        )
+
+    def _build_norms(self, norms: Mapping | None, width: int | None) -> DomainNorms | None:
+        if self.injections["norms"] == "none":
+            return None
+        if width is None:
+            raise ValueError("`norms` needs domain_channels, the width of the embeddings they take")
+        options = {**norms, "injection": self.injections["norms"]}
+        return DomainNorms(self.unet, width, centred=self.centre is not None, **options)
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        """Attention maps of the four levels, their last channels."""
+        return tuple(self.context.num_classes * (s in self.attention_maps) for s in STRIDES)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of the four levels, attention maps included."""
-        return tuple(
-            channels + self.context.num_classes * (stride in self.attention_maps)
-            for channels, stride in zip(self.unet.config.block_out_channels, STRIDES, strict=True)
-        )
+        features = self.unet.config.block_out_channels
+        return tuple(c + m for c, m in zip(features, self.map_channels, strict=True))
+
+    def init_weights(self) -> None:
+        """Read the weights, the class embeddings and what the domain is measured from."""
+        super().init_weights()
+        self.read_weights()
+        if self.tune == "lora":
+            reset_lora(self.unet)
+        if self.centre is not None:
+            self._read_centre()
+
+    def read_weights(self) -> None:
+        """Read the weights and the class embeddings, once."""
+        if self._has_weights:
+            return
+        self._has_weights = True
+        self._parts.read_into(self.unet, self.vae)
+        if not self._embedded:
+            self.context.class_embeddings.copy_(self._parts.class_embeddings())
+        if self._bank is not None:
+            self.context.table.set(self._parts.classes_in_domains(self._bank))
+        self._parts.close()
+
+    def _read_centre(self) -> None:
+        domain = self.centre["domain"]
+        needed = [part for part in (self.domain, self.context) if part is not None]
+        if self._bank is not None:
+            table = self.context.table()
+            self.context.centre.set(choose_rows(table, self._bank.keys, domain))
+            needed.remove(self.context)
+        for part in needed:
+            if part.centre is not None:
+                text = read_domain_text(self.centre)
+                part.centre.set(choose_rows(text.table(part.space), text.keys, domain))
+
+    def train(self, mode: bool = True):
+        """A UNet that is not trained whole stays in evaluation mode."""
+        super().train(mode)
+        train_tuned(self.unet, self.tune, mode)
+        return self
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents ``(B, 4, H / 8, W / 8)`` of images whose sides are multiples of 8.
 
         They are float32 and have no graph.
         """
+        self.read_weights()
         return self.vae(self._laid_out(x))
 
     def _laid_out(self, x: Tensor) -> Tensor:
@@ -175,7 +284,7 @@ class DominoVPD(BaseModule):
     def forward_latent(
         self,
         latent: Tensor,
-        domain: Tensor | None,
+        domain: DomainInputs,
         image_hw: tuple[int, int],
         windows: int = 1,
     ) -> tuple[Tensor, ...]:
@@ -190,14 +299,22 @@ class DominoVPD(BaseModule):
         rows, rest = divmod(len(latent), windows)
         if rest:
             raise ValueError(f"a batch of {len(latent)} cannot hold {windows} windows an image")
+        self.read_weights()
         # That of half-precision weights, which a UNet for inference may have been given.
         dtype = self.unet.conv_in.weight.dtype
         context = self.context(domain, rows).to(dtype)
         latent = self._laid_out(_pad(latent, 8).to(dtype))
         levels = [level for level, s in enumerate(STRIDES) if s in self.attention_maps]
-        features, maps = self._features(
-            self.unet, latent, self.timestep, context, levels, self.gradient_checkpointing
-        )
+
+        def run(latent: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
+            return self._features(
+                self.unet, latent, self.timestep, context, levels, self.checkpointing
+            )
+
+        if self.domain is None:
+            features, maps = run(latent)
+        else:
+            features, maps = self.domain.run(run, latent, domain, windows)
         return tuple(
             self._finish(feature, attention, stride, image_hw)
             for feature, attention, stride in zip(features, maps, STRIDES, strict=True)
@@ -215,19 +332,75 @@ class DominoVPD(BaseModule):
         return feature[..., :rows, :columns]
 
     def forward(
-        self, x: Tensor, domain: Tensor | None = None, windows: int = 1
+        self, x: Tensor, domain: DomainInputs = None, windows: int = 1
     ) -> tuple[Tensor, ...]:
         """Features of images.
 
         Args:
             x: ``(B, 3, H, W)``.
-            domain: ``(M, D)``, ``B = M * windows``; not used with ``injection="none"``.
+            domain: ``(M, D)``, or by space; ``B = M * windows``. Not used with
+                ``injection="none"``.
             windows: How many windows of each image the batch holds: a first one of all ``M``
                 images, then a second one of all, and so on. Class tokens are then made, and
                 projected to keys and values, once an image instead of once a window.
         """
         height, width = x.shape[-2:]
         return self.forward_latent(self.encode(_pad(x, 64)), domain, (height, width), windows)
+
+
+def _note_weights(module: DominoVPD, state: dict, prefix: str, *_: object) -> None:
+    if any(key.startswith(f"{prefix}unet.conv_in.") for key in state):
+        module._has_weights = True
+
+
+def _injections(whole: str, norms: Mapping | None, attention: Mapping) -> dict[str, str]:
+    """How the domain enters each part."""
+    found = {
+        "attention": part_injection(whole, attention["injection"], "attention"),
+        "norms": "none" if norms is None else part_injection(whole, norms["injection"], "norms"),
+    }
+    if whole != "none" and set(found.values()) == {"none"}:
+        raise ValueError(
+            f"injection={whole!r} would have no effect: cross-attention takes no embedding and no "
+            "norm layer is chosen. Give `norms`, or injection='none' for plain VPD"
+        )
+    if found["attention"] == "none":
+        found_useless = [n for n in ("gate", "classwise") if attention[n] and whole != "none"]
+        if found_useless:
+            raise ValueError(
+                f"attention.{found_useless[0]} would have no effect with attention.injection='none'"
+            )
+        attention.update(gate=None, classwise=None, scale=1.0)
+    return found
+
+
+def _check_centre(
+    centre: str | Mapping | None, injections: Mapping, norms: Mapping | None, attention: Mapping
+) -> dict | None:
+    spaces = []
+    if injections["norms"] != "none":
+        spaces.append(norms["space"])
+    if injections["attention"] != "none" and attention["classwise"] is None:
+        spaces.append(attention["space"])
+    if set(injections.values()) == {"none"}:
+        return None
+    return check_centre(centre, spaces)
+
+
+def _classwise_bank(attention: Mapping) -> PromptBank | None:
+    classwise = attention["classwise"]
+    if classwise is None:
+        return None
+    options = complete_options(classwise, {"bank": None}, "attention.classwise")
+    if options["bank"] is None:
+        raise ValueError("attention.classwise needs `bank`, the prompt bank of the samples' scores")
+    return load_prompt_bank(options["bank"])
+
+
+def _compiler(given: bool | Mapping) -> Callable | None:
+    if not given:
+        return None
+    return partial(torch.compile, **(given if isinstance(given, Mapping) else {}))
 
 
 def _pad(x: Tensor, multiple: int) -> Tensor:
@@ -240,12 +413,12 @@ def _check_strides(strides: Sequence[int]) -> tuple[int, ...]:
     valid = ", ".join(map(str, _MAP_STRIDES))
     if isinstance(strides, bool | int | str):
         raise ValueError(
-            f"attention_maps is a tuple of strides, of {valid}, or () for no maps; got {strides!r}"
+            f"attention.maps is a tuple of strides, of {valid}, or () for no maps; got {strides!r}"
         )
     unknown = [s for s in strides if s not in _MAP_STRIDES]
     if unknown or len(set(strides)) != len(strides):
         raise ValueError(
-            f"attention_maps holds strides of {valid}, each once; got {tuple(strides)}"
+            f"attention.maps holds strides of {valid}, each once; got {tuple(strides)}"
         )
     return tuple(sorted(strides))
 

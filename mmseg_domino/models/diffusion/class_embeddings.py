@@ -9,7 +9,7 @@ Shapes: ``N`` classes, ``P`` prompts, ``D`` width of the text tower (the context
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -28,7 +28,9 @@ from .weights import RandomWeights, WeightSource, expand_path
 __all__ = [
     "CLASS_CACHE",
     "embed_classes",
+    "embed_classes_in_domains",
     "find_class_embeddings",
+    "random_states",
     "read_class_embeddings",
 ]
 
@@ -36,7 +38,9 @@ __all__ = [
 CLASS_CACHE = "~/.cache/mmseg_domino/class_embeddings"
 #: The mean norm of CLIP ViT-L/14's class embeddings, which random ones imitate.
 _RANDOM_NORM = 28.5
-_FORMAT = "mmseg_domino.class_embeddings/1"
+_FORMAT = "mmseg_domino.{}/1"
+#: Names of the two kinds of tables in their files.
+_CLASSES, _IN_DOMAINS = "class_embeddings", "classes_in_domains"
 
 
 def _prompts(classes: Sequence[str]) -> list[list[str]]:
@@ -47,10 +51,12 @@ def _prompts(classes: Sequence[str]) -> list[list[str]]:
     return [[template(name) for template in OPENAI_IMAGENET_TEMPLATES] for name in classes]
 
 
-def _provenance(tower: TextTower, classes: Sequence[str], prompts: list[list[str]]) -> dict:
+def _provenance(
+    kind: str, tower: TextTower, classes: Sequence[str], prompts: list[list[str]]
+) -> dict:
     text = json.dumps(prompts)
     return {
-        "format": _FORMAT,
+        "format": _FORMAT.format(kind),
         "classes": list(classes),
         "text_tower": tower.name,
         "weights_sha256": tower.sha256(),
@@ -68,14 +74,14 @@ def _cache_file(folder: str | Path, provenance: dict) -> Path:
     return Path(expand_path(str(folder))) / f"{tag[:32]}.safetensors"
 
 
-def _write(path: str | Path, embeddings: Tensor, provenance: dict) -> None:
+def _write(path: str | Path, kind: str, embeddings: Tensor, provenance: dict) -> None:
     made = {
         "versions": {"mmseg_domino": __version__, "torch": torch.__version__},
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     with atomic_write(path) as temporary:
         save_file(
-            {"class_embeddings": embeddings},
+            {kind: embeddings},
             temporary,
             metadata={"mmseg_domino": json.dumps({**provenance, **made})},
         )
@@ -105,21 +111,72 @@ def embed_classes(
     """
     names = [name.strip() for name in classes]
     prompts = _prompts(names)
-    provenance = _provenance(tower, names, prompts)
+    provenance = _provenance(_CLASSES, tower, names, prompts)
+    embeddings = _embed(_CLASSES, tower, prompts, provenance, cache)
+    if out is not None:
+        _write(out, _CLASSES, embeddings, provenance)
+    return embeddings
+
+
+def embed_classes_in_domains(
+    tower: TextTower,
+    classes: Sequence[str],
+    domains: Mapping[str, Sequence[str]],
+    cache: str | Path | None = None,
+) -> Tensor:
+    """Embed '{class} in {domain}' for each pair.
+
+    Args:
+        tower: Embeds the texts.
+        classes: ``N`` names.
+        domains: Words for each of ``K`` domains; a pair's embedding is the mean over them.
+        cache: See :func:`embed_classes`.
+
+    Returns:
+        ``(K, N, D)`` float32.
+    """
+    names = [name.strip() for name in classes]
+    prompts = [
+        [f"{name} in {words}" for words in synonyms]
+        for synonyms in domains.values()
+        for name in names
+    ]
+    provenance = {**_provenance(_IN_DOMAINS, tower, names, prompts), "domains": list(domains)}
+    embeddings = _embed(_IN_DOMAINS, tower, prompts, provenance, cache)
+    return embeddings.unflatten(0, (len(domains), len(names)))
+
+
+def _embed(
+    kind: str,
+    tower: TextTower,
+    prompts: list[list[str]],
+    provenance: dict,
+    cache: str | Path | None,
+) -> Tensor:
+    """The mean state of each list of prompts, from the cache if it is there."""
     cached = None if cache is None else _cache_file(cache, provenance)
     if cached is not None and cached.is_file():
-        embeddings = read_class_embeddings(cached)
-    else:
-        embeddings = torch.stack([tower(some).mean(dim=0) for some in prompts]).cpu().contiguous()
-        _check_cut(tower, names, prompts, embeddings)
-        if cached is not None:
-            try:
-                _write(cached, embeddings, provenance)
-            except OSError as error:
-                warnings.warn(f"class embeddings are not kept in {cache}: {error}", stacklevel=2)
-    if out is not None:
-        _write(out, embeddings, provenance)
+        return _read(cached, kind)[0]
+    embeddings = torch.stack([tower(some).mean(dim=0) for some in prompts]).cpu().contiguous()
+    if kind == _CLASSES:
+        _check_cut(tower, provenance["classes"], prompts, embeddings)
+    if cached is not None:
+        try:
+            _write(cached, kind, embeddings, provenance)
+        except OSError as error:
+            warnings.warn(f"class embeddings are not kept in {cache}: {error}", stacklevel=3)
     return embeddings
+
+
+def _read(path: Path, kind: str) -> tuple[Tensor, dict]:
+    """A table of ``kind`` and its provenance."""
+    check_safetensors(path)
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+        if kind not in names:
+            raise ValueError(f"{path} has no tensor `{kind}`; it holds {names}")
+        provenance = json.loads((file.metadata() or {}).get("mmseg_domino", "{}"))
+        return file.get_tensor(kind).float(), provenance
 
 
 def _check_cut(
@@ -158,13 +215,7 @@ def read_class_embeddings(path: str | Path, classes: Sequence[str] | None = None
     path = Path(expand_path(str(path)))
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of class embeddings at {path}")
-    check_safetensors(path)
-    with safe_open(path, "pt") as file:
-        names = list(file.keys())
-        if "class_embeddings" not in names:
-            raise ValueError(f"{path} has no tensor `class_embeddings`; it holds {names}")
-        embeddings = file.get_tensor("class_embeddings").float()
-        provenance = json.loads((file.metadata() or {}).get("mmseg_domino", "{}"))
+    embeddings, provenance = _read(path, _CLASSES)
     if embeddings.ndim != 2:
         raise ValueError(
             f"the class embeddings in {path} must be (N, D), got {tuple(embeddings.shape)}"
@@ -182,8 +233,14 @@ def read_class_embeddings(path: str | Path, classes: Sequence[str] | None = None
     return embeddings
 
 
+def random_states(*shape: int) -> Tensor:
+    """Random vectors as long as CLIP's class embeddings, for trials with random weights."""
+    return F.normalize(torch.randn(shape), dim=-1) * _RANDOM_NORM
+
+
 def find_class_embeddings(
-    source: WeightSource,
+    source: WeightSource | None,
+    name: str,
     width: int,
     classes: Sequence[str] | None = None,
     path: str | Path | None = None,
@@ -194,8 +251,9 @@ def find_class_embeddings(
     """The class embeddings that a UNet is to read, from wherever they are given.
 
     Args:
-        source: The diffusion weights. Random ones without ``path`` and ``text_encoder`` get random
-            embeddings.
+        source: The diffusion weights; not needed with ``path``. Random ones without it and
+            ``text_encoder`` get random embeddings.
+        name: Of the weights, for messages.
         width: ``D`` of the UNet's cross-attention.
         classes: ``N`` names.
         path: A file of embeddings.
@@ -215,21 +273,21 @@ def find_class_embeddings(
     elif isinstance(source, RandomWeights) and text_encoder is None:
         count = len(classes) if classes is not None else num_classes
         if count is None:
-            raise ValueError("with weights='random' give `classes` or `num_classes`")
-        tokens = F.normalize(torch.randn(count, width), dim=1) * _RANDOM_NORM
+            raise ValueError("with weights='random' give `classes`: names, or dict(count=N)")
+        tokens = random_states(count, width)
     elif classes is None:
-        raise ValueError("DominoVPD needs class names (`classes`) or a file (`class_embeddings`)")
+        raise ValueError("DominoVPD needs `classes`: their names, or dict(embeddings=FILE)")
     else:
         tokens = embed_classes(open_text_tower(text_encoder, source), classes, cache)
     if tokens.shape[1] != width:
         raise ValueError(
             f"the class embeddings{f' in {path}' if path else ''} are {tokens.shape[1]} wide, and "
-            f"the cross-attention of {source.name} takes {width} (Stable Diffusion 1.x: 768, 2.x: "
+            f"the cross-attention of {name} takes {width} (Stable Diffusion 1.x: 768, 2.x: "
             "1024). Embed the names with the text tower of the same model."
         )
     if num_classes is not None and len(tokens) != num_classes:
         raise ValueError(
-            f"there are {len(tokens)} class embeddings and num_classes is {num_classes}; the "
+            f"there are {len(tokens)} class embeddings and classes.count is {num_classes}; the "
             "class names, the embeddings and the head's num_classes must agree"
         )
     return tokens

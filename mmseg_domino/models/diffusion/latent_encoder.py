@@ -54,17 +54,17 @@ class LatentEncoder(nn.Module):
         super().__init__()
         self.is_tiny = isinstance(vae, AutoencoderTiny)
         if mode not in LATENT_MODES:
-            raise ValueError(f"latent_mode must be 'mode' or 'sample', got {mode!r}")
+            raise ValueError(f"vae.latent must be 'mode' or 'sample', got {mode!r}")
         if mode == "sample" and self.is_tiny:
             raise ValueError(
-                "latent_mode='sample' needs an AutoencoderKL: AutoencoderTiny (TAESD) has no "
-                "posterior to sample from; use latent_mode='mode'"
+                "vae.latent='sample' needs an AutoencoderKL: AutoencoderTiny (TAESD) has no "
+                "posterior to sample from; use vae.latent='mode'"
             )
         if batch is not None and batch < 1:
-            raise ValueError(f"vae_batch must be at least 1, or None for all; got {batch}")
+            raise ValueError(f"vae.batch must be at least 1, or None for all; got {batch}")
         if dtype is not None and dtype not in VAE_DTYPES:
             raise ValueError(
-                f"vae_dtype must be one of {', '.join(VAE_DTYPES)} or None, got {dtype!r}"
+                f"vae.dtype must be one of {', '.join(VAE_DTYPES)} or None, got {dtype!r}"
             )
         self.mode, self.batch, self.dtype = mode, batch, dtype
         self.factor = scale / SD_SCALE if self.is_tiny else scale

@@ -36,6 +36,8 @@ __all__ = [
     "hub_folder",
     "open_vae",
     "open_weights",
+    "strip_unet",
+    "strip_vae",
     "weight_variant",
 ]
 
@@ -50,6 +52,8 @@ class WeightSource(Protocol):
     """Where the parts of a latent diffusion model come from."""
 
     name: str
+    #: Arguments of diffusers' classes: ``{"unet": {...}, "vae": {...}}``.
+    architecture: Mapping
 
     def unet(self) -> UNet2DConditionModel:
         """The UNet without its output layers."""
@@ -70,6 +74,16 @@ def _strip(module: nn.Module, tail: tuple[str, ...]) -> nn.Module:
     return module
 
 
+def strip_unet(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """Take the output layers off, which VPD never runs."""
+    return _strip(unet, _UNET_TAIL)
+
+
+def strip_vae(vae: AutoencoderKL | AutoencoderTiny) -> AutoencoderKL | AutoencoderTiny:
+    """Take the decoder off."""
+    return _strip(vae, _VAE_TAIL)
+
+
 def _without(state: Mapping, tail: tuple[str, ...]) -> dict:
     return {k: v for k, v in state.items() if k.split(".")[0] not in tail}
 
@@ -78,7 +92,7 @@ class RandomWeights:
     """Random weights, for those who ask for them.
 
     Args:
-        architecture: See :func:`~.sd_architecture.resolve_architecture`.
+        architecture: See :func:`~.architecture.resolve_architecture`.
     """
 
     name = "random"
@@ -192,6 +206,15 @@ class FolderWeights:
                 f"model ({', '.join(_PARTS)}), found {found}.{fetch}"
             )
         return folder
+
+    @property
+    def architecture(self) -> dict[str, dict]:
+        folder, vae = self.part("unet"), self.folder / "vae"
+        config = _read_config(UNet2DConditionModel, folder)
+        check_unet_config(config, str(folder))
+        # A model without one is given another.
+        found = dict(_read_config(AutoencoderKL, vae)) if vae.is_dir() else None
+        return {"unet": dict(config), "vae": found}
 
     def unet(self) -> UNet2DConditionModel:
         folder = self.part("unet")

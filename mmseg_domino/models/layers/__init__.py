@@ -1,7 +1,8 @@
 from .attention_maps import AttentionMapProcessor, AttentionMaps
 from .class_context import ClassContext
 from .domain_adaptive_norm import DomainAdaptiveNorm
-from .domain_modulation import DomainModulation
+from .domain_modulation import DomainModulation, TiedModulation
+from .domain_norms import DomainNorms
 
 __all__ = [
     "AttentionMapProcessor",
@@ -9,4 +10,6 @@ __all__ = [
     "ClassContext",
     "DomainAdaptiveNorm",
     "DomainModulation",
+    "DomainNorms",
+    "TiedModulation",
 ]

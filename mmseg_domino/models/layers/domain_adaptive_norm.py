@@ -1,161 +1,214 @@
-"""Normalisation whose scale and shift depend on the image's domain (Domino, arXiv 2407.03482).
+"""A normalisation layer whose output is scaled and shifted by what the image's domain says.
 
-Shapes: ``B`` batch, ``C`` channels, ``H W`` spatial, ``D`` embedding width.
+Shapes: ``B`` batch, ``C`` channels of a layer.
 """
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.func import functional_call
 
-from .domain_modulation import INJECTION_SIGNS, DomainModulation, check_domain
+from ..kernels import full_precision
+from .key_names import hide_child_name
 
-__all__ = ["NORMS", "DomainAdaptiveNorm", "TiedModulation"]
+__all__ = ["DomainAdaptiveNorm", "DomainState", "is_norm"]
 
-#: The affine-free normalisations that :class:`DomainAdaptiveNorm` knows.
-NORMS = ("group", "layer", "instance", "batch")
+_NORM_BASES = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+#: Norms of other libraries that inherit from none of PyTorch's.
+_NORM_NAMES = ("LayerNorm", "RMSNorm", "RmsNorm", "BatchNorm", "GroupNorm", "LN2d")
+_CHANNELS_FIRST = ("channel_first", "channels_first")
+_CHANNELS_LAST = ("channel_last", "channels_last")
+#: What timm's combined layers (``BatchNormAct2d``, ...) do after the affine step.
+_AFTER_AFFINE = ("drop", "act")
+_HALF = (torch.bfloat16, torch.float16)
 
 
-class TiedModulation(nn.Module):
-    """A scale and a shift that keep the embedding's own direction: ``gain * (P d)``, gain >= 0.
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a normalisation layer with one trained scale a channel."""
+    weight = module._parameters.get("weight")
+    known = isinstance(module, _NORM_BASES) or any(n in type(module).__name__ for n in _NORM_NAMES)
+    return known and weight is not None and weight.ndim == 1
 
-    In :class:`DomainModulation` the last layer can learn either sign, so that adding and
-    subtracting describe the same family of functions. Here ``P`` is a fixed random projection
-    with orthonormal rows or columns and only a non-negative gain a channel is learned, which
-    makes the sign of the injection matter.
 
-    Args:
-        num_channels: ``C``.
-        domain_channels: ``D``.
+class _Bridge(torch.autograd.Function):
+    """Hand the gradient that recomputed layers left at a leaf on to what the leaf stands for.
 
-    Shape:
-        - Input: ``(B, D)``.
-        - Output: two tensors ``(B, C)``, zero at the start of training.
+    Reentrant checkpointing recomputes a block and sends a backward pass of its own through it. If
+    the values had their graph there, the first block would use that graph up. Every block needs
+    ``x``, so that this step of the backward pass comes after them all.
     """
 
-    def __init__(self, num_channels: int, domain_channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(domain_channels, elementwise_affine=False)
-        # The same projection in every run: it is part of the architecture, not of the training.
-        generator = torch.Generator(device="cpu").manual_seed(0)
-        with torch.device("cpu"):
-            gaussian = torch.randn(2 * num_channels, domain_channels, generator=generator)
-            tall = gaussian if gaussian.shape[0] >= gaussian.shape[1] else gaussian.T
-            orthonormal = torch.linalg.qr(tall).Q
-            projection = orthonormal if tall is gaussian else orthonormal.T
-        self.register_buffer("projection", projection.contiguous())
-        self.gain = nn.Parameter(torch.zeros(2 * num_channels))
+    @staticmethod
+    def forward(ctx, x: Tensor, values: Tensor, leaf: Tensor) -> Tensor:
+        ctx.leaf = leaf
+        return x.view_as(x)
 
-    def forward(self, domain: Tensor) -> tuple[Tensor, Tensor]:
-        # clamp, unlike abs or relu, has gradient 1 at the zero where training starts
-        gain = self.gain.clamp(min=0)
-        scale, shift = (gain * F.linear(self.norm(domain), self.projection)).chunk(2, dim=1)
-        return scale, shift
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return gradient, ctx.leaf.grad, None
+
+
+class DomainState:
+    """The scales and shifts of one forward pass, ``(B, 2, sum of C)``, for all layers.
+
+    The layers read them while the network runs. Gradient checkpointing runs layers once more in
+    the backward pass, perhaps after other forward passes: the gradient of a pass's outputs, which
+    is computed before anything inside, brings that pass's values back. Copies of a network start
+    empty.
+    """
+
+    def __init__(self) -> None:
+        self.values: Tensor | None = None
+
+    @contextmanager
+    def holding(self, values: Tensor) -> Iterator[None]:
+        """Give the layers ``values`` while the block runs."""
+        before, self.values = self.values, values
+        try:
+            yield
+        finally:
+            self.values = before
+
+    def run(self, network, x: Tensor, values: Tensor, reentrant: bool = False) -> object:
+        """``network(x)`` under ``values``, also where layers of it are recomputed.
+
+        Args:
+            network: Called with ``x``; gives tensors, nested in any way.
+            x: Its input.
+            values: ``(B, 2, sum of C)``.
+            reentrant: Whether parts may run under reentrant checkpointing. It costs the gradient
+                of ``x``.
+        """
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            # A compiled graph holds the values that its own recomputation needs.
+            with self.holding(values):
+                return network(x)
+        leaf = values.detach().requires_grad_(values.requires_grad)
+        if values.requires_grad and (reentrant or x.requires_grad):
+            x = _Bridge.apply(x, values, leaf)
+        with self.holding(values):
+            outputs = network(x)
+
+        def restore(_: Tensor) -> None:
+            self.values = leaf
+
+        for tensor in _tensors(outputs):
+            if tensor.requires_grad:
+                tensor.register_hook(restore)
+        return outputs
+
+    def __deepcopy__(self, memo: dict) -> "DomainState":
+        memo[id(self)] = copy = DomainState()
+        return copy
+
+    def __reduce__(self):
+        return DomainState, ()
+
+
+def _tensors(outputs: object) -> Iterator[Tensor]:
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, Mapping):
+        for value in outputs.values():
+            yield from _tensors(value)
+    elif isinstance(outputs, list | tuple):
+        for value in outputs:
+            yield from _tensors(value)
 
 
 class DomainAdaptiveNorm(nn.Module):
-    r"""Normalise features and scale and shift them by what the domain embedding says.
+    r"""A stock norm layer, then :math:`y = (1 + g) \cdot \mathrm{norm}(x) + h`.
 
-    .. math:: y = (w \pm g(d)) \cdot \mathrm{norm}(x) + (b \pm h(d))
+    ``norm`` is the layer as it was, with its own scale ``w`` and shift ``b``; ``g`` and ``h`` come
+    signed. With the paper's form :math:`(w + g') n(x) + (b + h')` it shares all functions of
+    channels with :math:`w \ne 0` (:math:`g' = w g`, :math:`h' = b g + h`), and it leaves the stock
+    kernel to compute the norm: where ``g = h = 0`` the output equals the stock layer's to the bit.
 
-    ``norm`` has no affine parameters, ``w = 1`` and ``b = 0`` are learned a channel, ``g`` and
-    ``h`` come from :class:`DomainModulation`. At the start of training ``g = h = 0`` exactly, so
-    that the layer equals the plain normalisation.
+    Scale and shift are applied in float32 to a norm in float32, and the result has the stock
+    layer's type. In half precision the stock output is on a grid of 0.4 %, so that scaling it
+    would lose most changes that training makes; the norm is computed a second time there.
+
+    State-dict keys are the stock layer's own.
 
     Args:
-        num_channels: ``C``.
-        domain_channels: ``D``.
-        norm: ``"group"``, ``"layer"`` (over the channels of each position), ``"instance"`` or
-            ``"batch"``.
-        injection: ``"add"``, ``"subtract"`` (the paper's choice) or ``"none"`` (the plain norm
-            with its affine parameters; the embedding is ignored and may be ``None``).
-        num_groups: Groups of the group norm; must divide ``num_channels``.
-        hidden_channels: Width of the hidden layer of ``g`` and ``h``.
-        tied: Use :class:`TiedModulation`, under which add and subtract really differ. With the
-            default a learned sign makes them two starting points of the same family.
-        eps: Added to the variance.
-
-    Shape:
-        - ``x``: ``(B, C, H, W)``; ``domain``: ``(B, D)``.
-        - Output: ``(B, C, H, W)``, in the dtype of ``x``.
-
-    Raises:
-        ValueError: For an unknown ``norm`` or ``injection``, groups that do not divide the
-            channels, features with another number of channels, or embeddings of another shape.
+        norm: The stock layer; see :func:`is_norm`.
+        state: Where the batch's values are found.
+        first: The layer's first channel among those of all layers.
+        name: Its name, for messages.
     """
 
-    def __init__(
-        self,
-        num_channels: int,
-        domain_channels: int,
-        norm: str = "group",
-        injection: str = "subtract",
-        num_groups: int = 32,
-        hidden_channels: int = 64,
-        tied: bool = False,
-        eps: float = 1e-5,
-    ) -> None:
+    def __init__(self, norm: nn.Module, state: DomainState, first: int, name: str) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise ValueError(f"unknown norm {norm!r}; valid ones are {', '.join(NORMS)}")
-        valid = (*INJECTION_SIGNS, "none")
-        if injection not in valid:
-            raise ValueError(f"unknown injection {injection!r}; valid ones are {', '.join(valid)}")
-        if norm == "group" and num_channels % num_groups:
-            divisors = [g for g in range(1, num_channels + 1) if num_channels % g == 0]
-            raise ValueError(
-                f"num_groups={num_groups} does not divide the {num_channels} channels; "
-                f"choose one of {divisors}"
-            )
-        self.num_channels = num_channels
-        self.domain_channels = domain_channels
         self.norm = norm
-        self.injection = injection
-        self.num_groups = num_groups
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(num_channels))
-        self.bias = nn.Parameter(torch.zeros(num_channels))
-        # A module of its own, so that SyncBN conversion finds it.
-        self.batch_norm = (
-            nn.BatchNorm2d(num_channels, eps=eps, affine=False) if norm == "batch" else None
-        )
-        self.modulation: nn.Module | None = None
-        if injection != "none":
-            self.modulation = (
-                TiedModulation(num_channels, domain_channels)
-                if tied
-                else DomainModulation(num_channels, domain_channels, hidden_channels)
-            )
+        for part in _AFTER_AFFINE:
+            if isinstance(getattr(norm, part, None), nn.Module):
+                setattr(self, part, getattr(norm, part))
+                setattr(norm, part, nn.Identity())
+        self.state, self.first, self.name = state, first, name
+        hide_child_name(self, "norm")
 
-    def _normalize(self, x: Tensor) -> Tensor:
-        if self.norm == "group":
-            return F.group_norm(x, self.num_groups, eps=self.eps)
-        if self.norm == "instance":
-            return F.group_norm(x, self.num_channels, eps=self.eps)
-        if self.norm == "layer":
-            channels_last = x.permute(0, 2, 3, 1)
-            return F.layer_norm(channels_last, (self.num_channels,), eps=self.eps).permute(
-                0, 3, 1, 2
-            )
-        return self.batch_norm(x)
+    # What initialisation by name looks for on a norm layer.
+    @property
+    def weight(self) -> Tensor:
+        return self.norm.weight
 
-    def forward(self, x: Tensor, domain: Tensor | None = None) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != self.num_channels:
+    @property
+    def bias(self) -> Tensor | None:
+        return getattr(self.norm, "bias", None)
+
+    def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
+        g, h = self._modulation(x, _channel_axis(self.norm, args, kwargs))
+        plain = self.norm(x, *args, **kwargs)
+        if plain.dtype in _HALF:
+            precise = self._in_float32(x, args, kwargs)
+            y = torch.addcmul(h, precise, 1 + g).to(plain.dtype)
+            # Where the stock kernel rounds otherwise than this way of computing it.
+            difference = plain.float() - precise.to(plain.dtype).float()
+            y = (y.float() + difference.detach()).to(plain.dtype)
+        else:
+            y = torch.addcmul(h.to(plain.dtype), plain, (1 + g).to(plain.dtype))
+        for part in _AFTER_AFFINE:
+            if part in self._modules:
+                y = self._modules[part](y)
+        return y
+
+    def _in_float32(self, x: Tensor, args: tuple, kwargs: dict) -> Tensor:
+        parts = {n: p.float() for n, p in self.norm.named_parameters()}
+        for name, buffer in self.norm.named_buffers():
+            # Copies: running statistics are the first computation's to keep.
+            parts[name] = buffer.float() if buffer.is_floating_point() else buffer.clone()
+            if parts[name] is buffer:
+                parts[name] = buffer.clone()
+        with full_precision(x.device):
+            return functional_call(self.norm, parts, (x.float(), *args), kwargs)
+
+    def _modulation(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+        values = self.state.values
+        if values is None:
+            raise RuntimeError(
+                f"the domain-adaptive norm layer {self.name} ran outside the network that it "
+                "belongs to, which gives it the batch's domain; call that network instead"
+            )
+        if len(x) != len(values):
             raise ValueError(
-                f"DomainAdaptiveNorm was built for {self.num_channels} channels and expects "
-                f"(B, {self.num_channels}, H, W), got {tuple(x.shape)}"
+                f"the norm layer {self.name} sees a batch of {len(x)} for {len(values)} images: "
+                "the network folds positions into the batch there, and which of them belong to "
+                "which image is not known. Leave this layer out with `norms=REGEX`."
             )
-        scale, shift = self.weight, self.bias
-        if self.modulation is not None:
-            domain = check_domain(domain, self.domain_channels, len(x), type(self).__name__)
-            g, h = self.modulation(domain.to(self.weight.dtype))
-            sign = INJECTION_SIGNS[self.injection]
-            scale, shift = scale + sign * g, shift + sign * h
-        scale, shift = (p.view(-1, self.num_channels, 1, 1).to(x.dtype) for p in (scale, shift))
-        return torch.addcmul(shift, self._normalize(x).to(x.dtype), scale)
+        channels = self.norm.weight.numel()
+        shape = [len(x)] + [1] * (x.ndim - 1)
+        shape[axis] = channels
+        own = values[:, :, self.first : self.first + channels]
+        return own[:, 0].reshape(shape), own[:, 1].reshape(shape)
 
-    def extra_repr(self) -> str:
-        groups = f", num_groups={self.num_groups}" if self.norm == "group" else ""
-        return (
-            f"{self.num_channels}, domain_channels={self.domain_channels}, norm={self.norm}"
-            f"{groups}, injection={self.injection}"
-        )
+
+def _channel_axis(norm: nn.Module, args: tuple, kwargs: dict) -> int:
+    """Layer norms of sequences have their channels last, all others second."""
+    given = kwargs.get("data_format", args[0] if args else getattr(norm, "data_format", None))
+    if given in _CHANNELS_LAST:
+        return -1
+    second = isinstance(norm, nn.modules.batchnorm._NormBase | nn.GroupNorm)
+    second = second or given in _CHANNELS_FIRST or "2d" in type(norm).__name__.lower()
+    return 1 if second else -1

@@ -1,43 +1,64 @@
 """The neck that makes every feature level domain-adaptive.
 
-Shapes: ``B`` batch, ``C`` channels, ``H W`` spatial, ``D`` embedding width.
+Shapes: ``B`` batch, ``C`` channels, ``H W`` spatial, ``N`` attention maps, ``D`` embedding width.
 """
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..layers.domain_adaptive_norm import DomainAdaptiveNorm
+from ..layers.domain_inputs import DomainInputs
+from ..layers.domain_modulation import INJECTION_SIGNS
+from ..layers.domain_norms import DomainNorms
+from ..layers.level_norms import make_level_norm
 
 __all__ = ["DominoNorm"]
 
 
 @MODELS.register_module()
 class DominoNorm(BaseModule):
-    """One :class:`DomainAdaptiveNorm` a feature level, optionally followed by another neck.
+    r"""A domain-adaptive normalisation of each feature level, optionally followed by another neck.
+
+    .. math:: y = (1 \pm g(d)) \cdot \mathrm{norm}(x) \pm h(d)
+
+    ``norm`` has a scale and a shift of its own; ``g`` and ``h`` come from one small network for all
+    levels and are zero at the start of training.
+
+    Attention maps that a backbone appends to a level (``DominoVPD``) are no features: a norm over
+    both would drown them, for their values lie around one over the number of classes. They pass
+    beside the norm, multiplied by ``map_scale``, and come after the normalised features. The
+    backbone says which channels they are.
 
     Args:
-        in_channels: ``C`` of each level, in the order of the backbone's outputs.
+        in_channels: Channels of each level in the order of the backbone's outputs, attention maps
+            included or not.
         domain_channels: ``D``.
-        norm: See :class:`DomainAdaptiveNorm`.
-        injection: See :class:`DomainAdaptiveNorm`.
-        num_groups: One number for all levels, or one a level.
-        hidden_channels: See :class:`DomainAdaptiveNorm`.
-        tied: See :class:`DomainAdaptiveNorm`.
-        neck: Config of a neck that takes the normalised levels, such as
-            ``dict(type='FPN', in_channels=..., out_channels=256, num_outs=4)``. It may itself
-            accept a domain.
+        norm: ``"group"``, ``"layer"`` (over the channels of each position), ``"instance"``,
+            ``"batch"``, or ``"none"``: the levels as they are, as plain VPD has them.
+        injection: ``"subtract"``, ``"add"``, or ``"none"``: the plain norms.
+        num_groups: For ``"group"``: one number for all levels, or one a level.
+        space: Of the embeddings: ``"joint"``, ``"context"``, or None for the only one there is.
+        hidden_channels: Width of the network of ``g`` and ``h``.
+        tied: See :class:`~mmseg_domino.models.layers.TiedModulation`.
+        map_scale: Factor of attention maps. None: their number ``N``, so that they are 1 on
+            average.
+        neck: Config of a neck that takes the levels, such as
+            ``dict(type='FPN', out_channels=256, num_outs=4)``. Its ``in_channels`` are filled in.
+            It may itself accept a domain.
+        map_channels: Attention maps of each level, as ``DominoVPD.map_channels`` has them; None for
+            none. The segmentor fills it in.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
-        - Input: a sequence of ``(B, C_i, H_i, W_i)``, and embeddings ``(B, D)``.
+        - Input: a sequence of ``(B, C_i, H_i, W_i)``, and embeddings ``(B, D)``, or by space.
         - Output: a tuple of the same shapes, or what ``neck`` makes of it.
 
     Raises:
-        ValueError: If the number of levels is not that of ``in_channels``, and as
-            :class:`DomainAdaptiveNorm` does.
+        ValueError: If the number of levels or their channels are not those of ``in_channels``,
+            groups do not divide the channels, or an option is unknown.
     """
 
     accepts_domain = True
@@ -45,47 +66,96 @@ class DominoNorm(BaseModule):
     def __init__(
         self,
         in_channels: Sequence[int],
-        domain_channels: int,
+        domain_channels: int | None = None,
         norm: str = "group",
         injection: str = "subtract",
         num_groups: int | Sequence[int] = 32,
+        space: str | None = None,
         hidden_channels: int = 64,
         tied: bool = False,
+        map_scale: float | None = None,
         neck: dict | None = None,
+        map_channels: Sequence[int] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         groups = [num_groups] * len(in_channels) if isinstance(num_groups, int) else num_groups
-        if len(groups) != len(in_channels):
+        self.map_channels = tuple(map_channels or [0] * len(in_channels))
+        for name, given in (("num_groups", groups), ("map_channels", self.map_channels)):
+            if len(given) != len(in_channels):
+                raise ValueError(
+                    f"{name} names {len(given)} levels, in_channels {len(in_channels)}; give one "
+                    "a level"
+                )
+        if injection not in (*INJECTION_SIGNS, "none"):
             raise ValueError(
-                f"num_groups names {len(groups)} levels, in_channels {len(in_channels)}; give one "
-                "number for all levels or one a level"
+                f"unknown injection {injection!r}; valid ones are {', '.join(INJECTION_SIGNS)}, "
+                "none"
             )
-        self.norms = nn.ModuleList(
-            DomainAdaptiveNorm(
-                channels,
+        self.in_channels, self.map_scale = tuple(in_channels), map_scale
+        features = [c - m for c, m in zip(in_channels, self.map_channels, strict=True)]
+        self.feature_channels = tuple(features)
+        if norm == "none":
+            if injection != "none":
+                raise ValueError(
+                    f"injection={injection!r} would have no effect without a norm; give "
+                    "injection='none' for the plain levels"
+                )
+            self.map_scale = 1.0 if map_scale is None else map_scale
+            self.norms = nn.ModuleList(nn.Identity() for _ in features)
+        else:
+            self.norms = nn.ModuleList(
+                make_level_norm(norm, c, g) for c, g in zip(features, groups, strict=True)
+            )
+        self.domain: DomainNorms | None = None
+        if injection != "none":
+            if domain_channels is None:
+                raise ValueError("DominoNorm needs domain_channels, the embeddings' width")
+            self.domain = DomainNorms(
+                self.norms,
                 domain_channels,
-                norm=norm,
-                injection=injection,
-                num_groups=level_groups,
+                injection,
+                space=space,
                 hidden_channels=hidden_channels,
                 tied=tied,
             )
-            for channels, level_groups in zip(in_channels, groups, strict=True)
-        )
-        self.neck = MODELS.build(neck) if neck is not None else None
+        self.neck = None if neck is None else MODELS.build(fill_in_channels(neck, in_channels))
 
-    def forward(self, features: Sequence[Tensor], domain: Tensor | None = None) -> Sequence[Tensor]:
+    def forward(self, features: Sequence[Tensor], domain: DomainInputs = None) -> Sequence[Tensor]:
         if len(features) != len(self.norms):
             raise ValueError(
                 f"DominoNorm was built for {len(self.norms)} feature levels and got "
                 f"{len(features)}; in_channels must name every output of the backbone"
             )
-        normalized = tuple(
-            norm(level, domain) for norm, level in zip(self.norms, features, strict=True)
-        )
+        if self.domain is None:
+            levels = tuple(
+                map(self._level, self.norms, self.feature_channels, self.map_channels, features)
+            )
+        else:
+            with self.domain.state.holding(self.domain.values(domain, len(features[0]))):
+                levels = tuple(
+                    map(self._level, self.norms, self.feature_channels, self.map_channels, features)
+                )
         if self.neck is None:
-            return normalized
+            return levels
         if getattr(self.neck, "accepts_domain", False):
-            return self.neck(normalized, domain)
-        return self.neck(normalized)
+            return self.neck(levels, domain)
+        return self.neck(levels)
+
+    def _level(self, norm: nn.Module, channels: int, maps: int, level: Tensor) -> Tensor:
+        if level.ndim != 4 or level.shape[1] != channels + maps:
+            raise ValueError(
+                f"DominoNorm was built for {channels} channels and {maps} attention maps and "
+                f"expects (B, {channels + maps}, H, W), got {tuple(level.shape)}"
+            )
+        if not maps:
+            return norm(level)
+        features, attention = level.split([channels, maps], dim=1)
+        scale = float(maps) if self.map_scale is None else self.map_scale
+        normalised = norm(features)
+        return torch.cat([normalised, attention.to(normalised.dtype) * scale], dim=1)
+
+
+def fill_in_channels(config: dict, channels: Sequence[int]) -> dict:
+    """A neck's config with the channels of its input, where it names none itself."""
+    return {**config, "in_channels": config.get("in_channels", list(channels))}

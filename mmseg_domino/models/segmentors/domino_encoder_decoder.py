@@ -13,6 +13,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..layers.domain_inputs import DomainInputs, repeat_domain
+from .channels import fit_head, fit_neck
 from .conditioning import gather_domain
 from .slide import accumulate_windows, cut_windows, slide_options, window_positions
 
@@ -24,21 +26,19 @@ class _Condition:
     """What the inputs of a pass do not say of themselves.
 
     Attributes:
-        domain: ``(B, D)``, one an image.
+        domain: One row an image: ``(B, D)``, or by space.
         windows: Windows of each image that the inputs hold, the first of all images first.
         latent_of: Size in pixels of the images behind latents given in their place.
     """
 
-    domain: Tensor | None = None
+    domain: DomainInputs = None
     windows: int = 1
     latent_of: tuple[int, int] | None = None
 
     @property
-    def repeated(self) -> Tensor | None:
-        """Embeddings of the single windows, ``(B * windows, D)``."""
-        if self.domain is None or self.windows == 1:
-            return self.domain
-        return self.domain.repeat(self.windows, 1)
+    def repeated(self) -> DomainInputs:
+        """The same with one row a window, ``B * windows``."""
+        return repeat_domain(self.domain, self.windows)
 
 
 class _DomainConditioned:
@@ -63,13 +63,36 @@ class _DomainConditioned:
 
     _condition = _Condition()
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        *args,
+        backbone: dict,
+        decode_head: dict | list,
+        neck: dict | None = None,
+        auxiliary_head: dict | list | None = None,
+        pretrained: str | None = None,
+        **kwargs,
+    ) -> None:
+        if pretrained is not None:
+            backbone = {**backbone, "pretrained": pretrained}
+        built = MODELS.build(backbone)
+        if neck is None:
+            decode_head = fit_head(decode_head, built)
+            auxiliary_head = fit_head(auxiliary_head, built)
+        super().__init__(
+            *args,
+            # The host builds what it is given a config of; this one has been built already.
+            backbone=dict(type=lambda: built),
+            decode_head=decode_head,
+            neck=fit_neck(neck, built),
+            auxiliary_head=auxiliary_head,
+            **kwargs,
+        )
         if (self.test_cfg or {}).get("mode") == "slide":
             slide_options(self.test_cfg, self.backbone)  # bad ones stop here, not after training
 
     @contextmanager
-    def _conditioned_on(self, domain: Tensor | None, **kwargs) -> Iterator[None]:
+    def _conditioned_on(self, domain: DomainInputs, **kwargs) -> Iterator[None]:
         """Hold the embeddings and the other fields of :class:`_Condition`."""
         before = self._condition
         self._condition = _Condition(domain, **kwargs)
@@ -162,10 +185,11 @@ class _DomainConditioned:
 class DominoEncoderDecoder(_DomainConditioned, EncoderDecoder):
     """MMSegmentation's ``EncoderDecoder`` with domain embeddings.
 
-    Takes the arguments of ``EncoderDecoder``. A backbone or neck whose class says
-    ``accepts_domain = True`` is called with the embeddings ``(B, D)`` that
-    ``LoadDomainEmbedding``, ``EncodeDomain`` or ``DominoDataPreProcessor`` put on the samples;
-    every other part is used as it is.
+    Takes the arguments of ``EncoderDecoder``. Over ``DominoVPD``, a neck without ``in_channels``
+    and, without a neck, a head without them take the backbone's. A backbone or neck whose class
+    says ``accepts_domain = True`` is called with what ``LoadDomainEmbedding``, ``EncodeDomain`` or
+    ``DominoDataPreProcessor`` put on the samples (see :func:`~.conditioning.gather_domain`), and
+    takes the embeddings of the space that it names; every other part is used as it is.
     """
 
 

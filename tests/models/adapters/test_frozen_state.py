@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
 from mmengine.runner.checkpoint import get_state_dict
 from torch import nn
 
@@ -89,11 +90,18 @@ def test_over_other_weights_it_is_refused(change, device):
     assert all(torch.equal(a, b) for a, b in zip(before, other.parameters(), strict=True))
 
 
-def test_what_is_frozen_is_asked_when_saving():
+def test_averaged_copies_keep_what_is_trained():
+    """mmengine's averages are copies whose parameters all go without a gradient."""
     net = network()
     keep_out_frozen(net, save_frozen=False)
-    net.requires_grad_(True)
-    assert set(net.state_dict()) == KEPT | FROZEN | {FINGERPRINT}
+    average = ExponentialMovingAverage(net)
+    assert not any(p.requires_grad for p in average.module.parameters())
+    assert set(average.module.state_dict()) == KEPT | {FINGERPRINT}
+    fresh = ExponentialMovingAverage(net)
+    with torch.no_grad():
+        average.module[2].weight.add_(1)
+    fresh.load_state_dict(average.state_dict())
+    assert torch.equal(fresh.module[2].weight, average.module[2].weight)
 
 
 def test_the_network_itself_is_left_as_it_is():

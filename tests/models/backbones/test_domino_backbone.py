@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import pytest
 import torch
@@ -64,17 +65,17 @@ def config(request):
 
 def test_it_starts_as_the_plain_backbone_with_the_same_names(config, device):
     wrapped = build(config).eval().to(device)
-    plain = build(config, injection="none").wrapped.to(device)
+    plain = build(config, injection="none").backbone.to(device)
     plain.eval()
     own = {k: v for k, v in wrapped.state_dict().items() if not k.startswith("domain.")}
     plain_state = {k: v for k, v in plain.state_dict().items() if not k.startswith("domain.")}
     assert list(own) == list(plain_state)
     plain.load_state_dict(own)
-    assert len(wrapped.adapted_norms) > 5
+    assert len(wrapped.domain.names) > 5
     for ours, theirs in zip(
         wrapped(images().to(device), domains().to(device)), plain(images().to(device)), strict=True
     ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        assert torch.equal(ours, theirs)
 
 
 def test_the_domain_matters_and_each_image_gets_its_own(config, device):
@@ -87,39 +88,6 @@ def test_the_domain_matters_and_each_image_gets_its_own(config, device):
         alone = wrapped(images().to(device)[i : i + 1], domains().to(device)[i : i + 1])
         for level, single in zip(together, alone, strict=True):
             torch.testing.assert_close(level[i : i + 1], single, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(("injection", "sign"), [("add", 1), ("subtract", -1)])
-@pytest.mark.parametrize(
-    ("norm", "x"),
-    [
-        (nn.BatchNorm2d(4), torch.randn(3, 4, 5, 5)),
-        (nn.GroupNorm(2, 4), torch.randn(3, 4, 5, 5)),
-        (nn.LayerNorm(4), torch.randn(3, 7, 4)),
-        (nn.InstanceNorm2d(4, affine=True), torch.randn(3, 4, 5, 5)),
-    ],
-    ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else "",
-)
-def test_a_layer_computes_the_equation(norm, x, injection, sign, device):
-    from mmseg_domino.models.layers.domain_affine import DomainAffineState, make_domain_affine
-
-    norm, x = copy.deepcopy(norm).to(device), x.to(device)
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    plain = copy.deepcopy(norm)
-    nn.init.ones_(plain.weight)
-    nn.init.zeros_(plain.bias)
-    state = DomainAffineState(injection)
-    g, h = torch.randn(3, 4, device=device), torch.randn(3, 4, device=device)
-    state.values["n"] = g, h
-    make_domain_affine(norm, "n", state)
-    shape = (3, 1, 4) if x.ndim == 3 else (3, 4, 1, 1)
-    scale = (norm.weight + sign * g).view(shape)
-    shift = (norm.bias + sign * h).view(shape)
-    torch.testing.assert_close(norm(x), scale * plain(x) + shift)
-    assert norm.state_dict().keys() == plain.state_dict().keys()
-    for name, buffer in norm.named_buffers():
-        torch.testing.assert_close(buffer, plain.get_buffer(name))
 
 
 def test_a_published_checkpoint_of_a_whole_segmentor_loads(tmp_path):
@@ -141,6 +109,19 @@ def test_a_published_checkpoint_of_a_whole_segmentor_loads(tmp_path):
     assert all(name.startswith("backbone.domain.") for name in new)
 
 
+def test_what_a_checkpoint_lacks_is_called_by_its_own_name():
+    from mmengine.runner.checkpoint import load_state_dict
+
+    backbone = build(SWIN, tune="lora", lora=dict(rank=2))
+    state = backbone.state_dict()
+    gone = ("stages.0.blocks.0.norm1.weight", "stages.0.blocks.0.attn.w_msa.qkv.weight")
+    for name in gone:
+        del state[name]
+    assert set(backbone.load_state_dict(state, strict=False).missing_keys) == set(gone)
+    with pytest.raises(RuntimeError, match=r"missing keys in source state_dict: stages\.0\.blocks"):
+        load_state_dict(backbone, state, strict=True)
+
+
 def test_the_wrapped_backbone_initialises_itself_from_its_checkpoint(tmp_path):
     published = MODELS.build(SWIN).state_dict()
     torch.save(dict(state_dict=published), tmp_path / "swin.pth")
@@ -149,7 +130,7 @@ def test_the_wrapped_backbone_initialises_itself_from_its_checkpoint(tmp_path):
     wrapped.init_weights()
     for name, value in published.items():
         assert torch.equal(wrapped.state_dict()[name], value), name
-    assert not any(m.out.weight.any() for m in wrapped.domain.values())
+    assert not wrapped.domain.modulation.out.weight.any()
 
 
 @pytest.mark.parametrize("name", ["segformer", "swin"])
@@ -214,10 +195,10 @@ def test_half_precision_autocast_stays_close(device):
 
 
 def test_layers_are_chosen_by_name_and_type():
-    assert all(n.startswith("layer3") for n in build(RESNET, norms=r"^layer3").adapted_norms)
-    assert build(SWIN, norm_types=("LayerNorm",)).adapted_norms
+    assert all(n.startswith("layer3") for n in build(RESNET, norms=r"^layer3").domain.names)
+    assert build(SWIN, norms=dict(types=("LayerNorm",))).domain.names
     with pytest.raises(ValueError, match=r"choose none .* types are \['BatchNorm2d'\]"):
-        build(RESNET, norm_types=("LayerNorm",))
+        build(RESNET, norms=dict(types=("LayerNorm",)))
 
 
 def test_bad_input_is_explained():
@@ -226,8 +207,8 @@ def test_bad_input_is_explained():
         backbone(images())
     with pytest.raises(ValueError, match=r"shape \(2, 6\), got \(2, 5\)"):
         backbone(images(), domains()[:, :5])
-    with pytest.raises(RuntimeError, match=r"ran outside DominoBackbone\.forward"):
-        build(RESNET).eval().wrapped(images())
+    with pytest.raises(RuntimeError, match=r"ran outside the network"):
+        build(RESNET).eval().backbone(images())
     with pytest.raises(ValueError, match="unknown injection"):
         build(RESNET, injection="minus")
 
@@ -236,10 +217,10 @@ def test_a_whole_segmentor_initialises_with_a_wrapped_backbone():
     head = dict(type="FCNHead", in_channels=64, in_index=3, channels=8, num_classes=4)
     backbone = dict(type="DominoBackbone", backbone=RESNET, domain_channels=D)
     model = MODELS.build(dict(type="EncoderDecoder", backbone=backbone, decode_head=head))
-    before = model.backbone.layer1[0].conv1.weight.clone()
+    before = model.backbone.backbone.layer1[0].conv1.weight.clone()
     model.init_weights()
-    assert not torch.equal(before, model.backbone.layer1[0].conv1.weight)
-    assert not any(m.out.weight.any() for m in model.backbone.domain.values())
+    assert not torch.equal(before, model.backbone.backbone.layer1[0].conv1.weight)
+    assert not model.backbone.domain.modulation.out.weight.any()
     assert not any(hasattr(m, "_params_init_info") for m in model.modules())
 
 
@@ -281,23 +262,112 @@ def other_norms():
 
 @pytest.mark.parametrize("norm", other_norms(), ids=lambda n: type(n).__name__)
 def test_norms_of_other_libraries_follow_the_equation(norm, device):
-    # With g and h set by hand the layer must be its own plain self with other parameters.
+    # The layer must be its own plain self with other parameters.
     plain = copy.deepcopy(norm).to(device)
     backbone = toy(norm).to(device).eval()
-    g, h = backbone.domain["norm"](domains(1).to(device))
-    nn.init.normal_(norm.weight)
+    g, h = backbone.domain.values(domains(1).to(device), 1)[0].detach()
+    own = backbone.backbone.norm
     with torch.no_grad():
-        plain.weight.copy_(norm.weight - g[0])
-        if getattr(plain, "bias", None) is not None:
-            plain.bias.copy_(norm.bias - h[0])
+        plain.weight.copy_(own.weight * (1 + g))
+        shift = h.view(1, 4, 1, 1)
+        if own.bias is not None:
+            plain.bias.copy_(own.bias * (1 + g) + h)
             shift = 0
-        else:
-            shift = -h.view(1, 4, 1, 1)
     plain.eval()
-    expected = (plain(backbone.conv(images(1).to(device))) + shift).tanh()
+    expected = (plain(backbone.backbone.conv(images(1).to(device))) + shift).tanh()
     torch.testing.assert_close(
         backbone(images(1).to(device), domains(1).to(device)), expected, rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("name", ["resnet", "segformer", "swin"])
+def test_a_trained_domain_passes_reentrant_checkpointing(name):
+    results = []
+    for with_cp in (False, True):
+        backbone = stir(build({**BACKBONES[name], "with_cp": with_cp})).train()
+        table = domains().requires_grad_()
+        sum(level.square().mean() for level in backbone(images(), table * 2)).backward()
+        results.append([table.grad, *(p.grad for p in backbone.domain.parameters())])
+    assert all(g.abs().sum() > 0 for g in results[0])
+    for plain, recomputed in zip(*results, strict=True):
+        torch.testing.assert_close(recomputed, plain, rtol=1e-3, atol=1e-6)
+
+
+def test_it_survives_copies_averages_and_graphs(tmp_path):
+    from mmengine.model import ExponentialMovingAverage
+
+    small = dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
+    backbone = stir(build({**RESNET, **small})).eval()
+    expected = backbone(images(), domains())[0].detach()
+    restored = pickle.loads(pickle.dumps(backbone))
+    torch.save(backbone, tmp_path / "whole.pth")
+    averaged = ExponentialMovingAverage(backbone)
+    averaged.update_parameters(backbone)
+    for copied in (
+        copy.deepcopy(backbone),
+        restored,
+        torch.load(tmp_path / "whole.pth", weights_only=False),
+        averaged.module,
+    ):
+        assert torch.equal(copied(images(), domains())[0], expected)
+        assert list(copied.state_dict()) == list(backbone.state_dict())
+    arguments = (images(), domains())
+    with torch.no_grad():
+        traced = torch.jit.trace(backbone, arguments, check_trace=False)
+        exported = torch.export.export(backbone, arguments).module()
+        other = backbone(images(), domains().flip(0))[0]
+        for graph in (traced, exported):
+            torch.testing.assert_close(graph(*arguments)[0], expected)
+            torch.testing.assert_close(graph(images(), domains().flip(0))[0], other)
+
+
+def test_one_network_serves_all_layers():
+    backbone = build(dict(type="ResNet", depth=50))
+    norms = [m for m in backbone.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(backbone.domain.names) == len(norms) == 53
+    own = sum(p.numel() for p in backbone.domain.parameters())
+    assert own == (D + 1) * 64 + (64 + 1) * 2 * sum(m.num_features for m in norms)
+
+
+def test_at_the_centre_it_is_the_plain_backbone():
+    def make():
+        return build(RESNET, norms=dict(space="joint"), centre="clear_day").eval()
+
+    backbone = stir(make())
+    with pytest.raises(RuntimeError, match="was not read: call init_weights"):
+        backbone(images(), domains())
+    backbone.domain.centre.set(domains()[0])
+    ours = backbone(images(), domains())
+    state = backbone.state_dict()
+    plain = build(RESNET, injection="none").eval()
+    plain.load_state_dict({k: v for k, v in state.items() if not k.startswith("domain.")})
+    for level, other in zip(ours, plain(images()), strict=True):
+        torch.testing.assert_close(level[0], other[0])
+        assert (level[1] - other[1]).abs().max() > 1e-3
+    again = make()
+    again.load_state_dict(state)
+    assert torch.equal(again(images(), domains())[0], ours[0])
+
+
+def test_each_part_takes_the_space_that_it_names():
+    backbone = stir(build(RESNET, norms=dict(space="joint"))).eval()
+    both = dict(joint=domains(), context=domains().flip(0))
+    assert torch.equal(backbone(images(), both)[0], backbone(images(), domains())[0])
+    with pytest.raises(ValueError, match="carry domain embeddings of context, and DomainNorms"):
+        backbone(images(), dict(context=domains()))
+    with pytest.raises(ValueError, match="names none of them: give `space`"):
+        build(RESNET).eval()(images(), both)
+
+
+def test_options_without_effect_are_refused():
+    with pytest.raises(ValueError, match="has nothing but norm layers to adapt"):
+        build(RESNET, norms=None)
+    with pytest.raises(ValueError, match=r"norms\.injection='add' would have no effect"):
+        build(RESNET, injection="none", norms=dict(injection="add"))
+    with pytest.raises(ValueError, match=r"unknown options \['pattern'\] in `norms`; valid: lay"):
+        build(RESNET, norms=dict(pattern="layer1"))
+    with pytest.raises(ValueError, match="a centre needs to know in which space"):
+        build(RESNET, centre="clear_day")
 
 
 @pytest.mark.parametrize("kind", ["reentrant", "other"])

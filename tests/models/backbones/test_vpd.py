@@ -7,14 +7,15 @@ import torch
 from diffusers import AutoencoderTiny
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_domino.models.backbones import DominoVPD
 from mmseg_domino.models.diffusion.latent_encoder import LatentEncoder
+from mmseg_domino.models.diffusion.vpd_parts import resolve_weights
 from mmseg_domino.models.layers import AttentionMapProcessor
 
 from ..diffusion.vpd_models import (
     ARCHITECTURE,
     UNET,
     VAE,
+    make_vpd,
     randomise,
     write_classes,
     write_folder,
@@ -26,8 +27,9 @@ D, N = 12, 5
 
 def build(seed=0, **kwargs):
     """A tiny model, the same for each seed whatever the options."""
-    options = dict(architecture=ARCHITECTURE, num_classes=N, injection="none")
-    model = DominoVPD("random", **{**options, **kwargs})
+    if "names" not in kwargs:
+        kwargs.setdefault("count", N)
+    model = make_vpd(**{"injection": "none", **kwargs})
     base = [model.unet, model.vae.encoder, model.vae.quant_conv, model.context]
     for i, module in enumerate(m for m in base if m is not None):
         randomise(module, seed + i)
@@ -67,7 +69,7 @@ def close(ours, reference, **kwargs):
 )  # fmt: skip
 @torch.no_grad()
 def test_channels_and_sizes_of_the_levels(maps, channels, device):
-    model = build(attention_maps=maps).to(device)
+    model = build(maps=maps).to(device)
     assert model.out_channels == channels
     for size in ((64, 64), (40, 100), (65, 128), (8, 8)):
         shapes = [tuple(f.shape) for f in model(images(1, 3, *size).to(device))]
@@ -90,7 +92,7 @@ def test_sides_that_are_no_multiples_of_64_are_padded_by_the_border(device):
 
 @torch.no_grad()
 def test_maps_say_where_each_class_is_attended_to(x, device):
-    model = build(attention_maps=(8, 16, 32)).to(device)
+    model = build(maps=(8, 16, 32)).to(device)
     channels = UNET["block_out_channels"]
     for feature, plain in zip(model(x)[:3], channels, strict=False):
         torch.testing.assert_close(
@@ -120,7 +122,7 @@ def test_encode_and_forward_latent_are_the_two_halves(x, domain, device):
 )
 @torch.no_grad()
 def test_the_domain_moves_the_class_tokens(injection, scale, sign, x, domain, device):
-    model = build(injection=injection, domain_scale=scale).to(device)
+    model = build(injection=injection, gate=False, scale=scale).to(device)
     tokens = model.context.class_embeddings
     context = model.context
     adapted = tokens + context.gamma * context.text_adapter(tokens)
@@ -158,6 +160,112 @@ def test_another_number_or_width_of_embeddings_is_refused(x, domain, device):
             model(x, wrong)
 
 
+@torch.no_grad()
+def test_the_domain_moves_maps_a_class_at_a_time_but_not_as_one_vector(x, domain, monkeypatch):
+    """One vector added to all class tokens moves all keys alike, which softmax cancels."""
+    maps, inner = [], AttentionMapProcessor._probabilities
+
+    def probabilities(query, key, scale):
+        maps.append(inner(query, key, scale))
+        return maps[-1]
+
+    monkeypatch.setattr(AttentionMapProcessor, "_probabilities", staticmethod(probabilities))
+
+    def change(model, first, second):
+        """Of the first layer's map: what comes before it does not know the domain."""
+        found = []
+        for given in (first, second):
+            maps.clear()
+            model(x, given)
+            found.append(maps[0])
+        return (found[0] - found[1]).abs().max().item()
+
+    options = dict(injection="subtract", maps=(8, 16, 32), gate=False)
+    shared = build(**options)
+    assert change(shared, domain, domain.flip(0)) < 1e-5
+    assert not torch.allclose(shared(x, domain)[3], shared(x, domain.flip(0))[3], atol=1e-4)
+    names = ("road", "car", "sky", "pole", "bus")
+    classwise = build(names=names, classwise=dict(bank="acdc"), **options)
+    classwise.read_weights()
+    classwise.context.table.set(torch.randn(5, N, D, generator=torch.Generator().manual_seed(6)))
+    fog, snow = torch.eye(5)[[1, 1]], torch.eye(5)[[4, 4]]
+    assert change(classwise, dict(scores=fog), dict(scores=snow)) > 1e-3
+
+
+@torch.no_grad()
+def test_the_unets_norms_follow_the_domain_and_start_as_plain(x, domain):
+    joint = torch.randn(2, 7, generator=torch.Generator().manual_seed(3))
+    given = dict(joint=joint, context=domain)
+    options = dict(norms=dict(space="joint"), domain_channels=7, attention=dict(space="context"))
+    model = build(injection="subtract", **options)
+    assert all(torch.equal(a, b) for a, b in zip(model(x, given), build()(x), strict=True))
+    # 22 residual layers with two norms, 16 transformers with one before and three inside
+    assert len(model.domain.names) == 22 * 2 + 16 * 4
+    torch.nn.init.normal_(model.domain.modulation.out.weight, std=0.1)
+    ours = model(x, given)
+    swapped = model(x, dict(joint=joint.flip(0), context=domain))
+    assert not torch.allclose(ours[3], swapped[3], atol=1e-4)
+    twice = model(x.repeat(2, 1, 1, 1), given, windows=2)
+    close([f[2:] for f in twice], ours)
+    some = build(**{**options, "norms": dict(layers=r"^mid_block.*norm[12]$", space="joint")},
+                 injection="add")  # fmt: skip
+    assert all(n.startswith("mid_block") for n in some.domain.names)
+    names = {k for k in model.state_dict() if not k.startswith("domain.")}
+    assert names - {"context.gate"} == set(build().state_dict())
+
+
+def test_norms_train_under_gradient_checkpointing(x, domain):
+    results = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = build(norms="all", domain_channels=D, injection="add", checkpointing=checkpointing)
+        torch.nn.init.normal_(model.domain.modulation.out.weight, std=0.1)
+        results.append(gradients(model, x, domain))
+    same_gradients(results[1], results[0])
+    assert results[0]["domain.modulation.hidden.weight"].abs().sum() > 0
+
+
+def test_a_checkpoint_is_enough_where_the_config_says_the_architecture(x, domain, tmp_path):
+    folder = write_folder(tmp_path / "model")
+    path = write_classes(tmp_path / "c.safetensors", torch.randn(N, D))
+    trained = make_vpd(str(folder), embeddings=path).eval()
+    trained.init_weights()
+    weights = resolve_weights(str(folder))
+    state = trained.state_dict()
+    (tmp_path / "c.safetensors").unlink()
+    folder.rename(tmp_path / "elsewhere")
+    other = make_vpd(weights, embeddings=path, count=N).eval()
+    other.load_state_dict(state)
+    with torch.no_grad():
+        close(other(x, domain), trained(x, domain), atol=0, rtol=0)
+    with pytest.raises(FileNotFoundError, match="is no file or folder here"):
+        make_vpd(weights, embeddings=path, count=N)(x, domain)
+
+
+def test_weights_of_another_architecture_than_said_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "model", unet=dict(attention_head_dim=4))
+    model = make_vpd(str(folder), ARCHITECTURE, count=N, names=tuple("abcde"))
+    with pytest.raises(ValueError, match=r"of another architecture .*attention_head_dim.*\(4, 2\)"):
+        model.read_weights()
+
+
+def test_options_without_effect_are_refused():
+    for options, match in (
+        (
+            dict(injection="add", attention=dict(injection="none")),
+            "have no effect: cross-att",
+        ),
+        (dict(attention=dict(injection="add")), r"attention\.injection='add' would have no effect"),
+        (dict(injection="add", norms="all"), "needs domain_channels"),
+        (dict(injection="concat", norms="all", domain_channels=3), "'concat' of norms"),
+        (dict(injection="concat", gate=True), "gate would have no effect"),
+        (dict(injection="add", centre="fog"), "a centre needs to know in which space"),
+        (dict(attention=dict(map=3)), r"unknown options \['map'\] in `attention`; valid: inj"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            build(**options)
+
+
 # ---- Options of the original and of others ------------------------------------------------------
 
 
@@ -178,22 +286,20 @@ def test_the_timestep_reaches_the_unet(x, device):
 @torch.no_grad()
 def test_latent_options_reach_the_encoder(x, device):
     plain = build().to(device).encode(x)
-    torch.testing.assert_close(build(latent_scale=0.18215).to(device).encode(x), plain * 0.18215)
-    sampled = build(latent_mode="sample").to(device)
+    torch.testing.assert_close(build(vae_scale=0.18215).to(device).encode(x), plain * 0.18215)
+    sampled = build(vae_latent="sample").to(device)
     assert not torch.equal(sampled.encode(x), sampled.encode(x))
 
 
 @torch.no_grad()
 def test_another_encoder_in_the_autoencoders_place(x, tmp_path, device):
     path = write_tiny_vae(tmp_path / "tiny")
-    model = DominoVPD(
-        "random", num_classes=N, injection="none", architecture=ARCHITECTURE, vae=str(path)
-    ).to(device)
+    model = make_vpd(count=N, injection="none", vae_weights=str(path)).to(device)
     tiny = AutoencoderTiny.from_pretrained(path).to(device)
     torch.testing.assert_close(model.encode(x), tiny.encode(x).latents / 0.18215)
     assert model(x)[0].shape == (2, 8, 8, 16)
     with pytest.raises(ValueError, match="no posterior"):
-        build(vae=str(path), latent_mode="sample")
+        build(vae_weights=str(path), vae_latent="sample")
 
 
 @torch.no_grad()
@@ -236,7 +342,7 @@ def same_gradients(ours, reference, tolerance=1e-4):
 
 def test_gradient_checkpointing_gives_the_same_gradients(x, domain, device):
     plain = gradients(build(injection="subtract").to(device), x, domain)
-    ours = gradients(build(injection="subtract", gradient_checkpointing=True).to(device), x, domain)
+    ours = gradients(build(injection="subtract", checkpointing=True).to(device), x, domain)
     same_gradients(ours, plain)
     assert any(name.startswith("context.text_adapter") for name in ours)
 
@@ -274,7 +380,7 @@ def fresh_dynamo():
 @pytest.mark.usefixtures("fresh_dynamo")
 def test_the_pass_is_captured_as_one_graph(x, domain, device):
     """Without code generation, which takes minutes: capture is what a change here can break."""
-    options = dict(injection="subtract", attention_maps=(8, 16, 32))
+    options = dict(injection="subtract", maps=(8, 16, 32))
     model = build(compile=dict(backend="eager", fullgraph=True), **options).to(device)
     plain = build(**options).to(device)
     with torch.no_grad():
@@ -287,9 +393,7 @@ def test_the_pass_is_captured_as_one_graph(x, domain, device):
 @pytest.mark.usefixtures("fresh_dynamo")
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_compiled_code_gives_the_same_features_and_gradients(checkpointing, x, domain, device):
-    model = build(injection="subtract", compile=True, gradient_checkpointing=checkpointing).to(
-        device
-    )
+    model = build(injection="subtract", compile=True, checkpointing=checkpointing).to(device)
     plain = build(injection="subtract").to(device)
     with torch.no_grad():
         close(model(x, domain), plain(x, domain), atol=1e-4, rtol=1e-3)
@@ -361,7 +465,7 @@ def test_training_under_autocast_gives_finite_float32_gradients(x, domain, devic
 def test_operations_at_true_size_are_those_that_were_counted():
     """On the meta device, at 512 x 512: autoencoder 1.12 TFLOP, UNet 0.80, TAESD 0.12."""
     with torch.device("meta"):
-        model = DominoVPD("random", num_classes=19, architecture="sd15", injection="none").eval()
+        model = make_vpd(count=19, architecture="sd15", injection="none").eval()
         tiny = LatentEncoder(AutoencoderTiny())
     assert model.out_channels == (320, 659, 1299, 1280)
 
@@ -387,17 +491,17 @@ def test_operations_at_true_size_are_those_that_were_counted():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (dict(attention_maps=True), r"is a tuple of strides, of 8, 16, 32, or \(\) for no maps"),
-        (dict(attention_maps=(64,)), "attention_maps holds strides of 8, 16, 32, each once"),
-        (dict(attention_maps=(16, 16)), "each once; got"),
+        (dict(maps=True), r"is a tuple of strides, of 8, 16, 32, or \(\) for no maps"),
+        (dict(maps=(64,)), "attention.maps holds strides of 8, 16, 32, each once"),
+        (dict(maps=(16, 16)), "each once; got"),
         (dict(timestep=1000), "timestep is a whole number from 0 to 999"),
         (dict(timestep=1.5), "timestep is a whole number"),
-        (dict(latent_mode="mean"), "latent_mode must be"),
-        (dict(vae_batch=0), "vae_batch must be at least 1"),
+        (dict(vae_latent="mean"), "vae.latent must be"),
+        (dict(vae_batch=0), "vae.batch must be at least 1"),
         (dict(injection="minus"), "unknown injection 'minus'"),
-        (dict(finetune="half"), "finetune must be one of full, frozen, lora, norms; got 'half'"),
-        (dict(lora=dict(rank=2)), "`lora` goes with finetune='lora', got finetune='full'"),
-        (dict(classes=("a", "b"), num_classes=3), "2 class embeddings and num_classes is 3"),
+        (dict(tune="half"), "unknown tune 'half'; valid ones are full, frozen, lora"),
+        (dict(lora=dict(rank=2)), "`lora` goes with tune='lora', got tune='full'"),
+        (dict(names=("a", "b"), count=3), "2 class embeddings and classes.count is 3"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options, match):
@@ -410,7 +514,7 @@ def test_the_widths_of_classes_and_unet_must_agree(tmp_path):
     folder = write_folder(tmp_path / "sd2", unet=dict(cross_attention_dim=1024))
     path = write_classes(tmp_path / "classes.safetensors", torch.ones(3, 768))
     with pytest.raises(ValueError, match="are 768 wide, and the cross-attention") as error:
-        DominoVPD(str(folder), class_embeddings=path)
+        make_vpd(str(folder), embeddings=path)
     for part in (str(folder), path, "takes 1024", "Embed the names with the text tower"):
         assert part in str(error.value)
 
@@ -421,10 +525,10 @@ def test_a_vae_that_is_missing_stops_before_training(tmp_path):
     folder = write_folder(tmp_path / "model")
     shutil.rmtree(folder / "vae")
     with pytest.raises(FileNotFoundError, match="has no `vae`"):
-        DominoVPD(str(folder), num_classes=3)
+        make_vpd(str(folder), count=3)
     write_tiny_vae(tmp_path / "tiny")
     path = write_classes(tmp_path / "c.safetensors", torch.ones(3, D))
-    DominoVPD(str(folder), class_embeddings=path, vae=str(tmp_path / "tiny"))
+    make_vpd(str(folder), embeddings=path, vae_weights=str(tmp_path / "tiny"))
 
 
 def test_models_of_other_latents_are_refused(tmp_path):

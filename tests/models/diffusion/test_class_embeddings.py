@@ -14,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from mmseg_domino.models.diffusion import text_towers as module
 from mmseg_domino.models.diffusion.class_embeddings import (
     embed_classes,
+    embed_classes_in_domains,
     find_class_embeddings,
     read_class_embeddings,
 )
@@ -244,13 +245,13 @@ def test_files_that_are_no_class_embeddings_are_refused(tmp_path):
 
 
 def find(width=12, **kwargs):
-    return find_class_embeddings(open_weights("random", ARCHITECTURE), width, **kwargs)
+    return find_class_embeddings(open_weights("random", ARCHITECTURE), "random", width, **kwargs)
 
 
 def test_random_weights_get_random_embeddings_of_clips_norm():
     assert find(classes=CLASSES).shape == (3, 12)
     torch.testing.assert_close(find(num_classes=2).norm(dim=1), torch.full((2,), 28.5))
-    with pytest.raises(ValueError, match="give `classes` or `num_classes`"):
+    with pytest.raises(ValueError, match="give `classes`: names, or dict"):
         find()
 
 
@@ -266,17 +267,17 @@ def test_second_generation_widths_do_not_fit_first_generation_embeddings(tmp_pat
 
 def test_counts_and_names_must_agree(tmp_path):
     path = write_classes(tmp_path / "c.safetensors", torch.ones(3, 12))
-    with pytest.raises(ValueError, match="are 3 class embeddings and num_classes is 19"):
+    with pytest.raises(ValueError, match=r"are 3 class embeddings and classes\.count is 19"):
         find(path=path, num_classes=19)
-    with pytest.raises(ValueError, match="are 3 class embeddings and num_classes is 2"):
+    with pytest.raises(ValueError, match=r"are 3 class embeddings and classes\.count is 2"):
         find(classes=CLASSES, num_classes=2)
     with pytest.raises(ValueError, match="holds 3 class embeddings and `classes` names 2"):
         find(path=path, classes=CLASSES[:2])
 
 
 def test_real_weights_need_names_or_a_file(mini):
-    with pytest.raises(ValueError, match="needs class names"):
-        find_class_embeddings(open_weights(str(mini["sd"])), 96)
+    with pytest.raises(ValueError, match="needs `classes`: their names"):
+        find_class_embeddings(open_weights(str(mini["sd"])), "mini", 96)
 
 
 @pytest.mark.parametrize("of", ["folder", "open_clip"])
@@ -305,3 +306,23 @@ def test_a_tower_in_half_precision_alone_is_read_and_the_plain_one_preferred(min
     ours = embed_classes(open_text_tower(str(folder)), CLASSES)
     torch.testing.assert_close(ours, expected, atol=0.05, rtol=0.01)
     assert ours.dtype == torch.float32
+
+
+def test_classes_in_domains_are_means_over_the_domains_words(tower, tmp_path):
+    domains = dict(fog=("fog", "dense fog"), night=("the night",))
+    table = embed_classes_in_domains(tower, CLASSES, domains, cache=tmp_path)
+    assert table.shape == (2, 3, 96)
+    expected = tower(["traffic light in fog", "traffic light in dense fog"]).mean(dim=0)
+    torch.testing.assert_close(table[0, 1], expected)
+    torch.testing.assert_close(table[1, 2], tower(["night sky in the night"])[0])
+    (file,) = tmp_path.iterdir()
+    with safe_open(file, "pt") as opened:
+        made = json.loads(opened.metadata()["mmseg_domino"])
+    assert made["domains"] == ["fog", "night"]
+    assert made["weights_sha256"] == tower.sha256()
+
+    class Silent:
+        name, max_length = tower.name, tower.max_length
+        sha256 = tower.sha256
+
+    assert torch.equal(embed_classes_in_domains(Silent(), CLASSES, domains, tmp_path), table)

@@ -81,9 +81,9 @@ def test_half_precision_only_when_asked_and_latents_stay_float32(vae, images, de
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (dict(mode="mean"), "latent_mode must be 'mode' or 'sample', got 'mean'"),
-        (dict(batch=0), "vae_batch must be at least 1, or None for all; got 0"),
-        (dict(dtype="half"), "vae_dtype must be one of float32, bfloat16, float16 or None, got"),
+        (dict(mode="mean"), "vae.latent must be 'mode' or 'sample', got 'mean'"),
+        (dict(batch=0), "vae.batch must be at least 1, or None for all; got 0"),
+        (dict(dtype="half"), "vae.dtype must be one of float32, bfloat16, float16 or None, got"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(vae, options, match):
@@ -92,7 +92,7 @@ def test_options_that_do_not_exist_are_refused(vae, options, match):
 
 
 def test_taesd_has_no_posterior():
-    with pytest.raises(ValueError, match="has no posterior to sample from; use latent_mode='mode'"):
+    with pytest.raises(ValueError, match="has no posterior to sample from"):
         LatentEncoder(AutoencoderTiny(), mode="sample")
 
 

@@ -5,11 +5,16 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from mmseg_domino.models.backbones import DominoVPD
 from mmseg_domino.models.diffusion.architecture import resolve_architecture
 from mmseg_domino.models.diffusion.original_layout import convert_unet, convert_vae
 
-from .vpd_models import REFERENCE, reference_description, relative_difference, write_classes
+from .vpd_models import (
+    REFERENCE,
+    make_vpd,
+    reference_description,
+    relative_difference,
+    write_classes,
+)
 
 TOLERANCE = 2e-5
 
@@ -29,14 +34,15 @@ def reference(shared, tmp_path_factory):
 def build(reference, weights=None, architecture=True, **kwargs):
     description, own_weights, activations, classes = reference
     given = {"unet": description["unet"], "vae": description["vae"]} if architecture else None
-    backbone = DominoVPD(
+    backbone = make_vpd(
         weights or own_weights,
-        class_embeddings=classes,
+        given,
+        embeddings=classes,
         injection="none",
-        attention_maps=(8, 16, 32),
-        architecture=given,
+        maps=(8, 16, 32),
         **kwargs,
     )
+    backbone.read_weights()
     adapter = {
         key.replace("text_adapter.fc.", "text_adapter."): value
         for key, value in activations.items()
@@ -108,7 +114,7 @@ def test_name_in_the_hub_cache(reference, folder, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "options",
-    [dict(channels_last=True), dict(vae_batch=1), dict(gradient_checkpointing=True)],
+    [dict(channels_last=True), dict(vae_batch=1), dict(checkpointing=True)],
     ids=lambda options: next(iter(options)),
 )
 def test_options_that_do_not_change_the_result(reference, options):
@@ -120,12 +126,11 @@ def test_published_class_embeddings(shared, tmp_path):
     from .vpd_models import UNET, VAE
 
     path = str(shared / "reference" / "ade20k_class_embeddings.safetensors")
-    backbone = DominoVPD(
-        "random",
-        class_embeddings=path,
-        num_classes=150,
+    backbone = make_vpd(
+        embeddings=path,
+        count=150,
         injection="none",
-        attention_maps=(8, 16, 32),
+        maps=(8, 16, 32),
         architecture=dict(unet=dict(UNET, cross_attention_dim=768), vae=VAE),
     )
     with torch.no_grad():

@@ -8,6 +8,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmseg_domino.models.backbones import DominoVPD
+
 UNET = dict(
     in_channels=4,
     out_channels=4,
@@ -29,6 +31,26 @@ VAE = dict(
 )
 ARCHITECTURE = dict(unet=UNET, vae=VAE)
 REFERENCE = "ldm_small_square"
+
+
+#: Where DominoVPD takes an option, for tests that look at one of many.
+_NESTED = {
+    "classes": ("count", "embeddings", "text_encoder", "cache", "names"),
+    "attention": ("gate", "scale", "maps", "classwise"),
+    "vae": ("vae_weights", "vae_batch", "vae_dtype", "vae_latent", "vae_scale"),
+    "execution": ("checkpointing", "channels_last", "compile"),
+}
+
+
+def make_vpd(weights="random", architecture=None, **options) -> DominoVPD:
+    """A DominoVPD whose nested options are named flat; those of the VAE begin with ``vae_``."""
+    if architecture is not None or weights == "random":
+        weights = dict(name=weights, architecture=architecture or ARCHITECTURE)
+    for name, inner in _NESTED.items():
+        found = {key.removeprefix(f"{name}_"): options.pop(key) for key in inner if key in options}
+        if found:
+            options[name] = {**options.get(name, {}), **found}
+    return DominoVPD(weights, **options)
 
 
 def write_folder(root: Path, unet: dict | None = None, vae: dict | None = None) -> Path:
@@ -66,5 +88,6 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
     """Give every parameter a value that is not its start, so that a mix-up shows."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        for name, parameter in module.named_parameters():
+            if name != "gate":
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)

@@ -32,7 +32,7 @@ def adapted(context, tokens):
     [("add", 1.0, 1.0), ("subtract", 1.0, -1.0), ("add", 0.3, 0.3), ("subtract", 2.0, -2.0)],
 )
 def test_the_domain_is_added_or_subtracted(injection, scale, factor, tokens, domain, device):
-    context = ClassContext(tokens, injection=injection, domain_scale=scale, gamma=0.5).to(device)
+    context = ClassContext(tokens, injection=injection, scale=scale, gamma=0.5).to(device)
     ours = context(domain)
     assert ours.shape == (B, N, D)
     torch.testing.assert_close(ours, adapted(context, tokens)[None] + factor * domain[:, None])
@@ -94,3 +94,59 @@ def test_bad_arguments_are_refused(tokens):
     tokens[0, 0] = float("nan")
     with pytest.raises(ValueError, match="hold NaN or infinite values"):
         ClassContext(tokens)
+
+
+def test_a_gate_starts_at_plain_vpd_and_never_turns_the_sign(tokens, domain):
+    context = ClassContext(tokens, injection="subtract", gate=True)
+    plain = ClassContext(tokens, injection="none")
+    plain.load_state_dict({k: v for k, v in context.state_dict().items() if k != "gate"})
+    assert torch.equal(context(domain), plain().expand(B, -1, -1))
+    context(domain).sum().backward()
+    assert context.gate.grad.abs() > 0
+    with torch.no_grad():
+        context.gate.fill_(0.5)
+    torch.testing.assert_close(context(domain), plain() - 0.5 * domain[:, None])
+    with torch.no_grad():
+        context.gate.fill_(-0.5)
+    assert torch.equal(context(domain), plain().expand(B, -1, -1))
+
+
+def test_embeddings_are_measured_from_the_centre(tokens, domain):
+    context = ClassContext(tokens, injection="add", centred=True)
+    with pytest.raises(RuntimeError, match="was not read"):
+        context(domain)
+    context.centre.set(domain[0])
+    ours = context(domain)
+    torch.testing.assert_close(ours[0], adapted(context, tokens))
+    torch.testing.assert_close(ours[1], adapted(context, tokens) + domain[1] - domain[0])
+    with pytest.raises(ValueError, match=r"the centre has the shape \(2,\)"):
+        context.centre.set(domain[0, :2])
+
+
+def test_each_class_may_have_a_displacement_of_its_own(tokens):
+    k = 5
+    table = torch.randn(k, N, D, generator=torch.Generator().manual_seed(4))
+    context = ClassContext(tokens, injection="subtract", domains=k, centred=True)
+    context.table.set(table)
+    context.centre.set(table[2])
+    scores = torch.rand(B, k).softmax(dim=1)
+    ours = context(dict(scores=scores))
+    for i in range(B):
+        for n in range(N):
+            delta = sum(scores[i, j] * table[j, n] for j in range(k)) - table[2, n]
+            torch.testing.assert_close(ours[i, n], adapted(context, tokens)[n] - delta)
+    with pytest.raises(ValueError, match=r"needs the scores of 5 domains .* got none"):
+        context(torch.zeros(B, D))
+    with pytest.raises(ValueError, match="got those of 3"):
+        context(dict(scores=scores[:, :3]))
+
+
+@pytest.mark.parametrize("injection", ["none", "concat"])
+def test_options_without_effect_are_refused(injection, tokens):
+    for options, name in (
+        (dict(gate=True), "gate"),
+        (dict(scale=0.5), "scale"),
+        (dict(domains=3), "classwise"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} would have no effect with injection="):
+            ClassContext(tokens, injection=injection, **options)

@@ -58,8 +58,8 @@ def build(**kwargs):
     torch.manual_seed(0)
     model = MODELS.build(config(**kwargs))
     with torch.no_grad():
-        for norm in model.neck.norms if model.with_neck else ():
-            norm.modulation.out.weight.normal_(std=0.5)
+        if model.with_neck:
+            model.neck.domain.modulation.out.weight.normal_(std=0.5)
     return model.eval()
 
 
@@ -210,7 +210,7 @@ def build_latent(cascade=False, **test_cfg):
     cfg.test_cfg.update(test_cfg)
     model = MODELS.build(cfg)
     with torch.no_grad():
-        model.neck.norms[0].modulation.out.weight.normal_(std=0.5)
+        model.neck.domain.modulation.out.weight.normal_(std=0.5)
         for head in model.decode_head if cascade else [model.decode_head]:
             head.conv_seg.weight.normal_()
     return model.eval()
@@ -345,9 +345,21 @@ class TestGatherDomain:
         with pytest.raises(ValueError, match=r"one width, got the shapes \[\(6,\), \(7,\)\]"):
             gather_domain(data, images())
 
-    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-    def test_values_must_be_finite(self, value):
+    def test_samples_may_carry_two_spaces_and_scores(self):
+        data = samples(None)
+        for i, sample in enumerate(data):
+            sample.domain_joint, sample.domain_context = torch.full((3,), i), torch.full((5,), i)
+            sample.domain_scores = torch.full((4,), i)
+        found = gather_domain(data, images())
+        assert {k: tuple(v.shape) for k, v in found.items()} == {
+            "joint": (2, 3), "context": (2, 5), "scores": (2, 4),
+        }  # fmt: skip
+        assert all(torch.equal(v[1], torch.ones_like(v[1])) for v in found.values())
+
+    def test_one_space_is_known_by_its_name(self):
         data = samples(embeddings())
-        data[1].domain_embedding[2] = value
-        with pytest.raises(ValueError, match=r"of 1 samples hold NaN or infinite .* image_1\.png"):
+        data[0].set_metainfo(dict(domain_space="joint"))
+        with pytest.raises(ValueError, match="lie in different spaces"):
             gather_domain(data, images())
+        data[1].set_metainfo(dict(domain_space="joint"))
+        assert list(gather_domain(data, images())) == ["joint"]

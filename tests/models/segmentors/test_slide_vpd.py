@@ -17,18 +17,20 @@ N, SIZE = 5, (96, 136)
 
 def build(**test_cfg):
     torch.manual_seed(0)
-    channels = [c + N * (level in (1, 2)) for level, c in enumerate(UNET["block_out_channels"])]
     width = UNET["cross_attention_dim"]
     model = MODELS.build(
         ConfigDict(
             type="DominoEncoderDecoder",
             backbone=dict(
-                type="DominoVPD", weights="random", num_classes=N, architecture=ARCHITECTURE
+                type="DominoVPD",
+                weights=dict(name="random", architecture=ARCHITECTURE),
+                classes=dict(count=N),
+                attention=dict(gate=False),
             ),
             neck=dict(
-                type="DominoNorm", in_channels=channels, domain_channels=width,
+                type="DominoNorm", domain_channels=width,
                 norm="layer", hidden_channels=8,
-                neck=dict(type="FPN", in_channels=channels, out_channels=8, num_outs=4),
+                neck=dict(type="FPN", out_channels=8, num_outs=4),
             ),
             decode_head=dict(
                 type="FPNHead", in_channels=[8] * 4, in_index=[0, 1, 2, 3],

@@ -6,10 +6,9 @@ from mmengine.runner import load_checkpoint, save_checkpoint
 from torch import nn
 
 from mmseg_domino.models.adapters.frozen_state import FINGERPRINT
-from mmseg_domino.models.backbones import DominoVPD
-from mmseg_domino.models.diffusion.finetune import prepare_finetuning
+from mmseg_domino.models.adapters.tuning import apply_tuning
 
-from .vpd_models import randomise, write_classes, write_folder
+from ..diffusion.vpd_models import make_vpd, randomise, write_classes, write_folder
 
 D, N = 12, 5
 CONTEXT = {"context.gamma"} | {
@@ -22,11 +21,13 @@ def weights(tmp_path_factory):
     root = tmp_path_factory.mktemp("vpd")
     torch.manual_seed(4)
     classes = write_classes(root / "classes.safetensors", torch.randn(N, D) * 5)
-    return dict(weights=str(write_folder(root / "model")), class_embeddings=classes)
+    return dict(weights=str(write_folder(root / "model")), embeddings=classes)
 
 
 def build(weights, **kwargs):
-    return DominoVPD(**weights, **{"injection": "none", **kwargs})
+    model = make_vpd(**weights, **{"injection": "none", **kwargs})
+    model.read_weights()
+    return model
 
 
 def trained(model):
@@ -52,7 +53,7 @@ def test_full_trains_the_unet_and_the_adapter(weights):
 
 
 def test_frozen_trains_the_adapter_through_the_unet(weights, device):
-    model = build(weights, finetune="frozen").to(device)
+    model = build(weights, tune="frozen").to(device)
     assert trained(model) == CONTEXT
     before = {n: p.clone() for n, p in model.named_parameters()}
     step(model)
@@ -61,7 +62,7 @@ def test_frozen_trains_the_adapter_through_the_unet(weights, device):
 
 
 def test_norms_trains_what_normalisation_layers_hold(weights):
-    model = build(weights, finetune="norms")
+    model = build(weights, tune="norms")
     norms = {
         f"unet.{name}.{kind}"
         for name, module in model.unet.named_modules()
@@ -79,7 +80,7 @@ def test_norms_trains_what_normalisation_layers_hold(weights):
 )
 def test_lora_trains_adapters_beside_attention_projections(lora, count, weights, device):
     plain = build(weights).to(device)
-    model = build(weights, finetune="lora", lora=lora).to(device)
+    model = build(weights, tune="lora", lora=lora).to(device)
     adapters = trained(model) - CONTEXT
     assert len(adapters) == 2 * count  # two factors each
     assert all(".attn" in n and ".lora_" in n for n in adapters)
@@ -105,7 +106,7 @@ def test_lora_trains_adapters_beside_attention_projections(lora, count, weights,
 
 def test_lora_is_the_product_of_its_factors(weights, device):
     """W x + alpha / rank * B A x, on one projection."""
-    model = build(weights, finetune="lora", lora=dict(rank=2, alpha=6)).to(device)
+    model = build(weights, tune="lora", lora=dict(rank=2, alpha=6)).to(device)
     layer = model.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_q
     randomise(layer)
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
@@ -117,14 +118,16 @@ def test_lora_is_the_product_of_its_factors(weights, device):
 
 def test_lora_that_fits_no_layer_is_refused(weights):
     with pytest.raises(ValueError, match="lora targets 'qkv' fit none of the"):
-        build(weights, finetune="lora", lora=dict(targets="qkv"))
+        build(weights, tune="lora", lora=dict(targets="qkv"))
     with pytest.raises(ValueError, match=r"unknown options \['r'\] in `lora`"):
-        build(weights, finetune="lora", lora=dict(r=2))
+        build(weights, tune="lora", lora=dict(r=2))
 
 
 def test_modes_that_do_not_exist_are_refused():
-    with pytest.raises(ValueError, match="finetune must be one of full, frozen, lora, norms"):
-        prepare_finetuning(nn.Linear(1, 1), "adapter")
+    with pytest.raises(
+        ValueError, match="unknown tune 'adapter'; valid ones are full, frozen, lora, norms"
+    ):
+        apply_tuning(nn.Linear(1, 1), "adapter")
 
 
 # ---- Checkpoints --------------------------------------------------------------------------------
@@ -138,14 +141,14 @@ def outputs(model, seed=3):
 
 
 @pytest.mark.parametrize(
-    ("finetune", "inside"),
+    ("tune", "inside"),
     [("full", True), ("frozen", False), ("lora", False), ("lora", True), ("norms", True)],
 )
 def test_a_checkpoint_without_frozen_weights_restores_the_whole(
-    finetune, inside, weights, tmp_path, device
+    tune, inside, weights, tmp_path, device
 ):
     def make(**kwargs):
-        backbone = build(weights, finetune=finetune, **kwargs)
+        backbone = build(weights, tune=tune, **kwargs)
         backbone.to(device)
         return (nn.ModuleDict({"backbone": backbone}), backbone) if inside else (backbone, backbone)
 
@@ -169,19 +172,20 @@ def test_a_checkpoint_without_frozen_weights_restores_the_whole(
 
 
 def test_such_a_checkpoint_over_other_weights_is_refused(weights, tmp_path):
-    state = build(weights, finetune="frozen", save_frozen=False).state_dict()
+    state = build(weights, tune="frozen", save_frozen=False).state_dict()
     torch.manual_seed(9)
     folder = write_folder(tmp_path / "other", unet=dict(attention_head_dim=4))
-    other = DominoVPD(str(folder), class_embeddings=weights["class_embeddings"], finetune="frozen")
+    other = make_vpd(str(folder), embeddings=weights["embeddings"], injection="none", tune="frozen")
+    other.read_weights()
     randomise(other.unet)
     with pytest.raises(ValueError, match="it was trained over others than this one was built from"):
         other.load_state_dict(state)
     # Of another mode, too: what is missing there would not be the same.
-    with pytest.raises(ValueError, match="Build it from the same `weights`, `vae` and `finetune`"):
-        build(weights, finetune="full").load_state_dict(state)
+    with pytest.raises(ValueError, match="Build it from the same `weights`, `vae` and `tune`"):
+        build(weights, tune="full").load_state_dict(state)
 
 
 def test_whole_checkpoints_are_the_default(weights):
-    names = set(build(weights, finetune="frozen").state_dict())
+    names = set(build(weights, tune="frozen").state_dict())
     assert FINGERPRINT not in names
     assert {n.split(".")[0] for n in names} == {"unet", "vae", "context"}
