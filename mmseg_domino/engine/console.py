@@ -11,8 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..datasets import leaf_datasets
-from ..models.layers import ClassContext, DomainModulation
-from ..models.layers.domain_adaptive_norm import TiedModulation
+from ..models.layers import ClassContext, DomainNorms
 from ..utils.configs import type_name
 
 __all__ = ["Console", "describe_training"]
@@ -85,11 +84,11 @@ def _model(model: nn.Module) -> str:
 
 def _domain(model: nn.Module, options: Mapping) -> str:
     modules = list(model.modules())
-    norms = [m for m in modules if isinstance(m, DomainModulation | TiedModulation)]
+    norms = [m for m in modules if isinstance(m, DomainNorms)]
     contexts = [m for m in modules if isinstance(m, ClassContext) and m.injection != "none"]
     if not norms and not contexts:
         return "The domain adapts no layer." if options else ""
-    adapted = [f"{len(norms)} norm layers"] if norms else []
+    adapted = [f"{sum(len(m.names) for m in norms)} norm layers"] if norms else []
     adapted += [f"cross-attention ({context.injection})" for context in contexts]
     added = sum(p.numel() for module in norms for p in module.parameters())
     text = f"The domain adapts {' and '.join(adapted)}, {_millions(added)} parameters added"
@@ -112,4 +111,6 @@ def _start(runner: Runner) -> str:
     if report is not None:
         return f"Starts from a checkpoint: {report}."
     weights = runner.cfg.model.backbone.get("weights")
+    if isinstance(weights, Mapping):
+        weights = weights.get("name")
     return f"The backbone starts from {weights}." if weights else "No checkpoint is loaded."
