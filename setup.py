@@ -86,8 +86,7 @@ setup(
     package_data={
         "mmseg_domino": [
             "domain/banks/*",
-            "apps/templates/*",
-            "reporting/templates/*",
+            "page/templates/*",
         ]
     },
     entry_points={"console_scripts": ["domino = mmseg_domino.cli:main"]},

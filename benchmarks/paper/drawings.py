@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from benchmarks.paper.decisions import DECIDING, Decision
 from mmseg_domino.experiments.collect import Condition
 from mmseg_domino.experiments.tables import condition_estimate, condition_interval
-from mmseg_domino.page import Estimate, Interval
-from mmseg_domino.reporting.colours import RUNS
-from mmseg_domino.reporting.figures import STYLE, TEXT
+from mmseg_domino.page import Estimate, Interval, new_figure
+from mmseg_domino.page.colours import RUNS
+from mmseg_domino.page.pictures import STYLE, TEXT
 
 __all__ = ["VERDICT_COLOURS", "claims_figure", "question_figure"]
 
@@ -20,7 +20,7 @@ _MARKERS = {"holds": "o", "does not hold": "X", "cannot be told": "s"}
 
 
 def _axes(rows: int, width: float = 8.6):
-    figure = Figure(figsize=(width, 0.9 + 0.34 * rows), layout="constrained", facecolor="white")
+    figure = new_figure(width, 0.9 + 0.34 * rows)
     axes = figure.add_subplot()
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0, colors=TEXT)

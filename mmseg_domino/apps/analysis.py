@@ -64,8 +64,8 @@ class DomainAnalysis:
         """
         counts = dict(zip(self.known, self.confusion(), strict=True))
         by = {
-            condition: 100 * float(counts[condition][self.domains.index(condition)] / total)
-            for condition, total in ((c, row.sum()) for c, row in counts.items())
+            condition: 100 * int(counts[condition][self.domains.index(condition)]) / total
+            for condition, total in ((c, int(row.sum())) for c, row in counts.items())
             if condition in self.domains
         }
         if not by:
@@ -76,8 +76,11 @@ class DomainAnalysis:
 
     def mean_scores(self) -> dict[str, list[float]]:
         """Mean scores, ``K`` numbers, of each condition; under ``'all'`` of all images."""
-        means = {c: self.scores[self.of_condition(c)].mean(dim=0).tolist() for c in self.known}
-        return means | {"all": self.scores.mean(dim=0).tolist()}
+        groups = {c: self.scores[self.of_condition(c)] for c in self.known} | {"all": self.scores}
+        # Float32 scores are known to seven digits, not to the sixteen that JSON would show.
+        return {
+            c: [round(x, 7) for x in s.double().mean(dim=0).tolist()] for c, s in groups.items()
+        }
 
     def certainty(self) -> Tensor:
         """Of each image ``(M,)``: 1 for a one-hot score, 0 for a uniform one.
@@ -105,7 +108,7 @@ class DomainAnalysis:
                     strict=True,
                 )
             ),
-            "mean_certainty": float(certainty.mean()),
+            "mean_certainty": round(float(certainty.double().mean()), 7),
         }
 
 

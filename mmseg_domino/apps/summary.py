@@ -1,19 +1,27 @@
 """One self-contained page: how many images were kept, what they look like, why others were not."""
 
-import base64
-import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from PIL import Image
 
+from ..page import (
+    Block,
+    Details,
+    Gallery,
+    Heading,
+    Page,
+    Pairs,
+    Picture,
+    Section,
+    Table,
+    data_uri,
+    write_page,
+)
 from ..synthesis.source import LabelledImages
 from ..synthesis.tree import Record, SynthesisTree
-from ..utils.io import atomic_write
-from ..version import __version__
 
 __all__ = ["write_summary"]
 
@@ -46,35 +54,51 @@ def write_summary(
         The page's path.
     """
     numbers = {source.name(i): i for i in range(len(source))}
-    groups = []
-    for domain in sorted({record.domain for record in records}):
-        mine = [record for record in records if record.domain == domain]
-        kept = [record for record in mine if record.status == "kept"]
-        rejected = [record for record in mine if record.status == "rejected"]
-        groups.append(
-            {
-                "domain": domain,
-                "kept": len(kept),
-                "rejected": len(rejected),
-                "scores": _score_rows(mine),
-                "reasons": Counter(_kind(r.reason) for r in rejected).most_common(),
-                "kept_examples": [
-                    _example(tree, source, numbers, r, width) for r in _spread(kept, examples)
-                ],
-                "rejected_examples": [
-                    _example(tree, source, numbers, r, width) for r in _spread(rejected, examples)
-                ],
-            }
-        )
-    folder = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True)
-    page = environment.get_template("summary.html.j2").render(
-        groups=groups, maker=_flat(maker), version=__version__, title=tree.root.name
+    by_domain: dict[str, dict[str, list[Record]]] = {}
+    for record in sorted(records, key=lambda r: r.domain):
+        groups = by_domain.setdefault(record.domain, {"kept": [], "rejected": []})
+        if record.status in groups:
+            groups[record.status].append(record)
+    rows = [
+        [domain, len(g["kept"]), len(g["rejected"]),
+         100 * len(g["kept"]) / max(1, len(g["kept"]) + len(g["rejected"]))]
+        for domain, g in by_domain.items()
+    ]  # fmt: skip
+    overview = Table(["Domain", "Kept", "Rejected", "Kept, %"], rows, digits=1)
+    sections = [Section("overview", "", [overview] if rows else [])]
+    for domain, groups in by_domain.items():
+        pictures = {
+            status: [_picture(tree, source, numbers, r, width) for r in _spread(found, examples)]
+            for status, found in groups.items()
+        }
+        sections.append(Section(domain, domain, _domain(groups, pictures)))
+    made = Details("All settings", [Pairs(_flat(maker))])
+    page = Page(
+        f"Generated images: {tree.root.name}",
+        [*sections, Section("made", "How they were made", [made])],
+        "Synthesis",
+        ["Under each generated image: the real image and the label that it was made from."],
     )
-    path = tree.root / "summary.html"
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
+    return write_page(page, tree.root / "summary.html")
+
+
+def _domain(
+    groups: Mapping[str, Sequence[Record]], pictures: Mapping[str, Sequence[Picture]]
+) -> list[Block]:
+    blocks: list[Block] = []
+    scores = _score_rows(groups)
+    if scores:
+        blocks.append(Table(["Median of", "Kept", "Rejected"], scores))
+    if groups["kept"]:
+        blocks += [Heading(f"Kept: {len(groups['kept'])}", 3, "good"), Gallery(pictures["kept"])]
+    if groups["rejected"]:
+        reasons = Counter(_kind(record.reason) for record in groups["rejected"]).most_common()
+        blocks += [
+            Heading(f"Rejected: {len(groups['rejected'])}", 3, "bad"),
+            Table(["Reason", "Images"], [list(reason) for reason in reasons]),
+            Gallery(pictures["rejected"]),
+        ]
+    return blocks
 
 
 def _kind(reason: str | None) -> str:
@@ -87,19 +111,15 @@ def _kind(reason: str | None) -> str:
     return text
 
 
-def _score_rows(records: Sequence[Record]) -> list[dict]:
+def _score_rows(groups: Mapping[str, Sequence[Record]]) -> list[list[str | None]]:
     rows = []
     for key, name in _SCORES.items():
-        row = {"name": name}
-        for status in ("kept", "rejected"):
-            values = [
-                r.scores[key]
-                for r in records
-                if r.status == status and r.scores.get(key) is not None
-            ]
-            row[status] = f"{np.median(values):.3g}" if values else ""
-        if row["kept"] != "" or row["rejected"] != "":
-            rows.append(row)
+        medians: list[str | None] = []
+        for records in groups.values():
+            values = [r.scores[key] for r in records if r.scores.get(key) is not None]
+            medians.append(f"{np.median(values):.3g}" if values else None)
+        if any(medians):
+            rows.append([name, *medians])
     return rows
 
 
@@ -109,36 +129,34 @@ def _spread(records: Sequence[Record], number: int) -> list[Record]:
     return [records[i] for i in np.linspace(0, len(records) - 1, number).round().astype(int)]
 
 
-def _example(
+def _picture(
     tree: SynthesisTree,
     source: LabelledImages,
     numbers: dict[str, int],
     record: Record,
     width: int,
-) -> dict:
-    pictures = {}
+) -> Picture:
+    more = []
     if record.source in numbers:
         try:
             image, label = source.read(numbers[record.source])
-            palette = np.zeros((256, 3), np.uint8)
-            palette[: len(source.palette)] = source.palette
-            pictures = {"real": _uri(image, width), "label": _uri(palette[label], width)}
         except (ValueError, OSError):
             pass  # its reason is shown; there is nothing else to show
+        else:
+            palette = np.zeros((256, 3), np.uint8)
+            palette[: len(source.palette)] = source.palette
+            more = [(data_uri(image, side=width), "real image"),
+                    (data_uri(palette[label], side=width), "label")]  # fmt: skip
     path = tree.image_path(record.domain, record.name, record.status == "kept")
+    made = None
     if path.is_file():
-        with Image.open(path) as made:
-            pictures["made"] = _uri(np.asarray(made.convert("RGB")), width)
-    scores = {k: f"{v:.3g}" for k, v in record.scores.items() if isinstance(v, int | float)}
-    return {"record": record, "pictures": pictures, "scores": scores}
-
-
-def _uri(image: np.ndarray, width: int) -> str:
-    small = Image.fromarray(image)
-    small.thumbnail((width, width))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        with Image.open(path) as image:
+            made = data_uri(image.convert("RGB"), side=width)
+    scores = [f"{k.replace('_', ' ')} {v:.3g}" for k, v in record.scores.items()
+              if isinstance(v, int | float)]  # fmt: skip
+    lines = [record.prompt, ", ".join([*scores, f"seed {record.seed}"])]
+    warning = record.reason or ""
+    return Picture(made, record.name, [line for line in lines if line], warning, more)
 
 
 def _flat(values: dict, where: str = "") -> list[tuple[str, str]]:

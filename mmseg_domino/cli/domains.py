@@ -183,12 +183,15 @@ def check(ctx, images, out, splits, root) -> None:
 
 @domains.command()
 @click.argument("store", type=Path)
-@click.option("--data-root", type=Path, help="For pictures: what the store's keys start at.")
+@click.option(
+    "--data-root", "data_roots", type=Path, multiple=True,
+    help="For pictures: what the store's keys start at. Repeatable, for a store of several.",
+)  # fmt: skip
 @click.option("--out", type=Path, help="Folder.  [default: STORE without suffix + _analysis]")
 @click.option("--condition", multiple=True, metavar="FOLDER=CONDITION", help="Repeatable.")
 @click.option("--temperature", type=float, help="Of the scores.  [default: the encoder's]")
 @click.option("--map", "kind", type=click.Choice(["auto", "umap", "pca"]), default="auto")
-def analyse(store, data_root, out, condition, temperature, kind) -> None:
+def analyse(store, data_roots, out, condition, temperature, kind) -> None:
     """Show how well a STORE's prompt bank and encoder tell its images apart.
 
     Writes figures (PNG), the numbers (analysis.json) and one page, index.html, that needs no
@@ -200,7 +203,8 @@ def analyse(store, data_root, out, condition, temperature, kind) -> None:
         raise click.BadParameter(f"--condition takes FOLDER=CONDITION, got {wrong[0]!r}")
     import_host()
     from ..apps.analysis import analyse_store, project
-    from ..apps.analysis_page import Thumbnails, write_analysis
+    from ..apps.analysis_figures import Thumbnails
+    from ..apps.analysis_page import write_analysis
     from ..domain import EmbeddingStore
 
     with plain_errors():
@@ -208,15 +212,20 @@ def analyse(store, data_root, out, condition, temperature, kind) -> None:
         named = dict(text.split("=") for text in condition)
         analysis = analyse_store(opened, named, temperature)
         positions, method = project(opened.images(), kind)
-        thumbnails = Thumbnails(data_root)
-        if data_root is not None and thumbnails.get(opened.keys[0]) is None:
-            click.echo(f"no pictures: {data_root / opened.keys[0]} cannot be read", err=True)
+        thumbnails = Thumbnails(data_roots)
         out = out or store.with_name(f"{store.stem}_analysis")
         title = f"Domains of {store.name}"
         page = write_analysis(
             analysis, positions, method, thumbnails, out, title, opened.provenance
         )
     _print_analysis(analysis)
+    if thumbnails.unread:
+        first = next(iter(thumbnails.unread))
+        roots = ", ".join(map(str, data_roots))
+        click.echo(
+            f"{len(thumbnails.unread)} pictures could not be read below {roots}, such as {first}",
+            err=True,
+        )
     click.echo(f"written: {page}, and its figures beside it")
 
 

@@ -1,5 +1,65 @@
-"""One page for all: tables, figures and pictures in a single HTML file, or as text and files."""
+"""One page for all: sections of text, tables, figures and pictures in a single HTML file.
 
-from .tables import Estimate, Interval, Marked, Missing, Table
+Whoever shows something, be it of a test, a benchmark or a set of generated images, puts blocks into
+sections and writes a :class:`Page`. Tables are written as text, Markdown, CSV and LaTeX, too.
+"""
 
-__all__ = ["Estimate", "Interval", "Marked", "Missing", "Table"]
+from .blocks import (
+    Block,
+    Card,
+    Cards,
+    Chart,
+    Choice,
+    Code,
+    Columns,
+    Comparison,
+    Comparisons,
+    Details,
+    Gallery,
+    Heading,
+    Legend,
+    Pairs,
+    Picture,
+    Point,
+    PointMap,
+    Section,
+    Text,
+)
+from .page import Page, write_page
+from .pictures import Drawings, data_uri, figure_bytes, figure_pixels, new_figure
+from .tables import Cell, Estimate, Interval, Marked, Missing, Table
+
+__all__ = [
+    "Block",
+    "Card",
+    "Cards",
+    "Cell",
+    "Chart",
+    "Choice",
+    "Code",
+    "Columns",
+    "Comparison",
+    "Comparisons",
+    "Details",
+    "Drawings",
+    "Estimate",
+    "Gallery",
+    "Heading",
+    "Interval",
+    "Legend",
+    "Marked",
+    "Missing",
+    "Page",
+    "Pairs",
+    "Picture",
+    "Point",
+    "PointMap",
+    "Section",
+    "Table",
+    "Text",
+    "data_uri",
+    "figure_bytes",
+    "figure_pixels",
+    "new_figure",
+    "write_page",
+]

@@ -20,16 +20,17 @@ from .figures import (
     difference_heat_map,
     domain_bars,
     domain_score_heat_map,
-    figure_pixels,
 )
 from .overlay import DomainLine, annotate, overlay
-from .report import EXAMPLES_FOLDER, ReportRun, load_run, write_report
+from .report import write_report
+from .runs import EXAMPLES_FOLDER, ReportRun, load_run
 from .tables import (
     calibration_table,
     class_table,
     comparison_table,
     difference_table,
     domain_table,
+    image_notes,
     text_tables,
 )
 
@@ -52,7 +53,7 @@ __all__ = [
     "domain_bars",
     "domain_score_heat_map",
     "domain_table",
-    "figure_pixels",
+    "image_notes",
     "load_examples",
     "load_run",
     "overlay",

@@ -6,8 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..metrics import GroupResult, RunResults
-from .colours import RUNS
-from .figures import NARROW, STYLE, TEXT, WIDE, group_labels, ordered_groups
+from ..page import new_figure
+from ..page.colours import RUNS
+from ..page.pictures import STYLE, TEXT
+from .figures import NARROW, WIDE, group_labels, ordered_groups
 
 __all__ = ["calibration_curves"]
 
@@ -33,8 +35,7 @@ def calibration_curves(run: RunResults, narrow: bool = False) -> Figure | None:
     if not 0 < len(groups) <= MAX_LINES:
         return None
     with matplotlib.rc_context(STYLE):
-        size = (NARROW, 7.2) if narrow else (WIDE, 3.9)
-        figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        figure = new_figure(*((NARROW, 7.2) if narrow else (WIDE, 3.9)))
         left, right = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
         left.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, zorder=0)
         for index, (group, label) in enumerate(zip(groups, group_labels(groups, " "), strict=True)):

@@ -4,8 +4,6 @@ Shapes: ``H W`` spatial, ``M`` images, ``N`` classes. Labels and predictions hol
 255 where there is no truth.
 """
 
-import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +15,9 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ..metrics import GroupKey, PerImage, ResultsError
-from ..utils import atomic_write
-from .colours import ERROR, SEQUENTIAL
+from ..page import data_uri
+from ..page.colours import ERROR, SEQUENTIAL
+from ..utils import OutsideNameError, atomic_write, resolve_below
 
 __all__ = [
     "EXAMPLES_FORMAT",
@@ -38,6 +37,7 @@ __all__ = [
 EXAMPLES_FORMAT = "mmseg_domino.examples/1"
 INDEX_FILE = "examples.json"
 KINDS = ("best", "median", "worst")
+_PARTS = ("image", "truth", "prediction", "confidence")
 IGNORED = 255
 
 
@@ -164,15 +164,29 @@ class Example:
             ResultsError: If one is missing or damaged; names it.
         """
         parts = {}
-        for part, name in self.files.items():
+        for part in self.files:
+            path = self.path(part)
             try:
-                with Image.open(self.folder / name) as image:
+                with Image.open(path) as image:
                     parts[part] = np.asarray(image)
-            except OSError as error:
+            except (OSError, ValueError, Image.DecompressionBombError) as error:
                 raise ResultsError(
-                    f"{self.folder / name}: cannot be read ({error}); test again with --report"
+                    f"{path}: cannot be read ({error}); test again with --report"
                 ) from error
+        sizes = {array.shape[:2] for array in parts.values()}
+        if len(sizes) > 1 or parts["image"].ndim != 3:
+            raise ResultsError(
+                f"{self.path('image')} and its parts are not of one size; test again with --report"
+            )
         return ExampleArrays(**parts)
+
+    def path(self, part: str) -> Path:
+        """The file of a part.
+
+        Raises:
+            OutsideNameError: If the index names one outside the folder.
+        """
+        return resolve_below(self.folder, self.files[part], self.folder / INDEX_FILE)
 
 
 def write_example(folder: Path, selection: Selection, arrays: ExampleArrays) -> Example:
@@ -186,7 +200,7 @@ def write_example(folder: Path, selection: Selection, arrays: ExampleArrays) -> 
     group = GroupKey(selection.group)
     stem = f"{group.dataset}_{group.domain}_{selection.rank:05}"
     files = {}
-    for part in ("image", "truth", "prediction", "confidence"):
+    for part in _PARTS:
         array = getattr(arrays, part)
         if array is None:
             continue
@@ -216,16 +230,34 @@ def clear_examples(folder: str | Path) -> None:
     except ResultsError:
         stored = []  # the index is overwritten in any case
     for example in stored:
-        for name in example.files.values():
-            (folder / Path(name).name).unlink(missing_ok=True)
+        for part in example.files:
+            example.path(part).unlink(missing_ok=True)
     (folder / INDEX_FILE).unlink(missing_ok=True)
+
+
+def _example(entry: Mapping, folder: Path) -> Example:
+    example = Example(**entry, folder=folder)
+    if example.kind not in KINDS or not {"image", "prediction"} <= set(example.files) <= {*_PARTS}:
+        raise ResultsError(
+            f"an entry is a {example.kind!r} image with {sorted(example.files)}; test again with "
+            "--report"
+        )
+    GroupKey(example.group)
+    for part in example.files:
+        try:
+            example.path(part)
+        except OutsideNameError as error:
+            raise ResultsError(str(error)) from error
+    float(example.miou), int(example.rank), int(example.count)
+    return example
 
 
 def load_examples(folder: str | Path, classes: Sequence[str] | None = None) -> list[Example]:
     """The examples of a folder, empty if it has none.
 
     Raises:
-        ResultsError: If the index is damaged, of another format or of another class set.
+        ResultsError: If the index is damaged, of another format or of another class set, or names a
+            file outside the folder.
     """
     folder = Path(folder)
     file = folder / INDEX_FILE
@@ -237,25 +269,18 @@ def load_examples(folder: str | Path, classes: Sequence[str] | None = None) -> l
             raise ResultsError(f"its format is {data['format']!r}, expected {EXAMPLES_FORMAT!r}")
         if classes is not None and data["classes"] != list(classes):
             raise ResultsError("it was written with another class set than results.json")
-        return [Example(**entry, folder=folder) for entry in data["examples"]]
+        return [_example(entry, folder) for entry in data["examples"]]
     except ResultsError as error:
         raise ResultsError(f"{file}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{file}: damaged ({error!r}); test again with --report") from error
 
 
-def _data_uri(image: Image.Image, kind: str) -> str:
-    stream = io.BytesIO()
-    options = {"quality": 85} if kind == "jpeg" else {"optimize": True}
-    image.save(stream, format=kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
 def _indexed(labels: np.ndarray, colours: np.ndarray) -> str:
     """A palette PNG: labels compress far better as indices than as colours."""
     image = Image.fromarray(labels.astype(np.uint8))
     image.putpalette(colours.tobytes())
-    return _data_uri(image, "png")
+    return data_uri(image, "png")
 
 
 def _class_colours(palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -280,12 +305,12 @@ def render(
     """
     arrays = arrays.reduced(long_side)
     colours = _class_colours(palette)
-    pictures = {"input": _data_uri(Image.fromarray(arrays.image), "jpeg")}
+    pictures = {"input": data_uri(arrays.image)}
     if arrays.truth is not None:
         pictures["truth"] = _indexed(arrays.truth, colours)
     pictures["prediction"] = _indexed(arrays.prediction, colours)
     if arrays.truth is not None:
-        pictures["error"] = _data_uri(Image.fromarray(error_map(arrays)), "jpeg")
+        pictures["error"] = data_uri(error_map(arrays))
     if arrays.confidence is not None:
         # 32 steps are as fine as the eye tells apart, and halve the file.
         steps = (arrays.confidence // 8) * 8 + 4

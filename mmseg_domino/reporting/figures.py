@@ -5,7 +5,6 @@ Each function takes results and returns a ``Figure``; nothing touches pyplot's g
 readable on 390 pixels. Shapes: ``N`` classes, ``G`` groups, ``K`` domains of the prompt bank.
 """
 
-import io
 from collections.abc import Sequence
 
 import matplotlib
@@ -15,10 +14,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from ..metrics import GroupResult, RunResults, check_same_classes
-from .colours import DIVERGING, SEQUENTIAL, run_colour, text_on
+from ..page import new_figure
+from ..page.colours import DIVERGING, SEQUENTIAL, run_colour, text_on
+from ..page.pictures import STYLE, TEXT
 from .examples import Example, ExampleArrays, render_pixels
 
 __all__ = [
@@ -28,25 +28,11 @@ __all__ = [
     "domain_bars",
     "domain_score_heat_map",
     "example_grid",
-    "figure_bytes",
-    "figure_pixels",
     "group_labels",
+    "heat_map",
 ]
 
 WIDE, NARROW = 9.6, 4.3
-STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so drawings agree between machines
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.8,
-    "svg.hashsalt": "mmseg_domino",  # else ids, and so files, differ between calls
-}
-TEXT = "#222222"
-
-
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def group_labels(groups: Sequence[GroupResult], separator: str = "\n") -> list[str]:
@@ -85,7 +71,7 @@ def domain_bars(runs: Sequence[RunResults], narrow: bool = False) -> Figure:
     bar = 0.8 / len(runs)
     height = 0.9 + len(groups) * max(0.42, 0.24 * len(runs)) + 0.2 * len(runs) * (len(runs) > 1)
     with matplotlib.rc_context(STYLE):
-        figure = _figure(NARROW if narrow else WIDE, height)
+        figure = new_figure(NARROW if narrow else WIDE, height)
         axes = figure.add_subplot()
         for i, run in enumerate(runs):
             offset = (i - (len(runs) - 1) / 2) * bar
@@ -93,7 +79,7 @@ def domain_bars(runs: Sequence[RunResults], narrow: bool = False) -> Figure:
         axes.set_yticks(range(len(groups)), group_labels(groups, "\n" if narrow else " "))
         axes.tick_params(axis="y", length=0, colors=TEXT)
         axes.set_ylim(len(groups) - 0.5, -0.5)
-        axes.set_xlim(0, 125 if narrow else 112)
+        axes.set_xlim(0, 100)
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("mIoU, percent (whiskers: 95 % interval)")
         axes.grid(axis="x", color="#dddddd", linewidth=0.7)
@@ -135,7 +121,7 @@ def _draw_run(
         axes.text(end + 1.5, y, f"{group.miou:.1f}{note}", va="center", fontsize=8.5, color=TEXT)
 
 
-def _heat_map(
+def heat_map(
     axes: Axes,
     values: np.ndarray,
     rows: Sequence[str],
@@ -208,9 +194,9 @@ def _classes_by_group(
     width = NARROW if narrow else min(WIDE, max(5.5, 1.6 + 1.1 * len(labels)))
     crowded = len(labels) > (6 if narrow else 20)
     with matplotlib.rc_context(STYLE):
-        figure = _figure(width, 1.3 + 0.24 * len(rows))
+        figure = new_figure(width, 1.3 + 0.24 * len(rows))
         axes = figure.add_subplot()
-        image = _heat_map(
+        image = heat_map(
             axes, values, rows, labels, norm, cmap, annotate, fontsize=5.5 if crowded else 8
         )
         # Set the mean apart from the classes.
@@ -279,10 +265,10 @@ def confusion_heat_map(
     share = np.divide(100 * confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
     with matplotlib.rc_context(STYLE):
         width = NARROW if narrow else min(WIDE, max(4.5, 2 + 0.37 * len(classes)))
-        figure = _figure(width, 1.9 + (0.2 if narrow else 0.3) * len(classes))
+        figure = new_figure(width, 1.9 + (0.2 if narrow else 0.3) * len(classes))
         axes = figure.add_subplot()
         size = (4.5 if narrow else 7) if len(classes) > 12 else 8
-        image = _heat_map(
+        image = heat_map(
             axes, share, classes, classes, PowerNorm(0.5, 0, 100), SEQUENTIAL, least=1,
             fontsize=size,
         )  # fmt: skip
@@ -316,11 +302,11 @@ def domain_score_heat_map(run: RunResults, narrow: bool = False) -> Figure | Non
     values = 100 * np.array([g.domain_scores.mean for g in groups])
     with matplotlib.rc_context(STYLE):
         width = NARROW if narrow else min(WIDE, max(5.5, 2.2 + 0.95 * len(names)))
-        figure = _figure(width, 1.5 + 0.42 * len(groups))
+        figure = new_figure(width, 1.5 + 0.42 * len(groups))
         axes = figure.add_subplot()
         columns = [name.replace("_", " " if len(names) > 8 else "\n") for name in names]
         rows = group_labels(groups)
-        image = _heat_map(axes, values, rows, columns, Normalize(0, 100), SEQUENTIAL)
+        image = heat_map(axes, values, rows, columns, Normalize(0, 100), SEQUENTIAL)
         axes.set_ylabel("true domain")
         axes.set_xlabel("domain of the prompt bank")
         axes.xaxis.set_label_position("top")
@@ -343,7 +329,7 @@ def example_grid(
     height, width = examples[0][1].prediction.shape
     cell = 2.6
     with matplotlib.rc_context(STYLE):
-        figure = _figure(cell * len(names), len(examples) * (cell * height / width + 0.28) + 0.2)
+        figure = new_figure(cell * len(names), len(examples) * (cell * height / width + 0.28) + 0.2)
         grid = figure.subplots(len(examples), len(names), squeeze=False)
         for row, (example, arrays) in zip(grid, examples, strict=True):
             pictures = render_pixels(arrays.reduced(480), palette)
@@ -355,21 +341,3 @@ def example_grid(
             note = f"{example.kind}: {example.miou:.1f} % ({example.rank} of {example.count})"
             row[0].set_title(f"{note}    input", fontsize=8, color=TEXT, loc="left")
     return figure
-
-
-def figure_bytes(figure: Figure, kind: str = "png", dpi: int = 150) -> bytes:
-    """The figure as a ``'png'`` or ``'svg'`` file, the same bytes for the same figure."""
-    stream = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with matplotlib.rc_context(STYLE):
-        if figure.get_layout_engine() is not None:
-            # Once is enough for all the files of a figure.
-            figure.get_layout_engine().execute(figure)
-            figure.set_layout_engine("none")
-        figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
-    return stream.getvalue()
-
-
-def figure_pixels(figure: Figure, dpi: int = 100) -> np.ndarray:
-    """The figure as an RGB image ``(H, W, 3)`` uint8, as MMEngine's visualiser takes it."""
-    return np.asarray(Image.open(io.BytesIO(figure_bytes(figure, "png", dpi))).convert("RGB"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .colours import text_on
+from ..page.colours import text_on
 
 __all__ = ["DomainLine", "annotate", "overlay"]
 

@@ -1,140 +1,52 @@
 """One self-contained HTML file from one or several work folders, and its figures as PNG files."""
 
-import base64
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from matplotlib.figure import Figure
 
-from ..metrics import RunResults, check_same_classes, load_results
-from ..page import Table
-from ..page.tables import Cell
-from ..utils import atomic_write
-from ..version import __version__
+from ..metrics import RunResults, check_same_classes
+from ..page import (
+    Block,
+    Card,
+    Cards,
+    Cell,
+    Chart,
+    Choice,
+    Code,
+    Columns,
+    Comparison,
+    Comparisons,
+    Details,
+    Drawings,
+    Heading,
+    Legend,
+    Page,
+    Pairs,
+    Section,
+    Table,
+    Text,
+    write_page,
+)
 from . import figures
 from .curves import calibration_curves
-from .examples import KINDS, Example, load_examples, render
-from .tables import calibration_table, class_table, comparison_table, domain_table
+from .examples import KINDS, render
+from .runs import ReportRun, load_run, slug, slugs, with_unique_names
+from .tables import (
+    calibration_table,
+    class_table,
+    comparison_table,
+    difference_table,
+    domain_table,
+    image_notes,
+)
 
-__all__ = ["EXAMPLES_FOLDER", "ReportRun", "load_run", "write_report"]
+__all__ = ["write_report"]
 
-#: Where in a work folder the example images lie.
-EXAMPLES_FOLDER = "examples"
 #: With more groups than this the confusions are shown pooled by data set only.
 MAX_GROUPS_APART = 8
-
-
-@dataclass(frozen=True)
-class ReportRun:
-    """What a report shows of one work folder."""
-
-    results: RunResults
-    examples: Sequence[Example] = ()
-    config: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.results.name
-
-
-def load_run(work_dir: str | Path) -> ReportRun:
-    """Read everything a report shows of a work folder.
-
-    Args:
-        work_dir: A folder into which ``domino test`` wrote.
-
-    Raises:
-        FileNotFoundError: If it has no ``results.json``.
-        ResultsError: If a file is damaged or of another class set.
-    """
-    folder = Path(work_dir)
-    results = load_results(folder)
-    return ReportRun(
-        results=results,
-        examples=load_examples(folder / EXAMPLES_FOLDER, results.classes),
-        config=_config_text(folder, results.run.get("config")),
-    )
-
-
-def _config_text(folder: Path, config: str | None) -> str | None:
-    """The complete config that MMEngine wrote into the work folder."""
-    dumped = sorted(folder.glob("*/vis_data/config.py"), key=lambda p: p.stat().st_mtime)
-    candidates = [folder / Path(config).name] if config else []
-    for file in [*candidates, *dumped[::-1]]:
-        if file.is_file() and file.suffix == ".py":
-            return file.read_text(encoding="utf-8")
-    return None
-
-
-def with_unique_names(runs: Sequence[ReportRun]) -> list[ReportRun]:
-    """Runs of one name (seeds, say) get their folder's name, and a number if that is not enough."""
-    names = [run.name for run in runs]
-    folders = [r.results.path.parent.name if r.results.path else "" for r in runs]
-    labels = [
-        f"{name} ({folder})" if names.count(name) > 1 and folder not in ("", name) else name
-        for name, folder in zip(names, folders, strict=True)
-    ]
-    result = []
-    for i, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        if labels.count(label) > 1:
-            label = f"{label} #{labels[: i + 1].count(label)}"
-        result.append(replace(run, results=run.results.named(label)))
-    return result
-
-
-@dataclass
-class _Drawn:
-    """A figure in the page."""
-
-    key: str
-    caption: str
-    wide: str
-    narrow: str
-    label: str = ""
-
-
-@dataclass
-class _Page:
-    """Draws figures into a folder of PNG files and into the page."""
-
-    folder: Path
-    files: list[Path] = field(default_factory=list)
-
-    def draw(self, key: str, wide: Figure, narrow: Figure, caption: str, label: str = "") -> _Drawn:
-        self.save(key, wide)
-        uris = (_svg_uri(figure) for figure in (wide, narrow))
-        return _Drawn(key, caption, *uris, label=label)
-
-    def save(self, key: str, figure: Figure) -> None:
-        file = self.folder / f"{key}.png"
-        with atomic_write(file) as temporary:
-            temporary.write_bytes(figures.figure_bytes(figure))
-        self.files.append(file)
-
-
-def _svg_uri(figure: Figure) -> str:
-    svg = figures.figure_bytes(figure, "svg")
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-
-
-def slug(text: str) -> str:
-    """A file name part: lower-case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "run"
-
-
-def _slugs(runs: Sequence[ReportRun]) -> list[str]:
-    """A distinct file name part for each run; none for a single one."""
-    if len(runs) == 1:
-        return [""]
-    names = [slug(run.name) for run in runs]
-    return [
-        f"_{name}" if names.count(name) == 1 else f"_{name}-{i + 1}" for i, name in enumerate(names)
-    ]
 
 
 def _confusions(run: RunResults) -> dict[str, np.ndarray]:
@@ -189,109 +101,204 @@ def score_table(run: ReportRun) -> Table | None:
     return Table(columns, rows, title=f"{run.name}: domain scores", digits=1)
 
 
-def _examples(run: ReportRun, suffix: str, page: _Page) -> list[dict[str, Any]]:
-    """The examples by group, best first, with their pictures; also as PNG grids."""
-    by_group: dict[str, list[dict[str, Any]]] = {}
-    arrays: dict[str, list] = {}
-    for example in sorted(run.examples, key=lambda e: (KINDS.index(e.kind), e.rank)):
-        loaded = example.arrays()
-        pictures = render(loaded, run.results.palette)
-        height, width = loaded.prediction.shape
-        by_group.setdefault(example.group, []).append(
-            {"example": example, "pictures": pictures, "width": width, "height": height}
-        )
-        arrays.setdefault(example.group, []).append((example, loaded))
-    for group, members in arrays.items():
-        figure = figures.example_grid(members, run.results.palette)
-        page.save(f"examples{suffix}_{slug(group)}", figure)
-    return [{"group": group, "items": items} for group, items in by_group.items()]
+@dataclass(frozen=True)
+class _Shown:
+    """A run with the file name part that tells its figures from those of others."""
+
+    run: ReportRun
+    suffix: str
+
+    @property
+    def results(self) -> RunResults:
+        return self.run.results
 
 
-def _run_context(run: ReportRun, suffix: str, page: _Page) -> dict[str, Any]:
-    """Figures and tables of one run."""
-    results = run.results
-    classes = page.draw(
-        f"classes{suffix}", figures.class_heat_map(results),
-        figures.class_heat_map(results, narrow=True),
-        "IoU by class and domain. Hatched: the class occurs neither in truth nor in prediction.",
+def _percent(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"95 % interval {interval[0]:.1f} to {interval[1]:.1f}"
+
+
+def _card(run: RunResults, several: bool) -> Card:
+    """The targets' mIoU, with the relative one beside it."""
+    title, rows = run.name if several else "", []
+    headline = run.headline
+    if headline is None:  # only a source was tested
+        group = next(iter(run.groups.values()))
+        figure = run.miou(group.key)
+        what = [f"mIoU: {group.key}", _percent(figure.interval), "No target domain was tested."]
+        return Card(f"{figure.value:.1f}", [line for line in what if line], title, "%")
+    label, miou, relative = headline
+    what = [f"mIoU: {label}", _percent(miou.interval)]
+    if relative is not None:
+        what.append(f"relative mIoU {relative.value:.1f} %, over {run.source}")
+        what.append(_percent(relative.interval))
+    else:
+        what.append("No relative mIoU: no source domain was tested.")
+    for dataset, groups in run.target_datasets.items():
+        if len(groups) > 1:
+            for name, title_of in (("mean_of_domains", "mean of domains"), ("pooled", "pooled")):
+                rows.append(
+                    (f"{dataset}, {title_of}", f"{run.figures[f'{dataset}/{name}'].value:.2f}")
+                )
+    if run.source_group is not None:
+        rows.append((f"{run.source} (source)", f"{run.source_group.miou:.2f}"))
+    if any(group.few for group in run.groups.values()):
+        what.append("A domain has fewer than 30 images: intervals are themselves uncertain.")
+    return Card(f"{miou.value:.1f}", [line for line in what if line], title, "%", rows)
+
+
+def _of_each(shown: Sequence[_Shown], make) -> list[Block]:
+    """What each run has of something, under its name if there are several; nothing for none."""
+    columns = []
+    for one in shown:
+        blocks = [block for block in make(one) if block is not None]
+        if blocks:
+            heading = [Heading(one.results.name)] if len(shown) > 1 else []
+            columns.append([*heading, *blocks])
+    return [Columns(columns)] if columns else []
+
+
+def _domains(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
+    results = [one.results for one in shown]
+    bars = drawings.chart(
+        "domains", "mIoU by domain; in brackets the share of the source's mIoU.",
+        figures.domain_bars(results), figures.domain_bars(results, narrow=True),
     )  # fmt: skip
-    confusions = [
-        page.draw(
-            f"confusion{suffix}_{slug(label)}",
-            figures.confusion_heat_map(confusion, results.classes),
-            figures.confusion_heat_map(confusion, results.classes, narrow=True),
+    if len(results) == 1:
+        return [bars, domain_table(results[0])]
+    blocks: list[Block] = [
+        bars,
+        Heading("Side by side, mIoU in percent"),
+        comparison_table(results),
+    ]
+    return blocks + [Details(f"All figures of {r.name}", [domain_table(r)]) for r in results]
+
+
+def _classes(one: _Shown, drawings: Drawings) -> list[Block]:
+    results = one.results
+    chart = drawings.chart(
+        f"classes{one.suffix}",
+        "IoU by class and domain. Hatched: the class occurs neither in truth nor in prediction.",
+        figures.class_heat_map(results), figures.class_heat_map(results, narrow=True),
+    )  # fmt: skip
+    return [chart, Details("Numbers", [class_table(results)])]
+
+
+def _differences(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
+    """Each run against the first."""
+    columns: list[list[Block]] = []
+    first = shown[0].results
+    for one in shown[1:]:
+        second = one.results
+        if not any(figures.common(key, first, second) for key in first.groups):
+            continue
+        chart = drawings.chart(
+            f"difference{one.suffix}",
+            f"IoU of “{second.name}” minus IoU of “{first.name}”, in points.",
+            figures.difference_heat_map(first, second),
+            figures.difference_heat_map(first, second, narrow=True),
+        )
+        table = difference_table(first, second)
+        heading = [Heading(f"{second.name} minus {first.name}, points")] if table else []
+        columns.append([*heading, *([table] if table else []), chart])
+    return [Columns(columns)] if columns else []
+
+
+def _confusion(one: _Shown, drawings: Drawings) -> list[Block]:
+    options: dict[str, list[Block]] = {}
+    for label, confusion in _confusions(one.results).items():
+        chart = drawings.chart(
+            f"confusion{one.suffix}_{slug(label)}",
             "Where the pixels of each class went; rows are the truth. Shares below 1 % carry no "
             "number; the colour follows the square root.",
-            label,
+            figures.confusion_heat_map(confusion, one.results.classes),
+            figures.confusion_heat_map(confusion, one.results.classes, narrow=True),
         )
-        for label, confusion in _confusions(results).items()
-    ]
-    scores = figures.domain_score_heat_map(results)
-    return {
-        "run": results,
-        "suffix": suffix,
-        "headline": results.headline,
-        "table": domain_table(results),
-        "classes": classes,
-        "class_table": class_table(results),
-        "confusions": confusions,
-        "confusion_table": confusion_table(results),
-        "examples": _examples(run, suffix, page),
-        "scores": scores
-        and page.draw(
-            f"domain_scores{suffix}", scores, figures.domain_score_heat_map(results, narrow=True),
-            "Mean scores that the domain encoder gave to the images of each true domain.",
-        ),
-        "score_table": score_table(run),
-        "calibration": _calibration(results, suffix, page),
-        "calibration_table": calibration_table(results),
-        "config": run.config,
-        "provenance": _provenance(results),
-    }  # fmt: skip
+        options[label] = [chart]
+    table = confusion_table(one.results)
+    largest = [Heading("Largest confusions", 4), table] if table.rows else []
+    return [Choice("Domain", options), *largest]
 
 
-def _calibration(run: RunResults, suffix: str, page: _Page) -> _Drawn | None:
-    figure = calibration_curves(run)
-    if figure is None:
-        return None
-    return page.draw(
-        f"calibration{suffix}", figure, calibration_curves(run, narrow=True),
+def _calibration(one: _Shown, drawings: Drawings) -> list[Block | None]:
+    wide = calibration_curves(one.results)
+    chart = wide and drawings.chart(
+        f"calibration{one.suffix}",
         "Left or above: how often pixels of a confidence are right. The other: how many of the "
         "pixels that are kept are wrong if only the surest are kept.",
+        wide, calibration_curves(one.results, narrow=True),
     )  # fmt: skip
+    return [chart, calibration_table(one.results)]
 
 
-def _provenance(run: RunResults) -> list[tuple[str, str]]:
+def _scores(one: _Shown, drawings: Drawings) -> list[Block | None]:
+    wide = figures.domain_score_heat_map(one.results)
+    chart: Chart | None = wide and drawings.chart(
+        f"domain_scores{one.suffix}",
+        "Mean scores that the domain encoder gave to the images of each true domain.",
+        wide, figures.domain_score_heat_map(one.results, narrow=True),
+    )  # fmt: skip
+    return [chart, score_table(one.run)]
+
+
+def _examples(one: _Shown, drawings: Drawings) -> list[Block]:
+    """The examples by group, best first; also as PNG grids."""
+    blocks: list[Block] = []
+    members: dict[str, list] = {}
+    for example in sorted(one.run.examples, key=lambda e: (KINDS.index(e.kind), e.rank)):
+        members.setdefault(example.group, []).append((example, example.arrays()))
+    for group, pairs in members.items():
+        items = []
+        for example, arrays in pairs:
+            height, width = arrays.prediction.shape
+            items.append(
+                Comparison(
+                    f"{example.kind.capitalize()} {example.miou:.1f} %",
+                    f"rank {example.rank} of {example.count}", example.image,
+                    render(arrays, one.results.palette), "prediction", (width, height),
+                )
+            )  # fmt: skip
+        blocks += [Heading(group, 4), Comparisons(items)]
+        figure = figures.example_grid(pairs, one.results.palette)
+        drawings.save(f"examples{one.suffix}_{slug(group)}", figure)
+    return blocks
+
+
+def _images(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
+    several = len(shown) > 1
+    found: list[Block] = []
+    for one in shown:
+        blocks = _examples(one, drawings)
+        if blocks:
+            found += [Heading(one.results.name)] * several + blocks
+    if not found:
+        return []
+    results = shown[0].results
+    colours = [f"rgb({r}, {g}, {b})" for r, g, b in results.palette]
+    intro = Text(
+        "Ranked within their domain by the mIoU of the single image. Drag the slider to lay the "
+        "chosen picture over the input. In the error picture wrong pixels are vermilion and "
+        "unlabelled ones white."
+    )
+    legend = Legend(list(zip(results.classes, colours, strict=True)), ramp="Confidence")
+    return [intro, legend, *found]
+
+
+def _provenance(one: _Shown) -> list[Block]:
+    run = one.results.run
     entries = [
-        (label, str(run.run[key]))
+        (label, str(run[key]))
         for key, label in (
             ("command", "Command"), ("config", "Config"), ("checkpoint", "Checkpoint"),
             ("commit", "Commit"), ("seed", "Seed"), ("created", "Tested"),
         )
-        if run.run.get(key) not in (None, "")
+        if run.get(key) not in (None, "")
     ]  # fmt: skip
-    versions: Mapping[str, Any] = run.run.get("versions") or {}
+    versions: Mapping[str, Any] = run.get("versions") or {}
     if versions:
         text = ", ".join(f"{name} {version}" for name, version in versions.items())
         entries.append(("Versions", text))
-    return entries
-
-
-def _differences(runs: Sequence[ReportRun], suffixes: Sequence[str], page: _Page) -> list[_Drawn]:
-    """Each run against the first."""
-    drawn = []
-    for run, suffix in zip(runs[1:], suffixes[1:], strict=True):
-        first, second = runs[0].results, run.results
-        if not any(figures.common(key, first, second) for key in first.groups):
-            continue
-        figure = page.draw(
-            f"difference{suffix}",
-            figures.difference_heat_map(first, second),
-            figures.difference_heat_map(first, second, narrow=True),
-            f"IoU of “{second.name}” minus IoU of “{first.name}”, in points.",
-        )
-        drawn.append(figure)
-    return drawn
+    config = [Details("The complete config", [Code(one.run.config)])] if one.run.config else []
+    return [*([Pairs(entries)] if entries else []), *config]
 
 
 def write_report(
@@ -321,29 +328,29 @@ def write_report(
     loaded = with_unique_names([r if isinstance(r, ReportRun) else load_run(r) for r in runs])
     results = [run.results for run in loaded]
     check_same_classes(results)
-    out = Path(out)
-    page, suffixes = _Page(out / "figures"), _slugs(loaded)
-    bars = page.draw(
-        "domains", figures.domain_bars(results), figures.domain_bars(results, narrow=True),
-        "mIoU by domain; in brackets the share of the source's mIoU.",
-    )  # fmt: skip
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmseg_domino.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    drawings = Drawings(Path(out) / "figures")
+    shown = [_Shown(run, suffix) for run, suffix in zip(loaded, slugs(loaded), strict=True)]
+    warnings = [Text(note, "warning") for note in image_notes(results)]
+    note = Text(
+        "Both averages are given for each data set: the mean of its domains' mIoUs, and the mIoU "
+        "of the pooled confusion. Intervals are over images, by the jackknife and Student's t. "
+        "Every figure is also a PNG file in figures/ beside this page.",
+        "note",
     )
-    html = environment.get_template("report.html.j2").render(
-        title=title or " / ".join(r.name for r in results),
-        runs=[_run_context(r, s, page) for r, s in zip(loaded, suffixes, strict=True)],
-        bars=bars,
-        comparison=comparison_table(results) if len(results) > 1 else None,
-        differences=_differences(loaded, suffixes, page),
-        classes=list(zip(results[0].classes, results[0].palette, strict=True)),
-        figure_files=[file.relative_to(out).as_posix() for file in page.files],
-        version=__version__,
+    sections = [
+        Section("headline", "", [Cards([_card(r, len(results) > 1) for r in results]), *warnings]),
+        Section("by-domain", "By domain", _domains(shown, drawings), "Domains"),
+        Section("by-class", "By class and domain", _of_each(shown, lambda s: _classes(s, drawings)),
+                "Classes"),
+        Section("difference", "Difference", _differences(shown, drawings)),
+        Section("confusion", "Confusion", _of_each(shown, lambda s: _confusion(s, drawings))),
+        Section("calibration", "Calibration", _of_each(shown, lambda s: _calibration(s, drawings))),
+        Section("images", "Best, median and worst images", _images(shown, drawings), "Images"),
+        Section("scores", "What the domain encoder saw",
+                _of_each(shown, lambda s: _scores(s, drawings)), "Domain scores"),
+        Section("provenance", "How it was made", [*_of_each(shown, _provenance), note]),
+    ]  # fmt: skip
+    page = Page(
+        title or " / ".join(r.name for r in results), sections, "Segmentation across domains"
     )
-    with atomic_write(out / "report.html") as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    return out / "report.html"
+    return write_page(page, Path(out) / "report.html")

@@ -20,6 +20,7 @@ __all__ = [
     "comparison_table",
     "difference_table",
     "domain_table",
+    "image_notes",
     "text_tables",
 ]
 
@@ -115,7 +116,7 @@ def text_tables(results: RunResults) -> str:
     return "\n".join(table.text() for table in tables if table is not None)
 
 
-def _image_notes(runs: Sequence[RunResults]) -> list[str]:
+def image_notes(runs: Sequence[RunResults]) -> list[str]:
     """Where runs stand beside one another that were not tested on the same images."""
     notes = []
     first = runs[0]
@@ -169,7 +170,7 @@ def comparison_table(runs: Sequence[RunResults]) -> Table:
     for run in runs:
         found = [run.figures.get(name) for name in columns.values()]
         rows.append([run.name, *(Missing() if f is None else f.value for f in found)])
-    return Table(["Run", *columns], rows, title="mIoU, percent", notes=_image_notes(runs))
+    return Table(["Run", *columns], rows, title="mIoU, percent", notes=image_notes(runs))
 
 
 def difference_table(first: RunResults, second: RunResults) -> Table | None:

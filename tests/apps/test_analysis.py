@@ -16,7 +16,8 @@ from mmseg_domino.apps.analysis import (
     spread_out,
     true_conditions,
 )
-from mmseg_domino.apps.analysis_page import Thumbnails, write_analysis
+from mmseg_domino.apps.analysis_figures import Thumbnails
+from mmseg_domino.apps.analysis_page import write_analysis
 from mmseg_domino.domain import DomainText, EmbeddingStore, write_store
 
 DOMAINS = ("day", "fog", "night")
@@ -151,7 +152,7 @@ def _write(store, folder, root, **options):
     analysis = analyse_store(store)
     positions, method = project(store.images(), "pca")
     page = write_analysis(
-        analysis, positions, method, Thumbnails(root), folder, "T", store.provenance, **options
+        analysis, positions, method, Thumbnails([root]), folder, "T", store.provenance, **options
     )
     return analysis, page.read_text()
 
@@ -162,12 +163,13 @@ def test_page_holds_everything_and_asks_for_nothing(store, tmp_path):
         "index.html", "analysis.json", "confusion.png", "scores.png", "map.png", "certain.png",
     }  # fmt: skip
     assert not re.search(r"""(src|href)=["'](?!data:|#)|url\(|@import|fetch\(|https?:""", page)
+    assert "default-src 'none'" in page
     assert page.count("<circle") == 30
     assert "&lt;tiny &amp; random&gt;" in page
     assert all(key in page for key in analysis.keys)
     numbers = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert numbers["confusion"] == analysis.confusion().tolist()
-    assert f"{numbers['accuracy_percent']['all']:.1f} %" in page
+    assert f'<p class="big">{numbers["accuracy_percent"]["all"]:.1f}<small>' in page
     for name in ("confusion", "scores", "map", "certain"):
         picture = cv2.imread(str(tmp_path / "out" / f"{name}.png"))
         assert min(picture.shape[:2]) > 200
@@ -177,8 +179,8 @@ def test_page_holds_everything_and_asks_for_nothing(store, tmp_path):
 def test_page_limits_its_points_and_pictures(store, tmp_path):
     _, page = _write(store, tmp_path / "out", tmp_path / "data", points=9, pictures=4, extremes=2)
     assert page.count("<circle") == 9
-    assert page.count("<figure>") == 4
-    assert len(re.findall(r'"picture": "data:', page)) == 4
+    assert page.count('<figure class="picture">') == 4
+    assert len(re.findall(r"<circle[^>]* data-picture=", page)) == 4
 
 
 def test_page_without_pictures_or_conditions(store, tmp_path):
@@ -191,12 +193,36 @@ def test_page_without_pictures_or_conditions(store, tmp_path):
     assert "data:image/jpeg" not in page
 
 
+def test_pictures_of_a_store_of_several_data_roots(store, tmp_path):
+    """Cityscapes and ACDC lie in different places; one unreadable image is no obstacle."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "data" / "night").rename(tmp_path / "other" / "night")
+    (tmp_path / "data" / store.keys[0]).write_bytes(b"no image")
+    thumbnails = Thumbnails([tmp_path / "data", tmp_path / "other"])
+    positions, method = project(store.images(), "pca")
+    page = write_analysis(
+        analyse_store(store), positions, method, thumbnails, tmp_path / "out", "T", {}
+    ).read_text()
+    assert list(thumbnails.unread) == [store.keys[0]]
+    assert len(re.findall(r"<circle[^>]* data-picture=", page)) == 29
+    assert "unknown model" in page
+
+
+def test_numbers_have_the_digits_that_are_known():
+    """40.00000059604645 percent of five images."""
+    conditions = ("day",) * 5
+    scores = torch.eye(3)[[0, 0, 1, 2, 2]]
+    analysis = DomainAnalysis(tuple("abcde"), DOMAINS, scores, conditions)
+    assert analysis.accuracy() == {"day": 40.0, "mean": 40.0, "all": 40.0}
+    assert analysis.mean_scores()["day"] == [0.4, 0.2, 0.4]
+
+
 def test_many_domains_get_different_colours(tmp_path):
     domains = tuple(f"d{i}" for i in range(10))
     scores = torch.eye(10)
     analysis = DomainAnalysis(tuple(f"{d}/a.png" for d in domains), domains, scores, domains)
     page = write_analysis(
-        analysis, torch.rand(10, 2), "pca", Thumbnails(None), tmp_path, "T", {}
+        analysis, torch.rand(10, 2), "pca", Thumbnails(), tmp_path, "T", {}
     ).read_text()
     assert len(set(re.findall(r'fill="(#\w{6})"', page))) == 10
 

@@ -122,6 +122,14 @@ def test_clearing_removes_only_its_own(tmp_path):
         (lambda d: d.update(classes=["sea"]), "another class set"),
         (lambda d: d.pop("examples"), "damaged"),
         (lambda d: d["examples"][0].pop("rank"), "damaged"),
+        (lambda d: d["examples"][0].update(kind="odd"), "'odd' image"),
+        (lambda d: d["examples"][0]["files"].pop("image"), r"image with \['confidence'"),
+        (
+            lambda d: d["examples"][0]["files"].update(image="../secret.png"),
+            "names '../secret.png'",
+        ),
+        (lambda d: d["examples"][0]["files"].update(image="/etc/secret.png"), "/etc/secret.png"),
+        (lambda d: d["examples"][0]["files"].update(image=3), "names 3"),
     ],
 )
 def test_damaged_index(tmp_path, change, message):
@@ -133,6 +141,27 @@ def test_damaged_index(tmp_path, change, message):
     with pytest.raises(ResultsError, match=rf"examples\.json.*{message}"):
         load_examples(tmp_path, ["road", "sky"])
     clear_examples(tmp_path)  # and does not stop the next test
+
+
+def test_no_image_of_the_disk_gets_into_a_report(tmp_path):
+    """Neither by a name nor through a link."""
+    secret = tmp_path / "secret.png"
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(secret)
+    folder = tmp_path / "examples"
+    example = store(folder)
+    (folder / example.files["image"]).unlink()
+    (folder / example.files["image"]).symlink_to(secret)
+    with pytest.raises(ResultsError, match=r"examples\.json.*leads through a link"):
+        load_examples(folder)
+    clear_examples(folder)
+    assert secret.exists()
+
+
+def test_parts_of_different_sizes_are_refused(tmp_path):
+    example = store(tmp_path)
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / example.files["truth"])
+    with pytest.raises(ResultsError, match="not of one size"):
+        example.arrays()
 
 
 def test_damaged_picture_is_named(tmp_path):

@@ -12,7 +12,8 @@ from PIL import Image
 
 from mmseg_domino.metrics import ResultsError
 from mmseg_domino.reporting import load_run, write_report
-from mmseg_domino.reporting.report import confusion_table, score_table, with_unique_names
+from mmseg_domino.reporting.report import confusion_table, score_table
+from mmseg_domino.reporting.runs import with_unique_names
 
 from . import fake
 
@@ -53,7 +54,7 @@ def test_every_section_and_figure_is_there(single):
         "confusion_acdc-night", "confusion_acdc-rain", "confusion_acdc-snow",
         "confusion_cityscapes-clear-day", "domain_scores",
     ]  # fmt: skip
-    assert len([a for t, a in page.found if t == "figure" and "data-example" in a]) == 15
+    assert len([a for t, a in page.found if t == "figure" and "data-over" in a]) == 15
     files = {p.stem for p in (single.parent / "figures").glob("*.png")}
     assert files == {*charts, *(f"examples_{key}" for key in (
         "cityscapes-clear-day", "acdc-fog", "acdc-night", "acdc-rain", "acdc-snow"
@@ -216,7 +217,7 @@ def test_a_phone_gets_the_narrow_drawings(open_page, single):
 
 def test_the_slider_uncovers_the_input(open_page, single):
     page = open_page(single)
-    example = page.locator("[data-example]").first
+    example = page.locator("[data-over]").first
     example.scroll_into_view_if_needed()
     slider = example.locator("input[type=range]")
 
@@ -241,7 +242,7 @@ def test_the_slider_uncovers_the_input(open_page, single):
 
 def test_dragging_on_the_picture_moves_the_slider(open_page, single):
     page = open_page(single)
-    example = page.locator("[data-example]").first
+    example = page.locator("[data-over]").first
     stage = example.locator(".stage")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
@@ -255,9 +256,9 @@ def test_dragging_on_the_picture_moves_the_slider(open_page, single):
 def test_choosing_a_confusion_shows_only_it(open_page, single):
     page = open_page(single)
     visible = page.locator("#confusion .option:visible")
-    assert visible.evaluate_all("o => o.map(e => e.dataset.key)") == ["confusion_acdc-all-domains"]
-    page.locator("#confusion select").select_option("confusion_acdc-night")
-    assert visible.evaluate_all("o => o.map(e => e.dataset.key)") == ["confusion_acdc-night"]
+    assert visible.evaluate_all("o => o.map(e => e.dataset.key)") == ["acdc, all domains"]
+    page.locator("#confusion select").select_option("acdc/night")
+    assert visible.evaluate_all("o => o.map(e => e.dataset.key)") == ["acdc/night"]
 
 
 def test_tables_sort_by_number(open_page, single):

@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 from ...datasets import RemainingDataset
 from ...datasets.remaining import group_keys
 from ...metrics import RunResults, load_results
+from ...page import figure_pixels
 from ...reporting import (
     EXAMPLES_FOLDER,
     ExampleArrays,
@@ -35,12 +36,12 @@ from ...reporting import (
     clear_examples,
     domain_bars,
     domain_score_heat_map,
-    figure_pixels,
     select_examples,
     write_example,
     write_index,
     write_report,
 )
+from ..record import write_tables
 
 __all__ = ["DominoReportHook", "collect_examples", "draw_figures"]
 
@@ -96,6 +97,8 @@ class DominoReportHook(Hook):
                 f"the test wrote no {file}, so there is nothing to report; the config's "
                 "test_evaluator must be DomainIoUMetric"
             )
+        if get_dist_info()[0] == 0:
+            write_tables(runner.work_dir)  # first, whatever becomes of the report
         if self.examples:
             collect_examples(runner, folder, self.examples, self.long_side)
         if get_dist_info()[0] == 0:
@@ -108,6 +111,8 @@ class DominoReportHook(Hook):
 
 def draw_figures(runner: Runner, results: RunResults) -> None:
     """Give the visualiser's backends the figures of a test."""
+    # runner.iter would build the training loop, which needs the training set.
+    step = runner.message_hub.get_info("iter", 0)
     drawn = {
         "domino_domains": domain_bars([results]),
         "domino_classes": class_heat_map(results),
@@ -115,7 +120,7 @@ def draw_figures(runner: Runner, results: RunResults) -> None:
     }
     for name, figure in drawn.items():
         if figure is not None:
-            runner.visualizer.add_image(name, figure_pixels(figure), step=runner.iter)
+            runner.visualizer.add_image(name, figure_pixels(figure), step=step)
 
 
 def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) -> None:

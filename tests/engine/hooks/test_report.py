@@ -162,8 +162,30 @@ def test_figures_reach_the_visualiser_and_the_report_is_written(finished):
     names = {p.name for p in work.glob("*/vis_data/vis_image/*.png")}
     assert names == {"domino_domains_0.png", "domino_classes_0.png"}
     html = (work / "report" / "report.html").read_text()
-    assert html.count("data-example") >= 9
+    assert html.count("data-over") >= 9
     assert (work / "report" / "figures" / "domains.png").is_file()
+
+
+def test_neither_the_report_nor_its_figures_need_the_training_set(world, tmp_path):
+    """Once it failed after the whole test, before any table was written."""
+    cfg = config(world, tmp_path, examples=0, out_dir=str(tmp_path / "report"))
+    cfg.train_dataloader = cfg.test_dataloader.copy()
+    cfg.train_dataloader.dataset = dict(type="BaseSegDataset", data_root="/nowhere")
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=1)
+    cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1))
+    run(cfg)
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert (tmp_path / "results.md").read_text().startswith("**")
+
+
+def test_tables_are_there_whatever_becomes_of_the_report(world, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("mmseg_domino.engine.hooks.report.collect_examples", fail)
+    with pytest.raises(MemoryError):
+        run(config(world, tmp_path, figures=False))
+    assert "acdc/night" in (tmp_path / "results.csv").read_text()
 
 
 def test_figures_reach_tensorboard(world, tmp_path):

@@ -38,7 +38,7 @@ for (const choice of document.querySelectorAll(".choice")) {
 
 for (const hint of document.querySelectorAll("span.screen")) hint.hidden = false;
 
-for (const example of document.querySelectorAll("[data-example]")) {
+for (const example of document.querySelectorAll("[data-over]")) {
   const stage = example.querySelector(".stage");
   const range = example.querySelector("input[type=range]");
   const buttons = [...example.querySelectorAll(".strip button")];
@@ -49,8 +49,8 @@ for (const example of document.querySelectorAll("[data-example]")) {
   };
   const cut = () => stage.style.setProperty("--cut", `${range.value}%`);
   // The pictures are in the page once, in the strip; the stage borrows them.
-  stage.querySelector(".base").src = source("input");
-  show("prediction");
+  stage.querySelector(".base").src = source(buttons[0].dataset.name);
+  show(example.dataset.over);
   buttons.forEach((b) => b.addEventListener("click", () => show(b.dataset.name)));
   range.addEventListener("input", cut);
   const drag = (event) => {
@@ -62,6 +62,32 @@ for (const example of document.querySelectorAll("[data-example]")) {
   stage.addEventListener("pointermove", (event) => { if (event.buttons) drag(event); });
   stage.hidden = range.hidden = false;
   cut();
+}
+
+for (const map of document.querySelectorAll(".map")) {
+  const tip = map.querySelector(".tip");
+  const show = (dot) => {
+    tip.replaceChildren();
+    if (dot.dataset.picture) {
+      const picture = new Image();
+      picture.src = dot.dataset.picture;
+      tip.append(picture);
+    }
+    const text = document.createElement("b");
+    text.textContent = dot.dataset.text;
+    tip.append(text, document.createElement("br"), dot.dataset.key);
+    tip.hidden = false;
+    const at = dot.getBoundingClientRect(), box = map.getBoundingClientRect();
+    const left = Math.min(at.left - box.left + 14, box.width - tip.offsetWidth - 4);
+    tip.style.left = `${Math.max(left, 0)}px`;
+    tip.style.top = `${Math.min(at.top - box.top + 14, box.height - tip.offsetHeight - 4)}px`;
+  };
+  for (const event of ["mouseover", "focusin"]) {
+    map.addEventListener(event, (e) => { if (e.target.dataset.key) show(e.target); });
+  }
+  for (const event of ["mouseout", "focusout"]) {
+    map.addEventListener(event, () => { tip.hidden = true; });
+  }
 }
 
 // Print what is folded away, except configs, which run to many pages.

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from mmseg_domino.reporting.colours import DIVERGING, RUNS, SEQUENTIAL, run_colour, text_on
+from mmseg_domino.page.colours import DIVERGING, RUNS, SEQUENTIAL, run_colour, text_on
 
 # Machado, Oliveira and Fernandes 2009, severity 1, for linear RGB.
 DEFICIENCIES = {
@@ -68,7 +68,7 @@ def test_text_is_legible_on_every_cell():
         low, high = sorted((a, b))
         return (high + 0.05) / (low + 0.05)
 
-    from mmseg_domino.reporting.colours import luminance
+    from mmseg_domino.page.colours import luminance
 
     for name in (SEQUENTIAL, DIVERGING):
         for colour in matplotlib.colormaps[name](np.linspace(0, 1, 64)):

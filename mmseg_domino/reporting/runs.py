@@ -1,0 +1,87 @@
+"""What a report shows of a work folder, and how several are told apart."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..metrics import RunResults, load_results
+from .examples import Example, load_examples
+
+__all__ = ["EXAMPLES_FOLDER", "ReportRun", "load_run", "slug", "slugs", "with_unique_names"]
+
+#: Where in a work folder the example images lie.
+EXAMPLES_FOLDER = "examples"
+
+
+@dataclass(frozen=True)
+class ReportRun:
+    """What a report shows of one work folder."""
+
+    results: RunResults
+    examples: Sequence[Example] = ()
+    config: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.results.name
+
+
+def load_run(work_dir: str | Path) -> ReportRun:
+    """Read everything a report shows of a work folder.
+
+    Args:
+        work_dir: A folder into which ``domino test`` wrote.
+
+    Raises:
+        FileNotFoundError: If it has no ``results.json``.
+        ResultsError: If a file is damaged or of another class set.
+    """
+    folder = Path(work_dir)
+    results = load_results(folder)
+    return ReportRun(
+        results=results,
+        examples=load_examples(folder / EXAMPLES_FOLDER, results.classes),
+        config=_config_text(folder, results.run.get("config")),
+    )
+
+
+def _config_text(folder: Path, config: str | None) -> str | None:
+    """The complete config that MMEngine wrote into the work folder."""
+    dumped = sorted(folder.glob("*/vis_data/config.py"), key=lambda p: p.stat().st_mtime)
+    candidates = [folder / Path(config).name] if config else []
+    for file in [*candidates, *dumped[::-1]]:
+        if file.is_file() and file.suffix == ".py":
+            return file.read_text(encoding="utf-8")
+    return None
+
+
+def with_unique_names(runs: Sequence[ReportRun]) -> list[ReportRun]:
+    """Runs of one name (seeds, say) get their folder's name, and a number if that is not enough."""
+    names = [run.name for run in runs]
+    folders = [r.results.path.parent.name if r.results.path else "" for r in runs]
+    labels = [
+        f"{name} ({folder})" if names.count(name) > 1 and folder not in ("", name) else name
+        for name, folder in zip(names, folders, strict=True)
+    ]
+    result = []
+    for i, (run, label) in enumerate(zip(runs, labels, strict=True)):
+        if labels.count(label) > 1:
+            label = f"{label} #{labels[: i + 1].count(label)}"
+        result.append(replace(run, results=run.results.named(label)))
+    return result
+
+
+def slug(text: str) -> str:
+    """A file name part: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "run"
+
+
+def slugs(runs: Sequence[ReportRun]) -> list[str]:
+    """A distinct file name part for each run; none for a single one."""
+    if len(runs) == 1:
+        return [""]
+    names = [slug(run.name) for run in runs]
+    return [
+        f"_{name}" if names.count(name) == 1 else f"_{name}-{i + 1}" for i, name in enumerate(names)
+    ]
