@@ -35,9 +35,14 @@ def load_config(
         data_root: Where the data are, for configs whose data sets share one root.
 
     Raises:
-        ValueError: If ``data_root`` is given and the data sets have several.
+        ValueError: If ``data_root`` is given and the data sets have several, or the config is a
+            set.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    if "model" not in cfg and "conditions" in cfg:
+        raise ValueError(
+            f"{config} is a set of configs; name one with --condition: {', '.join(cfg.conditions)}"
+        )
     cfg.launcher = launcher
     cfg.merge_from_dict(dict(overrides or {}))
     if data_root is not None:

@@ -7,7 +7,7 @@ import mmengine.config.utils
 import pytest
 
 from mmseg_domino.domain.sources import SOURCES
-from mmseg_domino.engine import apply_domino
+from mmseg_domino.engine import apply_domino, load_config
 from mmseg_domino.experiments import SetError, load_set, resolve_condition
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -53,6 +53,13 @@ def test_a_condition_is_its_base_with_its_changes(write):
     assert red["model"] == {"width": 1, "depth": 12, "blocks": [{"a": 1}, {"a": 3}]}
     assert blue["model"] == {"colour": "blue"}
     assert sets.resolve("plain").to_dict() == plain, "conditions do not change one another"
+
+
+def test_a_set_is_not_taken_for_a_config(write):
+    path = write("dict(red=dict(), blue=dict())")
+    with pytest.raises(ValueError, match=r"is a set of configs; .*--condition: red, blue"):
+        load_config(str(path))
+    assert load_config(resolve_condition(path, "red")).model.depth == 12
 
 
 def test_values_of_the_base_follow_the_base(write, tmp_path):
