@@ -1,6 +1,7 @@
 """Which room may import which."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -125,6 +126,23 @@ def test_tools_use_public_names_only(path):
 def test_every_room_is_known():
     rooms = {p.name for p in PACKAGE.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))}
     assert rooms == set(ALLOWED)
+
+
+def test_the_map_in_the_docs_is_the_code():
+    """The map of ``docs/design.md`` names every room once, and imports go down its lines."""
+    table = (ROOT / "docs" / "design.md").read_text().split("## The map")[1].split("\n\n")[2]
+    cells = [line.split("|")[1] for line in table.splitlines()[2:]]
+    line_of = {}
+    for line, cell in enumerate(cells):
+        for room in re.findall(r"`(\w+)/`", cell):
+            assert room not in line_of, f"{room} is on the map twice"
+            line_of[room] = line
+    assert len(cells) == 10
+    assert set(ALLOWED) <= set(line_of)
+    assert all((ROOT / room).is_dir() for room in set(line_of) - set(ALLOWED))
+    for room, others in ALLOWED.items():
+        above = {other for other in others if line_of[other] <= line_of[room]}
+        assert not above, f"{room} imports {above}, which the map does not have below it"
 
 
 def test_no_module_imports_itself_by_way_of_others():
