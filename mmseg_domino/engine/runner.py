@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import HOOKS, RUNNERS
 from torch import nn
@@ -25,6 +25,7 @@ from .console import Console
 from .hooks import AtomicCheckpointHook, FiniteWeightsHook, RunSummaryHook
 from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
+from .testing import tell_image_folders
 
 __all__ = ["DominoGuardHook", "DominoRunner"]
 
@@ -70,6 +71,11 @@ class DominoRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(self.console)
         return logger
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        loop = super().build_test_loop(loop)
+        tell_image_folders(loop)
+        return loop
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         super().register_hooks(default_hooks, custom_hooks)

@@ -6,16 +6,21 @@ metrics too.
 
 import copy
 import os
+from collections.abc import Iterator, Mapping
 
 from mmengine.config import Config
+from mmengine.runner import BaseLoop
 
 from ..datasets import leaf_datasets
+from ..evaluation.predictions import PredictionWriter
 
 __all__ = [
     "InvocationConfig",
     "for_this_run",
+    "image_folders",
     "save_predictions",
     "show_predictions",
+    "tell_image_folders",
     "use_test_time_augmentation",
 ]
 
@@ -40,6 +45,24 @@ def for_this_run(cfg: Config) -> InvocationConfig:
     # Past Config.__setattr__, which would make a setting of it.
     object.__setattr__(copied, "reusable", copy.deepcopy(cfg))
     return copied
+
+
+def image_folders(dataset: object) -> Iterator[str]:
+    """Folders of the images of a built data set, in any nesting of wrappers."""
+    for inner in getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]:
+        if inner is not None:
+            yield from image_folders(inner)
+    prefix = getattr(dataset, "data_prefix", None)
+    if isinstance(prefix, Mapping) and prefix.get("img_path"):
+        yield prefix["img_path"]
+
+
+def tell_image_folders(loop: BaseLoop) -> None:
+    """Have the metrics of a built test write predictions by the images' paths."""
+    folders = sorted(set(image_folders(loop.dataloader.dataset)))
+    for metric in loop.evaluator.metrics:
+        if isinstance(getattr(metric, "writer", None), PredictionWriter):
+            metric.writer.image_folders = folders
 
 
 def use_test_time_augmentation(cfg: Config) -> None:

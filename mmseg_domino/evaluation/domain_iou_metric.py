@@ -63,7 +63,7 @@ class DomainIoUMetric(BaseMetric):
             the probabilities of all classes, so it is slower.
         default_group: Group of samples without ``dataset`` and ``domain``; ``None`` makes them an
             error.
-        output_dir: If given, write each prediction as PNG: as ``DATASET/DOMAIN/NAME.png``, or as
+        output_dir: If given, write each prediction as PNG: as ``DATASET/DOMAIN/PATH.png``, or as
             ``submission`` asks.
         format_only: Only write predictions; the images need no labels.
         submission: ``'acdc'``, ``'dark_zurich'`` or ``'cityscapes'``: write what its server takes,

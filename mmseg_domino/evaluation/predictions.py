@@ -70,14 +70,20 @@ def _save(array: np.ndarray, path: Path) -> None:
 
 
 class PredictionWriter:
-    """Writes each prediction as ``FOLDER/DATASET/DOMAIN/NAME.png``, one class index a pixel.
+    """Writes each prediction as ``FOLDER/DATASET/DOMAIN/PATH.png``, one class index a pixel.
+
+    ``PATH`` is the image's below the folder of its data set's images, so that two sequences may
+    have frames of the same name; of an image in none of the folders it is the name.
 
     Args:
         folder: Made if need be.
+        image_folders: Of the data sets' images.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self, folder: str | os.PathLike, image_folders: Sequence[str | os.PathLike] = ()
+    ) -> None:
+        self.folder, self.image_folders = Path(folder), image_folders
         self._sources: dict[Path, str] = {}
 
     def write(self, group: str, image: str, prediction: np.ndarray) -> Path:
@@ -89,9 +95,9 @@ class PredictionWriter:
             prediction: ``(H, W)`` class indices, 0 to 255.
 
         Raises:
-            ValueError: If two images of a group have the same name.
+            ValueError: If two images would have the same file.
         """
-        path = self.folder / group / (Path(image).stem + ".png")
+        path = self.folder / group / self._below_its_folder(image).with_suffix(".png")
         if self._sources.setdefault(path, image) != image:
             raise ValueError(
                 f"{image} and {self._sources[path]} would both be written to {path}; give their "
@@ -99,6 +105,14 @@ class PredictionWriter:
             )
         _save(prediction.astype(np.uint8), path)
         return path
+
+    def _below_its_folder(self, image: str) -> Path:
+        absolute = Path(os.path.abspath(image))
+        above = [Path(os.path.abspath(folder)) for folder in self.image_folders]
+        found = [folder for folder in above if absolute.is_relative_to(folder)]
+        if not found:
+            return Path(absolute.name)
+        return absolute.relative_to(max(found, key=lambda folder: len(folder.parts)))
 
 
 class SubmissionWriter:

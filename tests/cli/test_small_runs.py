@@ -82,6 +82,20 @@ def test_a_saved_config_carries_nothing_of_the_test_that_saved_it(trained, proje
         assert f"{value:.2f}" in printed.split("(test)")[-1].split("\n\n")[-2]
 
 
+def test_predictions_have_the_paths_of_their_images(trained, project, domino):
+    """Two sequences with frames of one name wrote over each other's in two processes."""
+    for kind in ("images", "labels"):
+        for sequence, number in (("a", 0), ("b", 1)):
+            target = project / "sequences" / kind / sequence / "frame.png"
+            target.parent.mkdir(parents=True)
+            shutil.copy(project / "data" / kind / f"{number}.png", target)
+    out = project / "mirrored"
+    options = ("--work-dir", project / "m", "--data-root", project / "sequences", "--out", out)
+    assert domino("test", project / "config.py", trained / "iter_4.pth", *options) == 0
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
+    assert found == {"small/day/a/frame.png", "small/day/b/frame.png"}
+
+
 def test_a_resumed_training_is_not_what_its_config_asks_for(trained, project, domino):
     shutil.copytree(trained, project / "resumed")
     assert domino("train", project / "config.py", "--work-dir", project / "resumed", "--resume",

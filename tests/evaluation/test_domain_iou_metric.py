@@ -99,7 +99,6 @@ def test_samples_on_a_device_count_as_on_the_cpu(device):
         run(metric, [sample.to(where) for sample in mixed()])
         results.append(metric.last_results)
     cpu, there = results
-    assert np.array_equal(cpu.table.counts, there.table.counts)
     for name, group in cpu.groups.items():
         assert np.array_equal(group.confusion, there.groups[name].confusion)
         # A confidence at the edge of a bin may round to its other side.

@@ -137,6 +137,18 @@ def test_what_a_server_would_refuse_is_refused(tmp_path, name, prediction, messa
         writer.write(name, prediction)
 
 
+def test_predictions_mirror_the_tree_below_the_nearest_image_folder(tmp_path):
+    writer = PredictionWriter(tmp_path, ["data/x", "/d/images", "/d/images/val"])
+    for image, name in (
+        ("/d/images/val/a/1.jpg", "a/1.png"),
+        ("/d/images/b/1.jpg", "b/1.png"),
+        ("data/x/c.d/1.png", "c.d/1.png"),
+        ("/d/images-2/1.jpg", "1.png"),
+    ):
+        path = writer.write("s/t", image, np.zeros((2, 2), int))
+        assert path == tmp_path / "s/t" / name
+
+
 def test_two_images_of_one_name_are_refused(tmp_path):
     writer = SubmissionWriter("acdc", tmp_path, images=2, size=SIZE)
     for folder in "ab":
