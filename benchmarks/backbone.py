@@ -197,15 +197,20 @@ def measure_forward(args: Namespace, report: Report) -> None:
     times = interleave(calls, device, args.repeats, warm_up=warm_up, quiet=device.type == "cuda")
     for variant in working:
         for side in args.plain:
-            equal = side.dtype == variant.dtype
-            if side.dtype != "float32" and not equal:
-                continue
-            add_forward_rows(variant, side, times, flops, differ, device, report)
+            if comparable(side, variant):
+                add_forward_rows(variant, side, times, flops, differ, device, report)
+
+
+def comparable(side: Variant, variant: Variant) -> bool:
+    """Whether a row is worth it: against full precision, or in the same one."""
+    return side.dtype in (variant.dtype, "float32") or (
+        side.dtype == "tf32" and variant.dtype != "float32"
+    )
 
 
 def add_forward_rows(variant, side, times, flops, differ, device, report) -> None:
     """The rows of one variant beside the reference in one precision."""
-    half = variant.dtype != "float32" and side.dtype == "float32"
+    half = variant.dtype != side.dtype and side.dtype == "float32"
     mine = {p: times[f"{p} {variant.name}"] for p in ("unet", "vae", "taesd")}
     theirs = {p: times[f"plain {p} {side.name}"] for p in ("unet", "vae")}
     beside = "" if side.dtype == "float32" else f" (plain {side.dtype})"
@@ -225,7 +230,8 @@ def add_forward_rows(variant, side, times, flops, differ, device, report) -> Non
         if device.type == "cpu":
             notes.append(f"CPU time {cpu:.2f}x")
         if not half:
-            goal = EQUAL_PRECISION_GOAL if name == "UNet with maps" else None
+            equal = side.dtype == variant.dtype and name == "UNet with maps"
+            goal = EQUAL_PRECISION_GOAL if equal else None
         report.add(
             f"{name}, {variant.name}{beside}", plain=1e3 * reference, ours=1e3 * seconds,
             goal=goal, note=", ".join(notes),
@@ -311,9 +317,9 @@ def measure_training(args: Namespace, report: Report) -> dict:
         if ("ours", variant) not in results:
             continue
         times, peak = results["ours", variant]
-        for reference in [p for p in args.plain if p.dtype in ("float32", variant.dtype)] or [None]:
+        for reference in [p for p in args.plain if comparable(p, variant)] or [None]:
             theirs, their_peak = results.get(("plain", reference), (None, None))
-            half = reference is not None and reference.dtype != variant.dtype
+            half = reference is not None and reference.dtype == "float32" != variant.dtype
             beside = f" (plain {reference.dtype})" if reference and not half else ""
             report.add(
                 f"{title}, {variant.name}{beside}", plain=theirs and 1e3 * theirs.wall,
@@ -342,14 +348,20 @@ def measure_slide(args: Namespace, report: Report) -> None:
         with model._conditioned_on(domain):
             return model.slide_inference(images, metas)
 
-    calls = {"plain": args.plain[0].run(lambda: stock.slide_inference(images, metas), args.device)}
-    expected = calls["plain"]()
+    calls = {
+        f"plain {side.name}": side.run(lambda: stock.slide_inference(images, metas), args.device)
+        for side in args.plain
+    }
+    expected = calls["plain float32"]()
     notes: dict[str, str] = {}
     names = {"window": "slide, exact", "image": "slide, latent once"}
 
+    def kinds(variant: Variant) -> list[str]:
+        return ["image"] if variant.compile else list(names)
+
     def prepare(variant: Variant) -> None:
         backbone = variant_of(ours, args, variant)
-        for kind in names:
+        for kind in kinds(variant):
             model = segmentor(args, backbone, latent=kind, windows_per_batch=args.windows_per_batch)
             call = variant.run(lambda model=model: slide(model), args.device)
             result = call().float()
@@ -362,15 +374,18 @@ def measure_slide(args: Namespace, report: Report) -> None:
 
     working = try_variants(args.variants, prepare, "slide", report)
     times = interleave(calls, device, args.repeats, warm_up=0, quiet=device.type == "cuda")
+    size = f"{args.size[0]}x{args.size[1]}"
     for variant in working:
-        for kind, name in names.items():
-            half = variant.dtype != "float32"
-            size = f"{args.size[0]}x{args.size[1]}"
-            report.add(
-                f"{name}, {size}, {variant.name}", plain=1e3 * times["plain"].wall,
-                ours=1e3 * times[f"{kind} {variant.name}"].wall,
-                goal=GOALS["slide"] if half else None, note=notes[f"{kind} {variant.name}"],
-            )  # fmt: skip
+        for kind in kinds(variant):
+            mine = times[f"{kind} {variant.name}"]
+            for side in args.plain:
+                beside = "" if side.dtype == "float32" else f" (plain {side.dtype})"
+                report.add(
+                    f"{names[kind]}, {size}, {variant.name}{beside}",
+                    plain=1e3 * times[f"plain {side.name}"].wall, ours=1e3 * mine.wall,
+                    goal=None if beside else GOALS["slide"],
+                    note=notes[f"{kind} {variant.name}"],
+                )  # fmt: skip
 
 
 def load_frame(path: Path) -> Tensor:

@@ -18,7 +18,14 @@ __all__ = ["CLASSES", "DTYPES", "Variant", "architecture", "build_ours", "build_
            "build_plain", "inputs", "quickly", "segmentor", "variant_of"]  # fmt: skip
 
 CLASSES = 19
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: ``tf32`` is float32 as PyTorch computes it unless told otherwise: cards of Ampere and later round
+#: the inputs of convolutions to ten bits. ``float32`` does not.
+DTYPES = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 #: Ways to compile; the last two replay the launches of a whole pass.
 _COMPILED = {
     "compile": {},
@@ -58,8 +65,9 @@ class Variant:
     """How a side computes, such as ``bfloat16+weights+graphs``.
 
     Attributes:
-        name: The dtype of autocast (none for float32), then any of ``weights`` (the UNet's are of
-            that dtype, too, for inference) and one of ``compile``, ``capture`` and ``graphs``.
+        name: The dtype of autocast (none for float32 and tf32), then any of ``weights`` (the
+            UNet's are of that dtype, too, for inference) and one of ``compile``, ``capture`` and
+            ``graphs``.
     """
 
     name: str
@@ -88,9 +96,12 @@ class Variant:
         """A call under this autocast, as a step of its own to CUDA graphs."""
         kind = torch.device(device).type
 
+        half = DTYPES[self.dtype] != torch.float32
+
         def step() -> object:
             torch.compiler.cudagraph_mark_step_begin()
-            with torch.autocast(kind, DTYPES[self.dtype], enabled=self.dtype != "float32"):
+            torch.backends.cudnn.allow_tf32 = self.dtype == "tf32"
+            with torch.autocast(kind, DTYPES[self.dtype], enabled=half):
                 return call()
 
         return step

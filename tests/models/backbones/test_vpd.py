@@ -423,7 +423,7 @@ def test_under_autocast_context_probabilities_and_latents_stay_float32(
         return seen["result"]
 
     monkeypatch.setattr(AttentionMapProcessor, "_probabilities", staticmethod(probabilities))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         assert torch.equal(model.context(domain), exact_context)
         assert torch.equal(model.encode(x), exact_latent)
         half = model(x, domain)
