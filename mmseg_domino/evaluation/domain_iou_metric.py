@@ -4,7 +4,6 @@ Shapes: ``N`` classes, ``H W`` pixels, ``K`` domains of the prompt bank.
 """
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -31,13 +30,12 @@ from ..metrics import (
     write_results,
 )
 from ..reporting import text_tables
-from ..utils.journal import Journal, journal_files, read_journal
+from ..utils.journal import Journal
+from .journal import open_journal, remove_journal
 from .pixels import confidence_histogram, confusion_matrix, predicted_probability
 from .predictions import PredictionWriter, SubmissionWriter
 
 __all__ = ["DomainIoUMetric"]
-
-_JOURNAL_FORMAT = "mmseg_domino.journal/1"
 
 
 @METRICS.register_module()
@@ -266,32 +264,15 @@ class DomainIoUMetric(BaseMetric):
         if self.journal is None:
             return
         header = {
-            "format": _JOURNAL_FORMAT,
             "classes": list(self.classes),
             "ignore_index": self.ignore_index,
             "calibration": self.calibration,
             "format_only": self.format_only,
             "fingerprint": self.fingerprint,
         }
-        rank, _ = get_dist_info()
-        if self.resume:
-            self._take_up(header)
-        barrier()  # nobody adds a file while another still reads
-        if not self.resume and is_main_process():
-            _remove_journal(self.journal)
-        barrier()
-        part = len(journal_files(self.journal)) if self.resume else 0
-        barrier()
-        self._log = Journal(self.journal, f"part{part:04}-rank{rank:04}", header)
-
-    def _take_up(self, header: Mapping) -> None:
-        """Count what the journal holds: in the first process; the others know what to skip."""
-        done = Counts()
-        for entry in read_journal(self.journal, header):
-            done.add(ImageCount.from_entry(entry))
+        self._log, done = open_journal(self.journal, header, self.resume)
         self._finished = set(done.pixels)
-        if is_main_process():
-            done.repeated = 0
+        if is_main_process() and self.resume:
             self._counts = done
             print_log(f"resumed: {len(done)} images were done before", logger="current")
 
@@ -322,7 +303,7 @@ class DomainIoUMetric(BaseMetric):
         if outcome[1] is not None:
             raise outcome[1]
         if self.journal is not None and is_main_process():
-            _remove_journal(self.journal)
+            remove_journal(self.journal)
         self._reset()
         self.results.clear()
         metrics = outcome[0]
@@ -387,10 +368,3 @@ def _domain_scores(sample: Mapping) -> dict:
         return {}
     names = tuple(sample.get("domain_names") or map(str, range(len(scores))))
     return {"scores": scores.float().cpu().numpy(), "score_names": names}
-
-
-def _remove_journal(folder: str) -> None:
-    for path in journal_files(folder):
-        path.unlink()
-    if os.path.isdir(folder) and not os.listdir(folder):
-        os.rmdir(folder)
