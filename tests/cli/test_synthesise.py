@@ -47,6 +47,20 @@ def run(arguments, folder, code=0):
 
 
 @pytest.fixture
+def here(domino, tmp_path, monkeypatch, capsys):
+    """Run the command in this process; what it says."""
+
+    def run_here(arguments, code=0):
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "slow_noise", raising=False)
+        GENERATORS.module_dict.pop("SlowNoise", None)
+        assert domino(*arguments[3:]) == code
+        return capsys.readouterr()
+
+    return run_here
+
+
+@pytest.fixture
 def config(tmp_path):
     """A config with a plug-in generator of its own."""
     dataset = write_cityscapes(tmp_path / "cityscapes")
@@ -62,11 +76,9 @@ def config(tmp_path):
     return path
 
 
-def test_killed_outright_and_started_again_it_ends_as_if_never_killed(
-    config, tmp_path, domino, monkeypatch, capsys
-):
+def test_killed_outright_and_started_again_it_ends_as_if_never_killed(config, tmp_path, here):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    said = run(command(config, whole), tmp_path).stdout
+    said = here(command(config, whole)).out
     assert "night             4 kept      0 rejected" in said
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     process = subprocess.Popen(command(config, cut), env=environment, stderr=subprocess.PIPE)
@@ -78,22 +90,22 @@ def test_killed_outright_and_started_again_it_ends_as_if_never_killed(
     process.stderr.close()
     before = len(SynthesisTree(cut).records())
     assert 3 <= before < 8
-    said = run(command(config, cut), tmp_path)
-    assert f"{8 - before} made now" in said.stdout
-    assert "image/s" in said.stderr or "s/image" in said.stderr  # progress and time left
+    said = here(command(config, cut))
+    assert f"{8 - before} made now" in said.out
+    assert "image/s" in said.err or "s/image" in said.err  # progress and time left
     one, two = content(whole), content(cut)
     for page in (one, two):
         page.pop("summary.html")  # names its folder
     assert one == two
     # With another bank the folder is refused, and stays as it is.
     arguments = command(config, cut, "--bank", "driving", domains="rain_night")
-    refused = call(arguments, domino, tmp_path, monkeypatch, capsys)
+    refused = here(arguments, code=1).err
     assert "begun with other settings" in refused
     assert "acdc there, driving now" in refused
     assert content(cut).items() >= two.items()
 
 
-def test_two_processes_make_what_one_makes(config, tmp_path):
+def test_two_processes_make_what_one_makes(config, tmp_path, here):
     depth = write_disparity(tmp_path)
     options = (
         "--cfg-options",
@@ -102,7 +114,7 @@ def test_two_processes_make_what_one_makes(config, tmp_path):
     )
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     domains = "fog,night,rain,snow"
-    run(command(config, tmp_path / "one", *options, domains=domains), tmp_path)
+    here(command(config, tmp_path / "one", *options, domains=domains))
     run(command(config, tmp_path / "two", *options, launcher=launcher, domains=domains), tmp_path)
     one, two = content(tmp_path / "one"), content(tmp_path / "two")
     assert one.pop("summary.html")
@@ -112,7 +124,7 @@ def test_two_processes_make_what_one_makes(config, tmp_path):
     assert len({json.loads(line)["name"] + json.loads(line)["domain"] for line in lines}) == 16
 
 
-def test_the_miniature_controlnet_with_clip_in_the_gate(config, tmp_path):
+def test_the_miniature_controlnet_with_clip_in_the_gate(config, tmp_path, here):
     folders = write_pipeline(tmp_path / "models")
     options = dict(type="ControlNetGenerator", size=(64, 64), steps=1, precision="fp32", **folders)
     clip = str(Path(folders["model"]).parent / "mini-clip")
@@ -126,7 +138,7 @@ def test_the_miniature_controlnet_with_clip_in_the_gate(config, tmp_path):
         ),
     )
     cfg.dump(config)
-    run(command(config, tmp_path / "out", "--limit", "2", "--batch-size", "2"), tmp_path)
+    here(command(config, tmp_path / "out", "--limit", "2", "--batch-size", "2"))
     lines = [json.loads(x) for x in (tmp_path / "out/images.jsonl").read_text().splitlines()]
     assert len(lines) == 4
     for line in lines:
@@ -149,21 +161,10 @@ def test_the_miniature_controlnet_with_clip_in_the_gate(config, tmp_path):
         (["--cfg-options", "synthesis.gate.min_agreement=50"], "needs a segmentation model"),
     ],
 )
-def test_wrong_arguments_are_explained(
-    config, tmp_path, options, words, domino, monkeypatch, capsys
-):
+def test_wrong_arguments_are_explained(config, tmp_path, options, words, here):
     arguments = command(config, tmp_path / "out", *options)
-    assert words in call(arguments, domino, tmp_path, monkeypatch, capsys)
+    assert words in here(arguments, code=1).err
     assert not (tmp_path / "out").exists()
-
-
-def call(arguments, domino, folder, monkeypatch, capsys):
-    """Run the command, which is to fail, in this process; what it says."""
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, "slow_noise", raising=False)
-    GENERATORS.module_dict.pop("SlowNoise", None)
-    assert domino(*arguments[3:]) == 1
-    return capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
