@@ -60,8 +60,8 @@ _WITH_CP = ("segformer", "swin", "convnext", "open_clip", "dinov2", "dinov3", "e
 
 
 def _vpd(**kwargs) -> dict:
-    options = dict(weights="random", num_classes=CLASSES, architecture=ARCHITECTURE)
-    return dict(type="DominoVPD", **{**options, **kwargs})
+    weights = dict(name="random", architecture=ARCHITECTURE)
+    return dict(type="DominoVPD", weights=weights, classes=dict(count=CLASSES), **kwargs)
 
 
 def _wrapped(name: str, **kwargs) -> dict:
@@ -132,7 +132,7 @@ class Member:
         if self.checkpointing == "with_cp":
             backbone = {**config["backbone"], "with_cp": True}
             return self.build(folder, backbone=backbone)
-        return self.build(folder, **{self.checkpointing: True})
+        return self.build(folder, execution=dict(checkpointing=True))
 
 
 def _with_clip(config: dict, folder: Path) -> dict:
@@ -169,14 +169,14 @@ def _levels() -> tuple:
 
 
 BACKBONES = {
-    "vpd": Member(_vpd(), _images, "gradient_checkpointing"),
+    "vpd": Member(_vpd(), _images, "execution"),
     "vpd-all-maps-concat-lora": Member(
-        _vpd(injection="concat", attention_maps=(8, 16, 32), finetune="lora"),
+        _vpd(injection="concat", attention=dict(maps=(8, 16, 32)), tune="lora"),
         _images,
-        "gradient_checkpointing",
+        "execution",
     ),
     "vpd-none-sample": Member(
-        _vpd(injection="none", latent_mode="sample", attention_maps=()), _images
+        _vpd(injection="none", vae=dict(latent="sample"), attention=dict(maps=())), _images
     ),
     **{
         name: Member(_wrapped(name), _images, "with_cp" if name in _WITH_CP else None)

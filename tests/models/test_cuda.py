@@ -121,7 +121,7 @@ def test_generated_code_gives_the_same_features_and_gradients(name, clip, cuda):
     model, inputs = BACKBONES[name].build(clip).to(cuda), moved(BACKBONES[name].inputs(), cuda)
     compiled = copy.deepcopy(model)
     if name == "vpd":
-        compiled = BACKBONES[name].build(clip, compile=True).to(cuda)
+        compiled = BACKBONES[name].build(clip, execution=dict(compile=True)).to(cuda)
         run = compiled
     else:
         run = torch.compile(compiled)
@@ -137,7 +137,7 @@ def test_a_pass_replayed_as_a_cuda_graph_gives_the_same(clip, cuda):
     member = BACKBONES["vpd"]
     inputs = moved(member.inputs(), cuda)
     expected = member.build(clip).to(cuda)(*inputs)
-    model = member.build(clip, compile=dict(mode="reduce-overhead")).to(cuda)
+    model = member.build(clip, execution=dict(compile=dict(mode="reduce-overhead"))).to(cuda)
     for _ in range(4):  # the first passes record
         torch.compiler.cudagraph_mark_step_begin()
         close(model(*inputs), expected, 1e-3)
