@@ -195,8 +195,10 @@ def test_each_combination_learns_and_predicts(name, tune, plain, tmp_path):
     assert loss.isfinite()
     assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
     with torch.no_grad():
-        for module in () if plain or name == "vpd" else model.backbone.domain.values():
-            module.out.weight.normal_(std=0.5)
+        if not plain and name == "vpd":
+            model.backbone.context.gate.fill_(0.5)
+        elif not plain:
+            model.backbone.domain.modulation.out.weight.normal_(std=0.5)
         results = model.eval()(images(), batch, mode="predict")
         assert results[0].seg_logits.data.shape == (19, SIZE, SIZE)
         if not plain:

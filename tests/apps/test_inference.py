@@ -187,8 +187,8 @@ def test_a_stock_config_with_the_mix_in_serves_arrays(clip, photo):
     ]  # fmt: skip
     config.pop("test_dataloader")
     config.domino = dict(
-        encode="pipeline", encoder=dict(model=clip, bank="acdc"), domain_channels=16,
-        backbone=dict(norms=dict(hidden_channels=8)),
+        encode="pipeline", encoder=dict(model=clip, bank="acdc"), domain_channels=24,
+        space="context", backbone=dict(norms=dict(hidden_channels=8)),
     )  # fmt: skip
     with pytest.raises(ValueError, match="what the classes are"):
         init_domino_model(config)

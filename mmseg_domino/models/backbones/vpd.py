@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...domain.prompts import PromptBank, load_prompt_bank
@@ -182,17 +182,17 @@ class DominoVPD(BaseModule):
         )
         self.centre = _check_centre(centre, self.injections, norms, attention)
         self._bank = _classwise_bank(attention)
-        embeddings, self._embedded = self._parts.start_embeddings()
+        embeddings, embedded = self._parts.start_embeddings()
         self.context = self._build_context(attention, embeddings)
         place_processors(self.unet, self.context.num_classes)
         self.tune = tune
         apply_tuning(self.unet, tune, lora, ATTENTION_PROJECTIONS)
         self.domain = self._build_norms(norms, domain_channels)
         use_fast_layers(self.unet)
-        #: Whether the weights are there: made at random, read, or loaded.
-        self._has_weights = self._parts.are_random and self._embedded and self._bank is None
+        _watch_loading(self.unet, self._parts.are_random)
+        _watch_loading(self.vae, self._parts.are_random)
+        _watch_loading(self.context, embedded and self._bank is None)
         keep_out_frozen(self, save_frozen)
-        self._register_load_state_dict_pre_hook(_note_weights, with_module=True)
         self.checkpointing = execution["checkpointing"]
         self.channels_last = execution["channels_last"]
         if self.channels_last:
@@ -241,15 +241,17 @@ class DominoVPD(BaseModule):
             self._read_centre()
 
     def read_weights(self) -> None:
-        """Read the weights and the class embeddings, once."""
-        if self._has_weights:
-            return
-        self._has_weights = True
-        self._parts.read_into(self.unet, self.vae)
-        if not self._embedded:
+        """Read what was neither made at random nor read nor loaded: weights, class embeddings."""
+        if not self.unet.has_weights:
+            self._parts.read_unet(self.unet)
+        if not self.vae.has_weights:
+            self._parts.read_vae(self.vae)
+        if not self.context.has_weights:
             self.context.class_embeddings.copy_(self._parts.class_embeddings())
-        if self._bank is not None:
-            self.context.table.set(self._parts.classes_in_domains(self._bank))
+            if self._bank is not None:
+                self.context.table.set(self._parts.classes_in_domains(self._bank))
+        for part in (self.unet, self.vae, self.context):
+            part.has_weights = True
         self._parts.close()
 
     def _read_centre(self) -> None:
@@ -348,9 +350,16 @@ class DominoVPD(BaseModule):
         return self.forward_latent(self.encode(_pad(x, 64)), domain, (height, width), windows)
 
 
-def _note_weights(module: DominoVPD, state: dict, prefix: str, *_: object) -> None:
-    if any(key.startswith(f"{prefix}unet.conv_in.") for key in state):
-        module._has_weights = True
+def _watch_loading(part: nn.Module, has_weights: bool) -> None:
+    """Let a part know whether its weights are there, so that none are read over loaded ones."""
+    part.has_weights = has_weights
+    part._register_load_state_dict_pre_hook(_note_weights, with_module=True)
+
+
+def _note_weights(part: nn.Module, state: dict, prefix: str, *_: object) -> None:
+    names = list(part.state_dict(keep_vars=True))
+    telling = "class_embeddings" if "class_embeddings" in names else names[0]
+    part.has_weights = part.has_weights or prefix + telling in state
 
 
 def _injections(whole: str, norms: Mapping | None, attention: Mapping) -> dict[str, str]:

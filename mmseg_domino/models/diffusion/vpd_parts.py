@@ -145,13 +145,13 @@ class VPDParts:
             vae = kind.from_config(config)
         return strip_vae(vae).to_empty(device="cpu")
 
-    def read_into(self, unet: nn.Module, encoder: LatentEncoder) -> None:
-        """Read the weights of both, in place."""
-        if self.are_random:
-            return
-        source = self._source()
-        load_from_whole(unet, source.unet().state_dict())
-        vae = source.vae() if self.vae is None else open_vae(self.vae)
+    def read_unet(self, unet: nn.Module) -> None:
+        """Read the UNet's weights, in place."""
+        load_from_whole(unet, self._source().unet().state_dict())
+
+    def read_vae(self, encoder: LatentEncoder) -> None:
+        """Read the autoencoder's weights, in place."""
+        vae = self._source().vae() if self.vae is None else open_vae(self.vae)
         load_from_whole(encoder.encoder, vae.encoder.state_dict())
         if encoder.quant_conv is not None:
             load_from_whole(encoder.quant_conv, vae.quant_conv.state_dict())

@@ -242,6 +242,25 @@ def test_a_checkpoint_is_enough_where_the_config_says_the_architecture(x, domain
         make_vpd(weights, embeddings=path, count=N)(x, domain)
 
 
+def test_what_was_loaded_into_a_part_is_not_read_over(x, domain, tmp_path):
+    folder = write_folder(tmp_path / "model")
+    model = make_vpd(str(folder), count=N, names=tuple("abcde"), injection="none").eval()
+    other = build()
+    model.unet.load_state_dict(other.unet.state_dict())
+    model.context.load_state_dict(other.context.state_dict())
+    with torch.no_grad():
+        latent = model.encode(x)
+        close(model.forward_latent(latent, None, (64, 128)),
+              other.forward_latent(latent, None, (64, 128)), atol=0, rtol=0)  # fmt: skip
+    whole = make_vpd(str(folder), count=N, names=tuple("abcde"), injection="none")
+    whole.vae.load_state_dict(model.vae.state_dict())
+    whole.context.load_state_dict(other.context.state_dict())
+    whole.read_weights()
+    assert torch.equal(whole.vae.encoder.conv_in.weight, model.vae.encoder.conv_in.weight)
+    assert whole.unet.conv_in.weight.isfinite().all()
+    assert not torch.equal(whole.unet.conv_in.weight, other.unet.conv_in.weight)
+
+
 def test_weights_of_another_architecture_than_said_are_refused(tmp_path):
     folder = write_folder(tmp_path / "model", unet=dict(attention_head_dim=4))
     model = make_vpd(str(folder), ARCHITECTURE, count=N, names=tuple("abcde"))
