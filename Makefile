@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 CONSTRAINTS := requirements/constraints.txt
 
-.PHONY: setup train test bench lint docs clean help
+.PHONY: setup train test test-versions bench lint docs clean help
 
 help:
 	@sed -n 's/^# //p' Makefile | head -7
@@ -54,6 +54,26 @@ train: $(STAMP)
 test: $(STAMP)
 	@echo "==> Running the test suite (2 cores, no GPU, no network; under 12 minutes)"
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=10
+
+# What depends most on PyTorch, on the oldest and the newest that the package works with: each has
+# an environment of its own (about 5 GB), in which the rest of the tested stack is that of .venv.
+VERSION_TESTS := tests/models/kernels tests/models/layers tests/models/backbones/test_vpd.py
+
+test-versions: $(STAMP)
+	@set -e; site=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	for name in oldest newest; do \
+		env=$(VENV)-torch-$$name; pins="torch torchvision"; \
+		if test $$name = oldest; then pins="torch==2.6.0 torchvision==0.21.0"; fi; \
+		if ! test -f $$env/.installed; then \
+			$(PY) -m venv --without-pip $$env; \
+			$(PY) -m pip --python $$env/bin/python install -qq $$pins; \
+			own=$$($$env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+			echo "import site; site.addsitedir('$$site')" > $$own/zz_stack.pth; \
+			touch $$env/.installed; \
+		fi; \
+		echo "==> PyTorch $$($$env/bin/python -c 'import torch; print(torch.__version__)')"; \
+		OMP_NUM_THREADS=1 $$env/bin/python -m pytest $(VERSION_TESTS); \
+	done
 
 bench: $(STAMP)
 	@$(PY) -m benchmarks.paper
