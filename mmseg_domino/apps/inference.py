@@ -4,7 +4,6 @@ Shapes: ``H W`` spatial, ``D`` embedding width, ``K`` domains of the prompt bank
 """
 
 import copy
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +19,12 @@ from mmseg.registry import DATASETS
 from torch import Tensor
 
 from ..datasets import leaf_datasets
+from ..datasets.pipelines import steps_after_loading
 from ..domain.sources import SPACE_FIELDS
 from ..engine import apply_domino, read_and_load
 
 __all__ = ["Prediction", "domains_of", "force_domain", "init_domino_model", "predict_image"]
 
-_LOADER = re.compile(r"^(Load(?!Multiple)\w*Image\w*|InferencerLoader)$")
-_ANNOTATIONS = re.compile(r"^Load\w*Annotations$")
 #: Sources whose embedding of a domain is a row of a table; the others are made of the image.
 _NOT_BY_NAME = {
     "image": "is the image's own embedding, whatever its domain",
@@ -81,7 +79,8 @@ def init_domino_model(
     cfg = apply_domino(copy.deepcopy(cfg))
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
-    cfg.test_pipeline = _pipeline_for_arrays(_tested_pipeline(cfg))
+    steps = steps_after_loading(_tested_pipeline(cfg))
+    cfg.test_pipeline = [dict(type="LoadImageFromNDArray"), *steps]
     model = init_model(cfg, None, device)
     meta = {}
     if checkpoint is not None:
@@ -113,21 +112,6 @@ def _tested_pipeline(cfg: Config) -> list:
     """
     leaves = leaf_datasets((cfg.get("test_dataloader") or {}).get("dataset"))
     return next((leaf.get("pipeline") for leaf in leaves), None) or cfg.get("test_pipeline") or []
-
-
-def _pipeline_for_arrays(pipeline: list) -> list[dict]:
-    kinds = [step["type"].split(".")[-1] for step in pipeline]
-    start = next((i for i, kind in enumerate(kinds) if _LOADER.match(kind)), None)
-    if start is None:
-        raise ValueError(
-            "the config does not say how an image is prepared: neither its first test data set nor "
-            f"`test_pipeline` has a pipeline that loads one; found {kinds or 'none'}"
-        )
-    steps = [dict(type="LoadImageFromNDArray")]
-    for kind, step in zip(kinds[start + 1 :], pipeline[start + 1 :], strict=True):
-        if not _ANNOTATIONS.match(kind) and kind != "LoadDomainEmbedding":
-            steps.append(dict(step))
-    return steps
 
 
 def _text_and_sources(model: BaseSegmentor):

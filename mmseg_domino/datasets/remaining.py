@@ -21,6 +21,8 @@ def group_keys(dataset: Dataset) -> Iterator[tuple[str, str]]:
     Raises:
         TypeError: If it is something else.
     """
+    if isinstance(dataset, RemainingDataset):
+        dataset = dataset.dataset
     if isinstance(dataset, ConcatDataset):
         for part in dataset.datasets:
             yield from group_keys(part)

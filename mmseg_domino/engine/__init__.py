@@ -1,6 +1,7 @@
 from .amp import enable_amp
 from .checkpoints import load_from_safetensors, newest_checkpoint
 from .hooks import AtomicCheckpointHook, DominoReportHook, FiniteWeightsHook, SeedIterationHook
+from .inferencer import serve_inferencer
 from .launch import build_runner, load_config
 from .loading import (
     CheckpointMismatchError,
@@ -13,6 +14,7 @@ from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
 from .record import describe_run, record_results, write_tables
 from .runner import DominoGuardHook, DominoRunner
+from .start import describe_start
 from .testing import (
     for_this_run,
     save_predictions,
@@ -34,6 +36,7 @@ __all__ = [
     "apply_domino",
     "build_runner",
     "describe_run",
+    "describe_start",
     "enable_amp",
     "for_this_run",
     "load_config",
@@ -44,6 +47,7 @@ __all__ = [
     "read_and_load",
     "record_results",
     "save_predictions",
+    "serve_inferencer",
     "show_predictions",
     "use_test_time_augmentation",
     "write_tables",

@@ -1,13 +1,16 @@
 """Turning a stock MMSegmentation config into a Domino one."""
 
 import copy
-import re
+import inspect
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from logging import DEBUG
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from ..datasets.pipelines import is_loading, loads_image
+from ..domain import load_prompt_bank
 from ..domain.sources import split_spaces
 from ..utils.configs import type_name as _name
 
@@ -17,12 +20,18 @@ _SEGMENTORS = {
     "EncoderDecoder": "DominoEncoderDecoder",
     "CascadeEncoderDecoder": "DominoCascadeEncoderDecoder",
 }
-#: Transforms that load one image: LoadImageFromFile, LoadImageFromNDArray, LoadCheckedImage, ...
-_LOADER = re.compile(r"^(Load(?!Multiple)\w*Image\w*|InferencerLoader)$")
 _DOMAIN_TRANSFORMS = ("LoadDomainEmbedding", "EncodeDomain")
 #: Options that IoUMetric and DomainIoUMetric share.
 _SHARED_METRIC_OPTIONS = (
     "ignore_index", "collect_device", "output_dir", "format_only", "prefix",
+)  # fmt: skip
+#: Keys that are worth a look when another is nearly the same.
+_KEYS = (
+    "domino", "new_parts", "load_from", "work_dir", "runner_type", "custom_imports",
+    "custom_hooks", "default_hooks", "optim_wrapper", "param_scheduler", "randomness",
+    "train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator",
+    "train_pipeline", "test_pipeline", "tta_pipeline", "tta_model", "visualizer",
+    "data_preprocessor", "log_processor", "default_scope", "resume",
 )  # fmt: skip
 _PLUGIN = "mmseg_domino.plugin"
 
@@ -78,6 +87,7 @@ def apply_domino(cfg: Config) -> Config:
             whose samples would reach the model without an embedding; or options that were changed
             after they had been applied.
     """
+    _check_keys(cfg)
     if "domino" not in cfg:
         return cfg
     given = {k: v for k, v in cfg.domino.items() if k != "applied"}
@@ -105,6 +115,18 @@ def apply_domino(cfg: Config) -> Config:
     return cfg
 
 
+def _check_keys(cfg: Config) -> None:
+    """Refuse a key that looks like one of these and is none: nothing would read it."""
+    for key in cfg:
+        near = get_close_matches(key, _KEYS, 1, cutoff=0.82) if key not in _KEYS else []
+        # A longer name that is made of one, such as acdc_test_pipeline, is no slip.
+        if near and f"_{near[0]}" not in key and f"{near[0]}_" not in key:
+            raise ValueError(
+                f"the config's key {key!r} is read by nothing; is {near[0]!r} meant? A variable of "
+                "your own needs a name that is less like it."
+            )
+
+
 def _check_unchanged(given: dict, applied: dict) -> None:
     changed = sorted(k for k in {*given, *applied} if given.get(k) != applied.get(k))
     if changed:
@@ -123,6 +145,7 @@ def _options(given: dict) -> ConfigDict:
         )
     options = ConfigDict(copy.deepcopy(DOMINO_OPTIONS))
     options.update(given)
+    _check_encoder(options.encoder)
     if options.encode is None:
         options.encode = "store" if options.store is not None else "pipeline"
     valid = ("store", "pipeline", "none")
@@ -145,6 +168,22 @@ def _options(given: dict) -> ConfigDict:
             f"domain_table={options.domain_table}"
         )
     return options
+
+
+def _check_encoder(encoder: dict | None) -> None:
+    """Refuse what DomainEncoder does not take: with a store, nobody may ever build one."""
+    if encoder in (None, DOMINO_OPTIONS["encoder"]):
+        return
+    from ..domain import DomainEncoder  # takes its time: it imports open_clip
+
+    known = list(inspect.signature(DomainEncoder).parameters)
+    unknown = sorted(set(encoder) - set(known))
+    if unknown:
+        raise ValueError(
+            f"unknown options {unknown} in `domino.encoder`; valid ones are {', '.join(known)}"
+        )
+    if isinstance(encoder.get("bank"), str):
+        load_prompt_bank(encoder["bank"])
 
 
 def _source(options: ConfigDict) -> dict:
@@ -293,11 +332,16 @@ def _attach(options: ConfigDict, training: bool, deployed: bool = False) -> dict
 def _edit_pipeline(pipeline: list, attach: dict | None) -> list:
     """The pipeline with the embedding attached after loading, and packed."""
     present = any(_name(t) in _DOMAIN_TRANSFORMS for t in pipeline)
-    edited = []
+    edited, pending = [], False
     for transform in _repack(copy.deepcopy(list(pipeline))):
-        edited.append(transform)
-        if attach is not None and not present and _LOADER.match(_name(transform)):
+        # What is done to the image in loading it, such as a corruption, comes first.
+        if pending and not is_loading(transform):
             edited.append(ConfigDict(copy.deepcopy(attach)))
+            pending = False
+        edited.append(transform)
+        pending |= attach is not None and not present and loads_image(transform)
+    if pending:
+        edited.append(ConfigDict(copy.deepcopy(attach)))
     return edited
 
 

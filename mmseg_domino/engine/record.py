@@ -15,6 +15,7 @@ from ..metrics import RunResults, load_results
 from ..page import Table
 from ..reporting import domain_table
 from ..utils import atomic_write
+from ..utils.configs import type_name
 from ..utils.hashes import file_sha256
 
 __all__ = ["describe_run", "record_results", "write_tables"]
@@ -126,7 +127,7 @@ def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
     fingerprint = _fingerprint(cfg, checkpoint)
     evaluators = cfg.test_evaluator
     for metric in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
-        if metric["type"].split(".")[-1] != "DomainIoUMetric":
+        if type_name(metric) != "DomainIoUMetric":
             continue
         # Whatever a saved config says: the results are this run's.
         metric["results_file"] = str(work_dir / "results.json")

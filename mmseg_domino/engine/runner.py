@@ -1,5 +1,6 @@
 """The runner of the tools and of the mix-in, and the hook that guards other runners."""
 
+import copy
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -25,7 +26,9 @@ from .console import Console
 from .hooks import AtomicCheckpointHook, FiniteWeightsHook, RunSummaryHook
 from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
-from .testing import tell_image_folders
+from .resuming import check_resumable, training_settings
+from .start import describe_start
+from .testing import check_source, tell_image_folders
 
 __all__ = ["DominoGuardHook", "DominoRunner"]
 
@@ -99,6 +102,7 @@ class DominoRunner(Runner):
 
     def test(self) -> dict:
         with self._alone("test", "test"):
+            check_source(self.test_loop)
             return super().test()
 
     @contextmanager
@@ -128,11 +132,16 @@ class DominoRunner(Runner):
     def _write_config(self) -> None:
         name = self.cfg.filename or f"{self.timestamp}.py"
         with atomic_write(Path(self.work_dir, Path(name).name)) as path:
-            self.cfg.dump(str(path))
+            cfg = self.cfg
+            if cfg.get("resume"):  # of this invocation, too
+                cfg = copy.deepcopy(cfg)
+                cfg.resume = False
+            cfg.dump(str(path))
 
     def load_or_resume(self) -> None:
         """As MMEngine's, but resume from the newest checkpoint that can be read."""
-        if self._resume and self._load_from is None and not self._has_loaded:
+        loaded = self._has_loaded
+        if self._resume and self._load_from is None and not loaded:
             found: list = [None, None]
             if is_main_process():
                 try:
@@ -144,9 +153,11 @@ class DominoRunner(Runner):
                 raise found[1]
             if found[0] is None:
                 self.logger.warning(f"{self.work_dir} has no checkpoint: training starts anew")
-                return
             self._load_from = found[0]
-        super().load_or_resume()
+        if self._load_from is not None or not self._resume:
+            super().load_or_resume()
+        if not loaded:
+            self.logger.info(describe_start(self))
 
     def load_checkpoint(
         self,
@@ -165,22 +176,33 @@ class DominoRunner(Runner):
 
         Raises:
             CheckpointMismatchError: If the checkpoint does not fit the model.
+            ResumeMismatchError: If a training is resumed with another learning rate, model or data.
             NonFiniteWeightsError: If its weights are NaN or infinite.
         """
         # A resumed training, a validation and a test have nothing that is new.
         starts = self._training and not self._resume
         new_parts = self.cfg.get("new_parts", ()) if starts else ()
         checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location=map_location)
+        if self._training and self._resume:
+            self._check_settings(checkpoint, str(filename))
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         self.load_report = load_weights(self.model, checkpoint, str(filename), new_parts)
         self._has_loaded = True
-        self.logger.info(f"weights: {self.load_report}")
         self._record_weights()
         return checkpoint
+
+    def _check_settings(self, checkpoint: dict, source: str) -> None:
+        stored = checkpoint.get("meta", {}).get("settings")
+        if stored is not None:
+            changed = check_resumable(stored, self.cfg, source)
+            if changed:
+                self.logger.warning(f"resumed with other settings than before: {changed}")
 
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """As MMEngine's, but a kill at any moment leaves either no file or a whole one."""
+        meta = kwargs.get("meta") or {}
+        kwargs["meta"] = {**meta, "settings": training_settings(self.cfg)}
         if "://" in str(out_dir):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return

@@ -7,15 +7,20 @@ metrics too.
 import copy
 import os
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.runner import BaseLoop
 
-from ..datasets import leaf_datasets
+from ..datasets import RemainingDataset, leaf_datasets
+from ..datasets.pipelines import split_loading
+from ..datasets.remaining import group_keys
 from ..evaluation.predictions import PredictionWriter
 
 __all__ = [
     "InvocationConfig",
+    "check_source",
     "for_this_run",
     "image_folders",
     "save_predictions",
@@ -68,8 +73,8 @@ def tell_image_folders(loop: BaseLoop) -> None:
 def use_test_time_augmentation(cfg: Config) -> None:
     """Test with the config's ``tta_pipeline`` and ``tta_model``.
 
-    The ``SetDomain`` of each data set stays in front of the augmented pipeline, so that results
-    remain attributed to their domains.
+    How each data set loads its images stays (domains, corruptions, embeddings): only what comes
+    after it is replaced, and the loading of ``tta_pipeline`` is left out.
 
     Raises:
         ValueError: If the config defines no ``tta_pipeline`` or ``tta_model``.
@@ -80,9 +85,10 @@ def use_test_time_augmentation(cfg: Config) -> None:
                 f"--tta needs `{key}` in the config, which has none; MMSegmentation's "
                 "_base_/datasets and _base_/default_runtime.py show the usual ones"
             )
+    augmented = split_loading(cfg.tta_pipeline)[1]
     for dataset in leaf_datasets(cfg.test_dataloader):
-        tags = [t for t in dataset["pipeline"] if t["type"].split(".")[-1] == "SetDomain"]
-        dataset["pipeline"] = tags + copy.deepcopy(list(cfg.tta_pipeline))
+        loading = split_loading(dataset["pipeline"])[0]
+        dataset["pipeline"] = loading + copy.deepcopy(augmented)
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
 
@@ -121,3 +127,25 @@ def save_predictions(cfg: Config, folder: str, only: bool = False) -> None:
         metric["keep_results"] = True
         if only:
             metric["format_only"] = True
+
+
+def check_source(loop: BaseLoop) -> None:
+    """Refuse a metric's ``source`` that is nearly, but not, what is tested.
+
+    A source that is not tested at all is no error: then there are no relative figures.
+
+    Raises:
+        ValueError: If it looks mistyped; lists what is tested.
+    """
+    sources = {getattr(metric, "source", None) for metric in loop.evaluator.metrics} - {None}
+    dataset = loop.dataloader.dataset
+    if not sources or not isinstance(dataset, BaseDataset | ConcatDataset | RemainingDataset):
+        return
+    tested = sorted({group for group, _ in group_keys(dataset)})
+    for source in sources - set(tested):
+        names = {group.split("/")[0] for group in tested}
+        if source.split("/")[0] in names or get_close_matches(source, tested, cutoff=0.8):
+            raise ValueError(
+                f"the metric's source is {source!r}, and no image is of it; tested are "
+                f"{', '.join(tested)}. Correct test_evaluator.source (None: no relative figures)."
+            )

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 
 from mmseg_domino import engine
 from mmseg_domino.engine import newest_checkpoint
@@ -19,33 +18,10 @@ from mmseg_domino.utils.checkpoints import CheckpointError
 from mmseg_domino.utils.disk import DiskFullError
 from mmseg_domino.utils.journal import JournalError
 from mmseg_domino.utils.locks import FolderInUseError
-from tests.small_training import write_small_training
 
 
 class Killed(BaseException):
     """What a kill is to the code after it: nothing of it runs."""
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    path = write_small_training(tmp_path_factory.mktemp("training"))
-
-    def config(work_dir, **changes):
-        cfg = Config(Config.fromfile(path).to_dict(), filename=str(path), format_python_code=False)
-        cfg.work_dir, cfg.launcher = str(work_dir), "none"
-        cfg.merge_from_dict(changes)
-        return cfg
-
-    return config
-
-
-@pytest.fixture(scope="module")
-def whole(config, tmp_path_factory):
-    """The folder of a training that nothing happened to."""
-    folder = tmp_path_factory.mktemp("whole")
-    cfg = config(folder, **{"default_hooks.checkpoint.max_keep_ckpts": 5})
-    engine.build_runner(cfg).train()
-    return folder
 
 
 def weights(path):
@@ -116,26 +92,26 @@ def kill_before_removing(patch, at):
     ],
 )  # fmt: skip
 def test_keeping_one_checkpoint_survives_a_kill_at_any_moment(
-    config, whole, kill, goes_on_from, tmp_path, monkeypatch
+    small_config, small_run, kill, goes_on_from, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
         kill(patch, 3)
         with pytest.raises(Killed):
-            engine.build_runner(config(tmp_path)).train()
+            engine.build_runner(small_config(tmp_path)).train()
     assert newest_checkpoint(tmp_path) == str(tmp_path / f"iter_{goes_on_from}.pth")
     (tmp_path / "last_checkpoint").write_text("")  # as an older version may have left it
-    runner = engine.build_runner(config(tmp_path, resume=True))
+    runner = engine.build_runner(small_config(tmp_path, resume=True))
     runner.train()
     assert runner.load_report.source.endswith(f"iter_{goes_on_from}.pth")
-    assert same(weights(tmp_path / "iter_4.pth"), weights(whole / "iter_4.pth"))
+    assert same(weights(tmp_path / "iter_4.pth"), weights(small_run / "iter_4.pth"))
     left = {p.name for p in tmp_path.iterdir() if p.suffix == ".pth"}
     assert left == {"iter_4.pth"}  # neither the old one nor a temporary file
 
 
-def test_a_copied_folder_goes_on_from_its_own_checkpoints(whole, tmp_path, monkeypatch):
+def test_a_copied_folder_goes_on_from_its_own_checkpoints(small_run, tmp_path, monkeypatch):
     for name, number in (("first", 4), ("copy", 2)):
         (tmp_path / name).mkdir()
-        shutil.copy(whole / f"iter_{number}.pth", tmp_path / name)
+        shutil.copy(small_run / f"iter_{number}.pth", tmp_path / name)
         (tmp_path / name / "last_checkpoint").write_text(str(tmp_path / "first" / "iter_4.pth"))
     assert newest_checkpoint(tmp_path / "copy") == str(tmp_path / "copy" / "iter_2.pth")
     # an empty one names no folder, not even the current one
@@ -145,15 +121,15 @@ def test_a_copied_folder_goes_on_from_its_own_checkpoints(whole, tmp_path, monke
     assert newest_checkpoint(tmp_path / "empty") is None
 
 
-def test_the_newest_readable_checkpoint_is_taken(whole, tmp_path):
+def test_the_newest_readable_checkpoint_is_taken(small_run, tmp_path):
     assert newest_checkpoint(tmp_path) is None
     assert newest_checkpoint(tmp_path / "nothing") is None
     for number in (1, 2, 3, 4):
-        shutil.copy(whole / f"iter_{number}.pth", tmp_path)
+        shutil.copy(small_run / f"iter_{number}.pth", tmp_path)
         os.utime(tmp_path / f"iter_{number}.pth", (1000 + number, 1000 + number))
     (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_1.pth"))
     torch.save({"state_dict": {}}, tmp_path / "weights_only.pth")
-    shutil.copy(whole / "iter_4.pth", tmp_path / "best_mIoU_iter_4.pth")
+    shutil.copy(small_run / "iter_4.pth", tmp_path / "best_mIoU_iter_4.pth")
     assert newest_checkpoint(tmp_path).endswith("iter_4.pth")
     data = bytearray((tmp_path / "iter_4.pth").read_bytes())
     data[len(data) // 2] ^= 1  # in the middle of a tensor
@@ -166,14 +142,14 @@ def test_the_newest_readable_checkpoint_is_taken(whole, tmp_path):
         newest_checkpoint(tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    shutil.copy(whole / "iter_2.pth", elsewhere)
+    shutil.copy(small_run / "iter_2.pth", elsewhere)
     (tmp_path / "last_checkpoint").write_text(str(elsewhere / "iter_9.pth"))
     assert newest_checkpoint(tmp_path) == str(elsewhere / "iter_2.pth")
 
 
-def test_a_better_checkpoint_replaces_the_best_one_only_when_it_is_written(config, tmp_path):
+def test_a_better_checkpoint_replaces_the_best_one_only_when_it_is_written(small_config, tmp_path):
     hook = dict(type="CheckpointHook", save_best="mIoU", by_epoch=False, interval=2)
-    runner = engine.build_runner(config(tmp_path, **{"default_hooks.checkpoint": hook}))
+    runner = engine.build_runner(small_config(tmp_path, **{"default_hooks.checkpoint": hook}))
     checkpoint = next(h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
     seen = []
 
@@ -190,7 +166,7 @@ def test_a_better_checkpoint_replaces_the_best_one_only_when_it_is_written(confi
     assert [p.name for p in tmp_path.glob("best_*")] == ["best_mIoU_iter_4.pth"]
 
 
-def test_a_second_training_or_test_in_a_folder_is_refused(config, whole, tmp_path):
+def test_a_second_training_or_test_in_a_folder_is_refused(small_config, small_run, tmp_path):
     code = (
         "import sys\nfrom mmseg_domino.utils.locks import folder_lock\n"
         "with folder_lock(sys.argv[1], sys.argv[2], 'busy'):\n"
@@ -198,7 +174,7 @@ def test_a_second_training_or_test_in_a_folder_is_refused(config, whole, tmp_pat
     )
     for name in ("train", "test"):
         before = {p.name for p in tmp_path.iterdir()}
-        cfg = config(tmp_path, load_from=str(whole / "iter_4.pth"))
+        cfg = small_config(tmp_path, load_from=str(small_run / "iter_4.pth"))
         runner = engine.build_runner(cfg)
         with subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path), name], stdin=subprocess.PIPE,
@@ -212,7 +188,7 @@ def test_a_second_training_or_test_in_a_folder_is_refused(config, whole, tmp_pat
         assert written == {f".{name}.lock"}  # not even the config
 
 
-def test_a_full_disk_is_said_in_training(config, tmp_path, monkeypatch):
+def test_a_full_disk_is_said_in_training(small_config, tmp_path, monkeypatch):
     original = torch.save
 
     def save(content, file):
@@ -222,20 +198,20 @@ def test_a_full_disk_is_said_in_training(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", save)
     with pytest.raises(DiskFullError, match=rf"{tmp_path} ran full .*Make room"):
-        engine.build_runner(config(tmp_path)).train()
+        engine.build_runner(small_config(tmp_path)).train()
     assert newest_checkpoint(tmp_path).endswith("iter_1.pth")
 
 
 @pytest.mark.parametrize("changed", ["checkpoint", "config", "store", "nothing"])
 def test_a_resumed_test_is_of_the_same_checkpoint_config_and_store(
-    config, whole, changed, tmp_path, monkeypatch
+    small_config, small_run, changed, tmp_path, monkeypatch
 ):
     store, checkpoint = tmp_path / "domains.safetensors", tmp_path / "model.pth"
     store.write_bytes(b"one")
-    shutil.copy(whole / "iter_4.pth", checkpoint)
+    shutil.copy(small_run / "iter_4.pth", checkpoint)
 
     def run(resume, **changes):
-        cfg = config(tmp_path / "w", load_from=str(checkpoint), **changes)
+        cfg = small_config(tmp_path / "w", load_from=str(checkpoint), **changes)
         cfg.test_dataloader.dataset.pipeline[0].note = str(store)
         cfg.test_dataloader.dataset.pipeline[0].type = "tests.engine.test_interruptions.Tagged"
         engine.record_results(cfg, str(checkpoint), resume=resume)
@@ -247,7 +223,7 @@ def test_a_resumed_test_is_of_the_same_checkpoint_config_and_store(
             run(False)
     changes = {}
     if changed == "checkpoint":
-        shutil.copy(whole / "iter_2.pth", checkpoint)
+        shutil.copy(small_run / "iter_2.pth", checkpoint)
     elif changed == "store":
         store.write_bytes(b"two")
     elif changed == "config":
@@ -272,7 +248,6 @@ def Tagged(note, **kwargs):
 
 RUN = """
 import sys
-from pathlib import Path
 from mmengine.config import Config
 from mmseg_domino import engine
 path, work_dir = sys.argv[1:3]
@@ -311,9 +286,9 @@ def killed_training(config_file, folder, steps, kills, seconds):
 
 
 @pytest.mark.slow
-def test_a_training_killed_at_random_ends_with_the_weights_of_a_whole_one(config, tmp_path):
+def test_a_training_killed_at_random_ends_with_the_weights_of_a_whole_one(small_config, tmp_path):
     kills, steps = 10, 100
-    cfg = config(tmp_path / "whole", **{"train_cfg.max_iters": steps})
+    cfg = small_config(tmp_path / "whole", **{"train_cfg.max_iters": steps})
     engine.build_runner(cfg).train()
     folder = tmp_path / "killed"
     folder.mkdir()

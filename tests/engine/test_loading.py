@@ -5,7 +5,6 @@ import json
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.model import BaseTTAModel
 from torch import nn
 
@@ -16,7 +15,6 @@ from mmseg_domino.engine import CheckpointMismatchError, NonFiniteWeightsError, 
 from mmseg_domino.engine.hooks import FiniteWeightsHook
 from mmseg_domino.models.adapters.frozen_state import keep_out_frozen
 from tests.small_domino import write_small_domino
-from tests.small_training import write_small_training
 from tests.tiny_clip import write_tiny_clip
 
 
@@ -147,21 +145,10 @@ def test_apps_refuse_what_lacks_a_part(domino, lost, tmp_path):
             load(config, str(tmp_path / "part.pth"))
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
+@pytest.fixture
+def small(small_config, small_run):
     """A function that gives the small training's config, and a checkpoint of it."""
-    folder = tmp_path_factory.mktemp("training")
-    path = write_small_training(folder)
-
-    def config(work_dir, **changes):
-        raw = Config.fromfile(path).to_dict()
-        cfg = Config(raw, filename=str(path), format_python_code=False)
-        cfg.work_dir, cfg.launcher = str(work_dir), "none"
-        cfg.merge_from_dict(changes)
-        return cfg
-
-    engine.build_runner(config(folder / "first", **{"train_cfg.max_iters": 1})).train()
-    return config, folder / "first" / "iter_1.pth"
+    return small_config, small_run / "iter_1.pth"
 
 
 def changed(checkpoint, folder, change):

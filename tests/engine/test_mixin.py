@@ -245,3 +245,40 @@ def test_backbones_that_take_the_embedding_get_the_same_options(tmp_path):
     assert plain == dict(type="DominoVPD", attention=dict(maps=(16,)), injection="none")
     cfg.domino.backbone = None
     assert apply_domino(cfg).model.backbone == cfg.model.backbone
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("domnio", "domino"), ("load_form", "load_from"), ("test_evaluators", "test_evaluator"),
+        ("valid_dataloader", "val_dataloader"), ("new_part", "new_parts"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_key_of_the_config_is_refused(key, meant):
+    with pytest.raises(ValueError, match=f"key '{key}' is read by nothing; is '{meant}' meant"):
+        apply_domino(Config({key: dict(store="a.safetensors")}))
+    apply_domino(Config(dict(crop_size=3, data_root="", dataset_type="", acdc_val=3, norm_cfg=3)))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (dict(model="ViT-L-14", bnak="acdc"), r"unknown options \['bnak'\] in `domino.encoder`"),
+        (dict(model="ViT-L-14", bank="acdcc"), "acdcc"),
+    ],
+)
+def test_a_mistyped_option_of_the_encoder_is_refused_with_a_store_too(encoder, message):
+    cfg = Config(dict(model=dict(), domino=dict(store="a.safetensors", encoder=encoder)))
+    with pytest.raises(ValueError, match=message):
+        apply_domino(cfg)
+
+
+def test_an_embedding_is_of_the_image_as_it_is_loaded():
+    model = dict(type="EncoderDecoder", backbone=dict(type="ResNet"))
+    loading = [dict(type="LoadImageFromFile"), dict(type="Corrupt", corruption="fog", severity=1)]
+    rest = [dict(type="Resize"), dict(type="PackSegInputs")]
+    for pipeline in (loading + rest, loading[:1] + rest, loading):
+        cfg = Config(dict(model=model, test_pipeline=pipeline, domino=dict()))
+        kinds = [step["type"] for step in apply_domino(cfg).test_pipeline]
+        at = kinds.index("EncodeDomain")
+        assert kinds[:at] == [step["type"] for step in pipeline if step in loading]

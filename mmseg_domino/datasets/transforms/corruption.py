@@ -48,6 +48,8 @@ class Corrupt(BaseTransform):
     Segmentation Models, CVPR 2020.
     """
 
+    is_loading = True
+
     def __init__(self, corruption: str, severity: int) -> None:
         if corruption not in CORRUPTIONS:
             raise ValueError(

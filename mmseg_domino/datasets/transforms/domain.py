@@ -55,6 +55,8 @@ def _check_share(name: str, value: float, upper: float) -> None:
 class _AttachDomain(BaseTransform):
     """What the two transforms share: making, disturbing and attaching an embedding."""
 
+    is_loading = True
+
     def __init__(
         self,
         source: str,

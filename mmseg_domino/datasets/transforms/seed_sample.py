@@ -22,6 +22,8 @@ class SeedSample(BaseTransform):
     another sampler it does nothing.
     """
 
+    is_loading = True
+
     def transform(self, results: dict) -> dict:
         """Seed, and hand on the sample as it is."""
         index = results.get("sample_idx")

@@ -29,6 +29,8 @@ class SetDomain(BaseTransform):
         {'img_path': 'a.png', 'dataset': 'cityscapes', 'domain': 'clear_day'}
     """
 
+    is_loading = True
+
     def __init__(self, dataset: str | None = None, domain: str | None = None) -> None:
         if dataset is None and domain is None:
             raise ValueError("SetDomain needs a dataset, a domain or both; got neither")
