@@ -14,7 +14,6 @@ from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
 from .record import describe_run, record_results, write_tables
 from .runner import DominoGuardHook, DominoRunner
-from .start import describe_start
 from .testing import (
     for_this_run,
     save_predictions,
@@ -36,7 +35,6 @@ __all__ = [
     "apply_domino",
     "build_runner",
     "describe_run",
-    "describe_start",
     "enable_amp",
     "for_this_run",
     "load_config",

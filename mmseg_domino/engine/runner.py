@@ -27,7 +27,6 @@ from .hooks import AtomicCheckpointHook, FiniteWeightsHook, RunSummaryHook
 from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
 from .resuming import check_resumable, training_settings
-from .start import describe_start
 from .testing import check_source, tell_image_folders
 
 __all__ = ["DominoGuardHook", "DominoRunner"]
@@ -140,8 +139,7 @@ class DominoRunner(Runner):
 
     def load_or_resume(self) -> None:
         """As MMEngine's, but resume from the newest checkpoint that can be read."""
-        loaded = self._has_loaded
-        if self._resume and self._load_from is None and not loaded:
+        if self._resume and self._load_from is None and not self._has_loaded:
             found: list = [None, None]
             if is_main_process():
                 try:
@@ -153,11 +151,9 @@ class DominoRunner(Runner):
                 raise found[1]
             if found[0] is None:
                 self.logger.warning(f"{self.work_dir} has no checkpoint: training starts anew")
+                return
             self._load_from = found[0]
-        if self._load_from is not None or not self._resume:
-            super().load_or_resume()
-        if not loaded:
-            self.logger.info(describe_start(self))
+        super().load_or_resume()
 
     def load_checkpoint(
         self,
@@ -188,6 +184,8 @@ class DominoRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         self.load_report = load_weights(self.model, checkpoint, str(filename), new_parts)
         self._has_loaded = True
+        if not self._training:  # a training says it with what else it starts from
+            self.logger.info(f"Weights: {self.load_report}.", extra={"console": True})
         self._record_weights()
         return checkpoint
 

@@ -20,7 +20,10 @@ with read_base():
     from .config import *
 
 runner_type = "mmseg_domino.engine.DominoRunner"
-domino = dict(domain_channels=24, encoder=dict(model="local-dir:CLIP", bank="acdc"))
+domino = dict(
+    domain_channels=dict(joint=16, context=24),
+    encoder=dict(model="local-dir:CLIP", bank="acdc"),
+)
 model.update(type=EncoderDecoder)
 model.backbone.update(type=ResNetV1c)
 steps = [
