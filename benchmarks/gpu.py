@@ -149,7 +149,7 @@ def train(settings: Settings, report: Report) -> None:
             device=settings.device,
             small=settings.small,
             batch=batch,
-            repeats=settings.repeats,
+            repeats=min(settings.repeats, 4),
             plain=variants("float32", *more(settings, "tf32")),
             variants=variants("bfloat16"),
         )
