@@ -25,7 +25,7 @@ ALLOWED = {
     "synthesis": {"domain", "datasets"},
     "engine": {"domain", "datasets", "models", "evaluation", "reporting"},
     "apps": {"domain", "datasets", "models", "operators", "reporting", "engine", "synthesis"},
-    "experiments": {"evaluation", "reporting", "engine"},
+    "experiments": {"engine"},
     "operators": set(),
     "cli": {
         "apps", "datasets", "domain", "engine", "experiments", "models", "reporting",
