@@ -1,6 +1,7 @@
 """The stand-ins for mmcv's operators beside the compiled ones, and a whole Mask2Former step.
 
     python benchmarks/operators.py [--compiled FILE] [--device cpu] [--small]
+        [--parts operators attention step]
 
 FILE is the ``_ext*.so`` of an mmcv with compiled operators (of this Python and PyTorch); mmcv
 itself may be installed without. Each operator runs forward and backward through mmcv's own classes
@@ -31,6 +32,7 @@ import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.operators import which_operators
 from mmseg_domino.operators.attention import deformable_attention
 
+PARTS = ("operators", "attention", "step")
 CONFIG = "mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py"
 
 
@@ -165,6 +167,7 @@ def report(name: str, times: dict[str, Times], ours: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--compiled", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="seconds: checks the script itself")
@@ -177,16 +180,19 @@ def main() -> None:
     print(describe(device))
     print(f"{'':24} {'ours':>10} {'other':>10} {'ratio':>8} {'ratio':>8}   other")
     print(f"{'':24} {'CPU ms':>10} {'CPU ms':>10} {'CPU':>8} {'clock':>8}")
-    if compiled is not None:
+    if compiled is not None and "operators" in args.parts:
         ours = sys.modules["mmcv._ext"]
         for name, (module, call) in operator_calls(args.small, device).items():
             calls = {key: behind(module, ext)(call) for key, ext in
                      (("stand-in", ours), ("compiled", compiled))}  # fmt: skip
             report(name, interleave(calls, device, args.repeats), "stand-in")
-    calls = attention_calls(args.small, device, compiled)
-    report("deformable attention", interleave(calls, device, args.repeats), "stand-in")
-    calls = step_calls(args.small, device)
-    report("Mask2Former step", interleave(calls, device, max(args.repeats // 2, 1)), "stand-in")
+    if "attention" in args.parts:
+        calls = attention_calls(args.small, device, compiled)
+        report("deformable attention", interleave(calls, device, args.repeats), "stand-in")
+    if "step" in args.parts:
+        calls = step_calls(args.small, device)
+        repeats = max(args.repeats // 2, 1)
+        report("Mask2Former step", interleave(calls, device, repeats), "stand-in")
 
 
 if __name__ == "__main__":
