@@ -43,6 +43,9 @@ def fit_head(head: Mapping | Sequence | None, backbone: nn.Module) -> object:
         return [fit_head(one, backbone) for one in head]
     if head.get("in_channels") is not None:
         return head
-    channels, index = backbone.out_channels, head.get("in_index", -1)
+    channels = backbone.out_channels
+    if "pixel_decoder" in head:  # mask heads read every level and have no in_index
+        return {**head, "in_channels": list(channels)}
+    index = head.get("in_index", -1)
     taken = channels[index] if isinstance(index, int) else [channels[i] for i in index]
     return {**head, "in_channels": taken}
