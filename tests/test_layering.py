@@ -18,11 +18,12 @@ ALLOWED = {
     "metrics": set(),
     "page": set(),
     "domain": set(),
-    "datasets": {"domain"},
+    "weather": set(),
+    "datasets": {"domain", "weather"},
     "models": {"domain"},
     "evaluation": {"reporting"},
     "reporting": set(),
-    "synthesis": {"domain", "datasets"},
+    "synthesis": {"domain", "datasets", "weather"},
     "engine": {"domain", "datasets", "models", "evaluation", "reporting"},
     "apps": {"domain", "datasets", "models", "operators", "reporting", "engine", "synthesis"},
     "experiments": {"engine"},
@@ -42,10 +43,10 @@ MODELS = {
     "heads": {"layers", "backbones"},
 }
 #: Rooms that know nothing of the host framework.
-HOST_FREE = {"utils", "metrics", "page", "domain", "reporting"}
+HOST_FREE = {"utils", "metrics", "page", "domain", "reporting", "weather"}
 OPEN = {"utils", "metrics", "page"}
 #: Rooms that do without torch.
-NUMPY_ONLY = {"metrics", "page", "reporting"}
+NUMPY_ONLY = {"metrics", "page", "reporting", "weather"}
 #: Heavy dependencies stay behind these modules.
 ADAPTERS = {
     "diffusers": ("models/diffusion/", "models/backbones/vpd", "synthesis/"),

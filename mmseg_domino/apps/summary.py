@@ -154,7 +154,9 @@ def _picture(
             made = data_uri(image.convert("RGB"), side=width)
     scores = [f"{k.replace('_', ' ')} {v:.3g}" for k, v in record.scores.items()
               if isinstance(v, int | float)]  # fmt: skip
-    lines = [record.prompt, ", ".join([*scores, f"seed {record.seed}"])]
+    drawn = ", ".join(f"{name} {value}" for name, value in record.parameters.items())
+    lines = [record.prompt, drawn, ", ".join([*scores, f"seed {record.seed}"])]
+    lines = [line for line in lines if line]
     warning = record.reason or ""
     return Picture(made, record.name, [line for line in lines if line], warning, more)
 

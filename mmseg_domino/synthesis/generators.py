@@ -9,7 +9,7 @@ Shapes: ``B`` requests, ``H W`` the label's size.
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -61,15 +61,21 @@ class Generated:
         image: ``(h, w, 3)`` uint8 RGB of any size, or ``None`` if there is nothing to show.
         problem: Why it must not be used, such as NaN or a safety checker's veto; ``None`` if it
             may be.
+        parameters: What the generator drew for this image, as JSON values, such as the visibility
+            of fog.
     """
 
     image: np.ndarray | None
     problem: str | None = None
+    parameters: dict = field(default_factory=dict)
 
 
 @runtime_checkable
 class Generator(Protocol):
-    """Makes images of requests. The same request must give the same image."""
+    """Makes images of requests. The same request must give the same image.
+
+    One that does not read the prompt says so by ``reads_prompt = False``; none is recorded then.
+    """
 
     def check_domains(self, domains: Sequence[str]) -> None:
         """Raise ``ValueError`` if a domain cannot be made."""

@@ -26,6 +26,8 @@ __all__ = ["Plan", "SynthesisReport", "synthesise"]
 #: PNG bytes of a photograph per pixel, for the estimate of the disk that is needed.
 _BYTES_PER_PIXEL = 2.0
 _LABELS_LOOKED_AT = 3
+#: Stands between a source's name and the number of its further images.
+_FURTHER = "__"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class _Task:
 
     @property
     def stem(self) -> str:
-        return self.name if self.index == 0 else f"{self.name}_{self.index}"
+        return self.name if self.index == 0 else f"{self.name}{_FURTHER}{self.index}"
 
 
 def synthesise(
@@ -180,12 +182,20 @@ def _tasks(source: LabelledImages, plan: Plan) -> list[_Task]:
     chosen = range(len(source))
     if plan.limit is not None and plan.limit < len(source):
         chosen = np.linspace(0, len(source) - 1, plan.limit).round().astype(int).tolist()
-    return [
+    tasks = [
         _Task(number, source.name(number), domain, index)
         for index in range(plan.per_label)
         for number in chosen
         for domain in plan.domains
     ]
+    names = {source.name(number) for number in range(len(source))}
+    taken = next((t for t in tasks if t.index and t.stem in names), None)
+    if taken is not None:
+        raise ValueError(
+            f"image {taken.index + 1} of {taken.name!r} would be called {taken.stem!r}, as another "
+            "source image is; rename that, or make one image of each label"
+        )
+    return tasks
 
 
 def _readable(source: LabelledImages) -> int:
@@ -228,6 +238,8 @@ class _Worker:
         self.tree, self.plan, self.colours = tree, plan, colours
         self.kind = type(generator).__name__
         self.model = generator.describe().get("model")
+        # A prompt that nothing reads would be told of for nothing.
+        self.reads_prompt = getattr(generator, "reads_prompt", True) or gate.encoder is not None
 
     def work(self, tasks: Sequence[_Task], writer: RecordWriter) -> None:
         asked: list[tuple[_Task, Request]] = []
@@ -235,7 +247,7 @@ class _Worker:
             try:
                 asked.append((task, self._request(task)))
             except (LabelValuesError, ValueError, OSError) as error:
-                writer.write(self._record(task, "", None, f"source: {error}"), None)
+                writer.write(self._record(task, None, None, f"source: {error}"), None)
         if not asked:
             return
         results = self.generator.generate([request for _, request in asked])
@@ -275,10 +287,18 @@ class _Worker:
             reason = self.gate.judge(scores)
             # NaN is no JSON; an image without labelled pixels has no agreement.
             scores = {k: None if v != v else v for k, v in scores.items()}
-        record = self._record(task, request.prompt, scores, reason)
+        prompt = request.prompt if self.reads_prompt else None
+        record = self._record(task, prompt, scores, reason, result.parameters)
         writer.write(record, image, request.label, self.source.label_file(task.source))
 
-    def _record(self, task: _Task, prompt: str, scores: dict | None, reason: str | None) -> Record:
+    def _record(
+        self,
+        task: _Task,
+        prompt: str | None,
+        scores: dict | None,
+        reason: str | None,
+        parameters: dict | None = None,
+    ) -> Record:
         return Record(
             name=task.stem,
             source=task.name,
@@ -286,12 +306,13 @@ class _Worker:
             index=task.index,
             seed=image_seed(self.plan.seed, task.name, task.domain, task.index),
             prompt=prompt,
-            negative_prompt=self.plan.negative_prompt,
+            negative_prompt=None if prompt is None else self.plan.negative_prompt,
             status="kept" if reason is None else "rejected",
             reason=reason,
             generator=self.kind,
             model=self.model,
             scores=scores or {},
+            parameters=parameters or {},
         )
 
 

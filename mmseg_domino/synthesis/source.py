@@ -56,7 +56,12 @@ class LabelledImages:
         """
         _, info, load_label = self._samples[index]
         image = read_image(info["img_path"])
-        label = load_label(dict(info, seg_fields=[]))["gt_seg_map"]
+        try:
+            label = load_label(dict(info, seg_fields=[]))["gt_seg_map"]
+        except (OSError, ValueError):
+            raise
+        except Exception as error:  # a damaged file may raise anything in a stock loader
+            raise ValueError(f"{info['seg_map_path']} cannot be read: {error}") from error
         check_label(label, len(self.classes))
         if image.shape[:2] != label.shape:
             raise ValueError(

@@ -51,12 +51,14 @@ class Record:
         domain: Domain key.
         index: Which image of this label and domain.
         seed: Of its randomness.
-        prompt: That it was made with.
+        prompt: That it was made with; ``None`` if the generator reads none.
+        negative_prompt: Likewise.
         status: ``'kept'`` or ``'rejected'``.
         reason: Why it was rejected.
         scores: What the gate measured.
         generator: Type of the generator; its settings are in ``synthesis.json``.
         model: Name of its model, if it has one.
+        parameters: What the generator drew, such as fog's visibility.
     """
 
     name: str
@@ -64,13 +66,14 @@ class Record:
     domain: str
     index: int
     seed: int
-    prompt: str
-    negative_prompt: str
+    prompt: str | None
+    negative_prompt: str | None
     status: str
     reason: str | None
     generator: str
     model: str | None = None
     scores: dict = field(default_factory=dict)
+    parameters: dict = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -301,7 +304,9 @@ def _write_label(path: Path, label: np.ndarray, file: str | None) -> None:
     if file is not None:
         path.unlink(missing_ok=True)
         try:
-            os.link(file, path)  # costs nothing, and outlives the original's removal
+            # Costs nothing, and outlives the original's removal. What a link (DVC, git-annex)
+            # leads to, as the link itself would lead elsewhere from here.
+            os.link(os.path.realpath(file), path)
             return
         except OSError:  # another disk, or one without links
             pass

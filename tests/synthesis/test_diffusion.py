@@ -8,7 +8,7 @@ from mmseg_domino.synthesis.colours import class_colours, control_image
 from mmseg_domino.synthesis.diffusion import ControlNetGenerator
 
 from .scenes import scene
-from .test_classical import CLASSES
+from .test_weather import CLASSES
 
 COLOURS = class_colours(CLASSES)
 SMALL = dict(size=(64, 128), steps=2, precision="fp32", device="cpu")

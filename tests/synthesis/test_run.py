@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -131,10 +133,10 @@ def test_more_domains_and_more_images_a_label_may_follow(source, tmp_path):
     more = Recolour()
     make(source, tmp_path / "out", more, plan=replace(PLAN, per_label=2))
     assert len(more.asked) == 16 - 2
-    assert (tmp_path / "out/images/fog/town/town_000000_000019_1.png").is_file()
+    assert (tmp_path / "out/images/fog/town/town_000000_000019__1.png").is_file()
     first, second = (
         cv2.imread(str(tmp_path / f"out/images/fog/town/town_000000_000019{x}.png"))
-        for x in ("", "_1")
+        for x in ("", "__1")
     )
     assert not np.array_equal(first, second)
 
@@ -225,6 +227,53 @@ def test_a_bad_label_is_set_aside_and_bad_labels_are_refused(cityscapes, tmp_pat
     with pytest.raises(ValueError, match="none of the first labels can be used"):
         make(LabelledImages(cityscapes), tmp_path / "never", Recolour())
     assert not (tmp_path / "never").exists()
+
+
+def test_a_damaged_image_is_listed_once_and_skipped(cityscapes, tmp_path):
+    image = sorted((tmp_path / "cityscapes/leftImg8bit").rglob("*.png"))[2]
+    image.write_bytes(image.read_bytes()[:-40])
+    for asked in (6, 0):  # the second start has nothing to do
+        generator = Recolour()
+        report = make(LabelledImages(cityscapes), tmp_path / "out", generator)
+        bad = [r for r in report.records if r.status == "rejected"]
+        assert [r.domain for r in bad] == ["fog", "night"]
+        assert all(r.reason.startswith(f"source: {image} is truncated") for r in bad)
+        assert len(generator.asked) == asked
+
+
+def test_labels_that_are_relative_links_are_followed(cityscapes, tmp_path):
+    """As DVC and git-annex lay data sets out."""
+    store = tmp_path / "store"
+    store.mkdir()
+    for number, label in enumerate(sorted((tmp_path / "cityscapes/gtFine").rglob("*.png"))):
+        label.rename(store / f"{number}.png")
+        label.symlink_to(os.path.relpath(store / f"{number}.png", label.parent))
+    make(LabelledImages(cityscapes), tmp_path / "out", Recolour())
+    again = Recolour()
+    report = make(LabelledImages(cityscapes), tmp_path / "out", again)
+    assert again.asked == []
+    assert report.count("kept") == {"fog": 4, "night": 4}
+    labels = list((tmp_path / "out/labels").rglob("*.png"))
+    assert len(labels) == 8
+    assert not any(path.is_symlink() for path in labels)
+
+
+def test_further_images_do_not_take_another_sources_name(cityscapes, tmp_path):
+    two = replace(PLAN, per_label=2)
+
+    def copy(old, new):
+        for folder, suffix in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelTrainIds")):
+            town = tmp_path / f"cityscapes/{folder}/train/town"
+            shutil.copy(town / f"{old}_{suffix}.png", town / f"{new}_{suffix}.png")
+
+    copy("town_000000_000019", "img")
+    copy("town_000001_000019", "img_1")
+    report = make(LabelledImages(cityscapes), tmp_path / "out", Recolour(), plan=two)
+    assert len({(r.domain, r.name) for r in report.records}) == len(report.records) == 24
+    assert len(list((tmp_path / "out/images/fog").rglob("*.png"))) == 12
+    copy("img", "img__1")
+    with pytest.raises(ValueError, match=r"'town/img__1', as another source image is"):
+        make(LabelledImages(cityscapes), tmp_path / "out", Recolour(), plan=two)
 
 
 @pytest.mark.parametrize("kind", ["colours", "other palette"])
