@@ -5,7 +5,7 @@ Shapes: ``H W`` image.
 
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
@@ -228,6 +228,23 @@ class DepthFiles:
             camera = {"cameras": True}
         scale = {"scale": self.scale} if self.kind == "depth" else {}
         return {"kind": self.kind, **scale, **camera}
+
+    def find(self, image_path: str) -> str:
+        """The name of an image's depth, found by the end of the image's path.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        path = PurePath(image_path)
+        parts = (*path.parts[:-1], path.stem)
+        for first in range(max(0, len(parts) - 4), len(parts)):
+            name = "/".join(parts[first:])
+            if (Path(self.root) / f"{name.removesuffix(self.image_suffix)}{self.suffix}").is_file():
+                return name
+        raise FileNotFoundError(
+            f"there is no depth of {printable(image_path)} below {self.root}: looked for its name "
+            f"without {self.image_suffix!r} and with {self.suffix!r}, in folders of the same name"
+        )
 
     def read(self, name: str) -> tuple[np.ndarray, Camera]:
         """Depth in metres, ``(H, W)`` float32, NaN where unknown; and the camera, at that size.

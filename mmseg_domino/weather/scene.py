@@ -96,8 +96,10 @@ def _level(depth: np.ndarray, road: np.ndarray, camera: Camera) -> Camera:
     known = road & np.isfinite(depth)
     if known.mean() < 0.02:
         return camera
-    rows = np.nonzero(known)[0].astype(np.float32)
-    slope, horizon = np.polyfit(1 / depth[known], rows + 0.5, 1)
+    rows, near = np.nonzero(known)[0].astype(np.float32), 1 / depth[known]
+    if np.ptp(near) < 0.02:
+        return camera
+    slope, horizon = np.polyfit(near, rows + 0.5, 1)
     sensible = 0 < horizon < len(depth) and slope > 0
     return Camera(camera.focal, camera.centre, float(horizon)) if sensible else camera
 

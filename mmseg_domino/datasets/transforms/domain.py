@@ -25,7 +25,7 @@ from ...domain.sources import (
 )
 from ...domain.store import EmbeddingStore, MissingEmbeddingError, load_prototypes
 
-__all__ = ["EncodeDomain", "LoadDomainEmbedding"]
+__all__ = ["EncodeDomain", "LoadDomainEmbedding", "encode_image"]
 
 # `domain` knows no registry, so whoever builds an encoder from a config registers it here and in
 # models/data_preprocessor.py.
@@ -45,6 +45,21 @@ def _open_store(path: str) -> EmbeddingStore:
 def _build_encoder(config: str) -> torch.nn.Module:
     """One encoder a process: the pipelines of five test sets share a CLIP model."""
     return MODELS.build(json.loads(config))
+
+
+def _describe_encoder(encoder: Mapping | None) -> str:
+    return json.dumps({"type": "DomainEncoder", **(encoder or {})}, default=str)
+
+
+def encode_image(encoder: Mapping | None, image: np.ndarray) -> Tensor:
+    """CLIP's embedding ``(E,)`` of an RGB image ``(H, W, 3)`` uint8.
+
+    Args:
+        encoder: Arguments of ``DomainEncoder``; each process builds it once.
+        image: The image.
+    """
+    built = _build_encoder(_describe_encoder(encoder))
+    return built.encode_pixels(built.prepare(image)[None])[0].cpu()
 
 
 def _check_share(name: str, value: float, upper: float) -> None:
@@ -77,6 +92,22 @@ class _AttachDomain(BaseTransform):
         if source == "learned" and len(spaces) > 1:
             raise ValueError("source='learned' has one trained table, so give one `space`")
         self.sources = [EmbeddingSource(source, s, temperature, assign, table) for s in spaces]
+
+    @staticmethod
+    def _given(results: dict, text: DomainText) -> Tensor | None:
+        """What stands in for the image's own embedding ``(E,)``: see ``DrawWeather``."""
+        given = results.get("domain_image")
+        if given is None:
+            return None
+        if not isinstance(given, str):
+            return torch.as_tensor(given)
+        if results["domain"] not in text.keys:
+            raise ValueError(
+                f"the weather {results['domain']!r} is no domain of the prompt bank, which has "
+                f"{', '.join(text.keys)}: choose `domains` of DrawWeather among them, or another "
+                "bank or embedding='clip'"
+            )
+        return text.joint[text.keys.index(results["domain"])]
 
     def _attach(self, results: dict, image: Tensor, text: DomainText) -> dict:
         # numpy's global state is what the loader's workers seed.
@@ -175,6 +206,9 @@ class LoadDomainEmbedding(_AttachDomain):
         if not self._checked:
             self._check_made_as_asked(store)
             self._checked = True
+        given = self._given(results, store.text)
+        if given is not None:
+            return self._attach(results, given, store.text)
         if not results.get("img_path"):
             if self.missing == "leave":
                 return results
@@ -256,12 +290,15 @@ class EncodeDomain(_AttachDomain):
         if color_type not in ("bgr", "rgb"):
             raise ValueError(f"color_type must be 'bgr' or 'rgb', got {color_type!r}")
         self.color_type = color_type
-        self._config = json.dumps({"type": "DomainEncoder", **(encoder or {})}, default=str)
+        self._config = _describe_encoder(encoder)
 
     def transform(self, results: dict) -> dict:
         """Attach the embedding; see the class."""
-        self._check_untouched(results)
         encoder = _build_encoder(self._config)
+        given = self._given(results, encoder.text)
+        if given is not None:
+            return self._attach(results, given, encoder.text)
+        self._check_untouched(results)
         image = results["img"]
         if self.color_type == "bgr":
             image = image[:, :, ::-1]
