@@ -156,7 +156,6 @@ def _picture(
               if isinstance(v, int | float)]  # fmt: skip
     drawn = ", ".join(f"{name} {value}" for name, value in record.parameters.items())
     lines = [record.prompt, drawn, ", ".join([*scores, f"seed {record.seed}"])]
-    lines = [line for line in lines if line]
     warning = record.reason or ""
     return Picture(made, record.name, [line for line in lines if line], warning, more)
 

@@ -33,6 +33,8 @@ _KEYS = (
     "train_pipeline", "test_pipeline", "tta_pipeline", "tta_model", "visualizer",
     "data_preprocessor", "log_processor", "default_scope", "resume",
 )  # fmt: skip
+#: Before the first of these, a training image has its size and place, and still its colours.
+_AFTER_CROP = ("PhotoMetricDistortion", "PackSegInputs", "PackDominoInputs")
 _PLUGIN = "mmseg_domino.plugin"
 
 #: What ``domino = dict(...)`` may hold, with its defaults.
@@ -58,6 +60,10 @@ DOMINO_OPTIONS = {
     "domain_table": None,
     # Further arguments of LoadDomainEmbedding or EncodeDomain, in training only.
     "train": dict(),
+    # Arguments of DrawWeather: weather by rule on training images, on the fly; None for none.
+    "weather": None,
+    # Width and height that all data sets are resized to for testing; None for what each says.
+    "test_scale": None,
     # Arguments of DominoBackbone, or of DominoVPD if that is the backbone; `centre` may be a
     # domain's key alone. None leaves the backbone alone.
     "backbone": dict(),
@@ -100,11 +106,12 @@ def apply_domino(cfg: Config) -> Config:
     for key in [k for k in cfg if k.endswith("pipeline")]:
         # mmseg.apis.inference_model runs `test_pipeline` on images that are in no data set.
         attach = _attach(options, key.startswith("train"), deployed=key == "test_pipeline")
-        cfg[key] = _edit_pipeline(cfg[key], attach)
+        cfg[key] = _edit_pipeline(cfg[key], attach, options, key.startswith("train"))
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(key) is not None:
             attach = _attach(options, key.startswith("train"))
-            _edit_datasets(cfg[key], lambda pipeline, a=attach: _edit_pipeline(pipeline, a))
+            train = key.startswith("train")
+            _edit_datasets(cfg[key], lambda p, a=attach, t=train: _edit_pipeline(p, a, options, t))
             _check_transforms(cfg[key], key, attach)
     if options.metric:
         for key in ("val_evaluator", "test_evaluator"):
@@ -329,7 +336,7 @@ def _attach(options: ConfigDict, training: bool, deployed: bool = False) -> dict
     return dict(type="LoadDomainEmbedding", store=options.store, missing=missing, **common)
 
 
-def _edit_pipeline(pipeline: list, attach: dict | None) -> list:
+def _edit_pipeline(pipeline: list, attach: dict | None, options: ConfigDict, train: bool) -> list:
     """The pipeline with the embedding attached after loading, and packed."""
     present = any(_name(t) in _DOMAIN_TRANSFORMS for t in pipeline)
     edited, pending = [], False
@@ -340,9 +347,33 @@ def _edit_pipeline(pipeline: list, attach: dict | None) -> list:
             pending = False
         edited.append(transform)
         pending |= attach is not None and not present and loads_image(transform)
+        if not train and options.test_scale is not None and _name(transform) == "Resize":
+            transform.update(scale=tuple(options.test_scale))
     if pending:
         edited.append(ConfigDict(copy.deepcopy(attach)))
-    return edited
+    return _add_weather(edited, options) if train and options.weather is not None else edited
+
+
+def _add_weather(pipeline: list, options: ConfigDict) -> list:
+    """The training pipeline with weather by rule, whose embedding is attached after the draw."""
+    names = [_name(t) for t in pipeline]
+    if "DrawWeather" in names:
+        return pipeline
+    attach = [t for t in pipeline if _name(t) in _DOMAIN_TRANSFORMS]
+    rest = [t for t in pipeline if _name(t) not in _DOMAIN_TRANSFORMS]
+    names = [_name(t) for t in rest]
+    loaded = next((i + 1 for i, name in enumerate(names) if "Annotations" in name), None)
+    cropped = next((i for i, name in enumerate(names) if name in _AFTER_CROP), None)
+    if loaded is None or cropped is None or cropped < loaded:
+        raise ValueError(
+            "domino.weather needs training pipelines that load labels (LoadAnnotations) and end in "
+            f"PackSegInputs; one has {', '.join(names)}"
+        )
+    draw = ConfigDict(type="DrawWeather", **copy.deepcopy(options.weather))
+    if draw.get("embedding") == "clip":
+        draw.setdefault("encoder", copy.deepcopy(options.encoder))
+    render = ConfigDict(type="RenderWeather")
+    return [*rest[:loaded], draw, *attach, *rest[loaded:cropped], render, *rest[cropped:]]
 
 
 def _repack(transforms: list) -> list:

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
 
 import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.engine import apply_domino
@@ -152,6 +152,48 @@ def test_the_segmentor_inside_test_time_augmentation_is_found(tmp_path):
     cfg = mixed(tmp_path, "segformer")
     cfg.model = dict(type="SegTTAModel", module=cfg.model)
     assert apply_domino(cfg).model.module.type == "DominoEncoderDecoder"
+
+
+def test_weather_is_drawn_before_the_embedding_and_rendered_on_the_crop(tmp_path):
+    options = "store='store.safetensors', weather=dict(prob=0.3, domains=['fog', 'night'])"
+    cfg = apply_domino(mixed(tmp_path, "segformer", options))
+    expected = [
+        "LoadImageFromFile", "LoadAnnotations", "DrawWeather", "LoadDomainEmbedding",
+        "RandomResize", "RandomCrop", "RandomFlip", "RenderWeather", "PhotoMetricDistortion",
+        "PackDominoInputs",
+    ]  # fmt: skip
+    assert types(cfg.train_dataloader.dataset.pipeline) == types(cfg.train_pipeline) == expected
+    draw = cfg.train_dataloader.dataset.pipeline[2]
+    assert (draw.prob, draw.domains) == (0.3, ["fog", "night"])
+    built = TRANSFORMS.build(draw)
+    assert built.domains == ("fog", "night")
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        assert "DrawWeather" not in types(loader.dataset.pipeline)
+    assert apply_domino(cfg) == cfg
+    clip = apply_domino(mixed(tmp_path, "segformer", "weather=dict(embedding='clip')"))
+    pipeline = clip.train_dataloader.dataset.pipeline
+    assert types(pipeline)[2:4] == ["DrawWeather", "EncodeDomain"]
+    assert pipeline[2].encoder == pipeline[3].encoder
+    bad = mixed(tmp_path, "segformer", "weather=dict()")
+    bad.train_dataloader.dataset.pipeline = bad.train_dataloader.dataset.pipeline[:1]
+    with pytest.raises(
+        ValueError, match=r"domino\.weather needs training pipelines that load labels"
+    ):
+        apply_domino(bad)
+
+
+def test_one_line_sets_the_scale_of_all_tests(tmp_path):
+    stock = apply_domino(mixed(tmp_path, "segformer"))
+    cfg = apply_domino(mixed(tmp_path, "segformer", "test_scale=(1024, 512)"))
+
+    def scales(pipeline):
+        return [t.scale for t in pipeline if t.type == "Resize"]
+
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        assert scales(loader.dataset.pipeline) == [(1024, 512)]
+    assert scales(cfg.test_pipeline) == [(1024, 512)]
+    assert cfg.train_pipeline == stock.train_pipeline
+    assert cfg.tta_pipeline == stock.tta_pipeline
 
 
 def test_bad_options_are_explained(tmp_path):
