@@ -232,11 +232,13 @@ class Scene:
         noise = cv2.copyMakeBorder(noise, 8, 8, 8, 8, cv2.BORDER_WRAP)
         noise = cv2.GaussianBlur(noise, (0, 0), 2.0)[8:-8, 8:-8]
         noise = np.clip(0.5 + (noise - noise.mean()) / (4 * noise.std()), 0, 1)
-        cell = metres / 4
-        x = np.mod(self.depth * self.right[None] / cell, size)
-        y = np.mod(self.depth / cell, size)
+        # Half as large shows no difference.
+        depth, cell = self.depth[::2, ::2], np.float32(metres / 4)
+        x = np.mod(depth * self.right[None, ::2] / cell, np.float32(size))
+        y = np.mod(depth / cell, np.float32(size))
         sampled = cv2.remap(noise, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_WRAP)
         # Where a pixel sees more than a patch, it sees their mean.
-        footprint = self.depth**2 / (self.focal * CAMERA_HEIGHT)
-        seen = np.clip(1.5 - footprint / metres, 0, 1)
-        return (0.5 + (sampled - 0.5) * seen).astype(np.float32)
+        footprint = depth**2 / np.float32(self.focal * CAMERA_HEIGHT)
+        seen = np.clip(1.5 - footprint / np.float32(metres), 0, 1)
+        patches = 0.5 + (sampled - 0.5) * seen
+        return cv2.resize(patches, self.label.shape[::-1], interpolation=cv2.INTER_LINEAR)
