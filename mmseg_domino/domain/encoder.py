@@ -4,7 +4,6 @@ Shapes: ``B`` images, ``P`` prompts, ``K`` domains, ``E`` width of the joint spa
 the text tower (the context space), ``H W`` an image's size, ``S`` the encoder's input size.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,13 @@ from torch.nn import functional as F
 
 from ..utils.io import atomic_write
 from ..version import __version__
-from .encoder_weights import RANDOM, MissingWeightsError, brings_weights, load_clip
+from .encoder_weights import (
+    RANDOM,
+    MissingWeightsError,
+    brings_weights,
+    hash_weights,
+    load_clip,
+)
 from .preprocessing import preprocess_tensor
 from .prompts import PromptBank, cut_prompts, load_prompt_bank
 from .sources import DomainText, EmbeddingSource
@@ -186,11 +191,7 @@ class DomainEncoder(nn.Module):
     @cached_property
     def weights_sha256(self) -> str:
         """Hash of all weights by name, shape and float32 value, whatever file they came from."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.clip.state_dict().items()):
-            digest.update(f"{name}{tuple(value.shape)}".encode())
-            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return hash_weights(self.clip.state_dict())
 
     def provenance(self) -> dict:
         """What embeddings made by this encoder depend on, as plain JSON values."""

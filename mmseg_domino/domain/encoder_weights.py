@@ -5,22 +5,33 @@ is missing. Nothing is fetched with ``HF_HUB_OFFLINE=1``, by any route.
 """
 
 import difflib
+import hashlib
 import json
 import logging
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import open_clip
 import torch
 from huggingface_hub import constants as hub
-from torch import nn
+from safetensors import safe_open
+from torch import Tensor, nn
 
 from ..utils.checkpoints import is_torchscript, read_pickle, read_torchscript
 
-__all__ = ["RANDOM", "MissingWeightsError", "brings_weights", "build_clip", "load_clip"]
+__all__ = [
+    "RANDOM",
+    "MissingWeightsError",
+    "brings_weights",
+    "build_clip",
+    "hash_weights",
+    "load_clip",
+    "weights_hash",
+]
 
 #: ``pretrained`` of a model that is to have random weights.
 RANDOM = "random"
@@ -72,6 +83,36 @@ def load_clip(model: str, pretrained: str, seed: int = 0, cache_dir: str | None 
     _check_url_offline(model, pretrained, tag, cache_dir)
     with _fetching(model, pretrained, cache_dir):
         return _create(model, pretrained, False, seed, cache_dir, _quick_gelu(tag))
+
+
+def weights_hash(model: str, pretrained: str | None) -> str | None:
+    """``DomainEncoder.weights_sha256`` of a model whose weights are a safetensors file here, read
+    without building it; ``None`` for others."""
+    if pretrained == RANDOM:
+        return None
+    if brings_weights(model) and _is_folder(model):
+        file = _folder(model) / "open_clip_model.safetensors"
+    else:
+        file = Path(str(pretrained))
+    if file.suffix != ".safetensors" or not file.is_file():
+        return None
+    status = file.stat()
+    return _hash_of_file(str(file), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _hash_of_file(file: str, size: int, changed: int) -> str:
+    with safe_open(file, "pt") as opened:
+        return hash_weights({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
+
+
+def hash_weights(state: Mapping[str, Tensor]) -> str:
+    """Hash of weights by name, shape and float32 value, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def build_clip(model: str, pretrained: str) -> nn.Module:

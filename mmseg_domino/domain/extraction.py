@@ -29,7 +29,8 @@ from ..utils.images import DamagedImageError, read_image
 from ..utils.io import atomic_write
 from ..utils.locks import folder_lock
 from .encoder import DomainEncoder
-from .store import EmbeddingStore, check_same_maker, write_store
+from .maker import check_same_maker
+from .store import EmbeddingStore, checksum, write_store
 
 __all__ = ["DamagedImagesError", "ExtractionReport", "decode_loader", "extract"]
 
@@ -352,8 +353,10 @@ def _finish(
     if damaged and not skip_bad:
         return  # its file would say that the batch is done
     metadata = {"keys": json.dumps(keys), "damaged": json.dumps(damaged)}
+    tensors = {"image": embeddings}
+    metadata["sha256"] = checksum(metadata["keys"] + metadata["damaged"], tensors)
     with atomic_write(_batch_path(part, number)) as temporary:
-        save_file({"image": embeddings}, temporary, metadata=metadata)
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def _batch_path(part: Path, number: int) -> Path:
@@ -369,12 +372,13 @@ def _read_batch(
         return None
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            keys, damaged = json.loads(metadata["keys"]), json.loads(metadata["damaged"])
-            if {*keys, *damaged} != set(planned):
-                return None
-            return keys, file.get_tensor("image"), damaged
-    except SafetensorError:
+            metadata, rows = file.metadata(), file.get_tensor("image")
+        described = metadata["keys"] + metadata["damaged"]
+        if metadata["sha256"] != checksum(described, {"image": rows}):
+            return None
+        keys, damaged = json.loads(metadata["keys"]), json.loads(metadata["damaged"])
+        return (keys, rows, damaged) if {*keys, *damaged} == set(planned) else None
+    except (SafetensorError, KeyError, TypeError, ValueError):
         return None
 
 

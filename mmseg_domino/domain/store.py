@@ -1,7 +1,8 @@
 """The embedding store: image and text embeddings of a data set in one safetensors file.
 
 Tensors: ``image`` ``(M, E)`` float32 of norm 1, ``text_joint`` ``(K, E)``, ``text_context``
-``(K, D)``, ``logit_scale`` ``()``. The file's metadata entry ``mmseg_domino`` is JSON: ``format``,
+``(K, D)``, ``logit_scale`` ``()``. The file's metadata entry ``sha256`` is the checksum of all else
+in it; ``mmseg_domino`` is JSON: ``format``,
 ``keys`` (the ``M`` image paths relative to the data root, POSIX, sorted), ``domains`` (the ``K``
 domain keys) and ``provenance`` (what the values depend on). Every kind of embedding is derived from
 these when loaded, so one store serves all sources and both spaces.
@@ -9,6 +10,7 @@ these when loaded, so one store serves all sources and both spaces.
 Shapes: ``M`` images, ``K`` domains, ``E`` width of the joint space, ``D`` of the context space.
 """
 
+import hashlib
 import itertools
 import json
 import os
@@ -23,21 +25,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..utils.io import atomic_write
+from .maker import check_made_by
 from .sources import DomainText, prototype_table
 
 __all__ = [
     "FORMAT",
     "EmbeddingStore",
     "MissingEmbeddingError",
-    "check_same_maker",
     "load_prototypes",
     "write_store",
 ]
 
-FORMAT = "mmseg_domino.embeddings/1"
-
-#: What must agree before embeddings may be put, or used, together.
-_MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision")
+FORMAT = "mmseg_domino.embeddings/2"
+#: How far the norm of an image's or a text's joint embedding may be from 1.
+_NORM_TOLERANCE = 1e-2
+#: Norms of context embeddings; CLIP's are 10 to 40.
+_CONTEXT_NORMS = (1e-3, 1e4)
 
 
 class MissingEmbeddingError(KeyError):
@@ -67,7 +70,8 @@ def write_store(
         provenance: JSON values; see ``DomainEncoder.provenance``.
 
     Raises:
-        ValueError: If keys repeat, the numbers of keys and rows differ, or values are not finite.
+        ValueError: If keys repeat, the numbers of keys and rows differ, values are not finite or
+            norms are not those of embeddings.
     """
     if len(keys) != len(image):
         raise ValueError(f"{len(keys)} image paths but {len(image)} embeddings")
@@ -95,43 +99,59 @@ def write_store(
         "text_context": text.context.contiguous(),
         "logit_scale": torch.tensor(text.logit_scale, dtype=torch.float32),
     }
+    _check_norms(keys, image, text)
+    described = json.dumps(header, sort_keys=True)
+    metadata = {"mmseg_domino": described, "sha256": checksum(described, tensors)}
     with atomic_write(path) as temporary:
-        metadata = {"mmseg_domino": json.dumps(header, sort_keys=True)}
         save_file(tensors, temporary, metadata=metadata)
 
 
-def check_same_maker(made: Mapping, wanted: Mapping, where: str, remedy: str) -> None:
-    """Raise if two provenances differ in the model, its arithmetic or the prompt bank.
+def checksum(described: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a description and tensors by name, shape, type and value."""
+    digest = hashlib.sha256(described.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(memoryview(tensor.contiguous().numpy()).cast("B") if tensor.numel() else b"")
+    return digest.hexdigest()
 
-    Args:
-        made: The provenance of a store, or of part of one.
-        wanted: What it should be.
-        where: What ``made`` belongs to, for the message.
-        remedy: What to do about a difference, for the message.
 
-    Raises:
-        ValueError: Naming each difference.
-    """
-    differing = [name for name in _MAKER if made.get(name) != wanted.get(name)]
-    if not differing:
+def _check_norms(keys: Sequence[str], image: Tensor, text: DomainText) -> None:
+    """Refuse what no encoder gives: a zero or absurdly long embedding."""
+    low, high = _CONTEXT_NORMS
+    unit = (1 - _NORM_TOLERANCE, 1 + _NORM_TOLERANCE)
+    for what, names, table, (least, most) in (
+        ("image", keys, image, unit),
+        ("joint text", text.keys, text.joint, unit),
+        ("context text", text.keys, text.context, (low, high)),
+    ):
+        norms = table.float().norm(dim=1)
+        wrong = (~((norms >= least) & (norms <= most))).nonzero().flatten().tolist()
+        if wrong:
+            raise ValueError(
+                f"the {what} embeddings of {len(wrong)} of {len(names)} have an impossible norm, "
+                f"the first {names[wrong[0]]}: {float(norms[wrong[0]]):.4g}, expected "
+                f"{least:g} to {most:g}"
+            )
+    if not 0 < text.logit_scale < 1e4:
+        raise ValueError(f"the inverse temperature is {text.logit_scale:.4g}, expected about 100")
+
+
+#: Size and time of change of the stores that were found whole: once a process and its children.
+_whole: set[tuple[str, int, int]] = set()
+
+
+def _check_whole(
+    path: Path, metadata: Mapping, file: object, keys: Sequence[str], text: DomainText
+) -> None:
+    status = path.stat()
+    seen = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    if seen in _whole:
         return
-    said = []
-    if {"weights_sha256", "preprocessing", "precision"} & set(differing):
-        said.append(f"the model {_model(made)} instead of {_model(wanted)}")
-    if "bank_sha256" in differing:
-        banks = [
-            f"{p.get('bank')!r} (sha256 {p.get('bank_sha256', '')[:8]})" for p in (made, wanted)
-        ]
-        said.append(f"the prompt bank {banks[0]} instead of {banks[1]}")
-    raise ValueError(f"{where} was made with {' and '.join(said)}. {remedy}")
-
-
-def _model(provenance: Mapping) -> str:
-    name = provenance.get("model")
-    if provenance.get("pretrained"):
-        name = f"{name}/{provenance['pretrained']}"
-    weights = (provenance.get("weights_sha256") or "")[:8]
-    return f"{name} (weights {weights}, {provenance.get('precision')})"
+    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.get("sha256") != checksum(metadata["mmseg_domino"], tensors):
+        raise ValueError("its checksum is wrong, so it is damaged; delete it and extract again")
+    _check_norms(keys, tensors["image"], text)
+    _whole.add(seen)
 
 
 class EmbeddingStore:
@@ -167,9 +187,10 @@ class EmbeddingStore:
             )
         try:
             file = safe_open(path, "pt")
-            header = json.loads((file.metadata() or {})["mmseg_domino"])
+            metadata = file.metadata() or {}
+            header = json.loads(metadata["mmseg_domino"])
             if header["format"] != FORMAT:
-                raise ValueError(f"its format is {header['format']!r}")
+                raise ValueError(f"its format is {header['format']!r}; extract again")
             text = DomainText(
                 tuple(header["domains"]),
                 file.get_tensor("text_joint"),
@@ -179,12 +200,24 @@ class EmbeddingStore:
             rows = file.get_slice("image").get_shape()[0]
             if rows != len(header["keys"]):
                 raise ValueError(f"it has {len(header['keys'])} image paths but {rows} embeddings")
+            _check_whole(path, metadata, file, header["keys"], text)
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is not a store of format {FORMAT}: {error}") from error
         return cls(path, header, text, file)
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def check_encoder(self, encoder: Mapping) -> None:
+        """Refuse to be used with another encoder than it was made with.
+
+        Args:
+            encoder: Arguments of ``DomainEncoder``; what is not given is that class's default.
+
+        Raises:
+            ValueError: Naming each difference in model, weights, precision or prompt bank.
+        """
+        check_made_by(self.provenance, encoder, f"the store {self.path}")
 
     def find(self, image_path: str | os.PathLike, root: str | os.PathLike | None = None) -> int:
         """The row of an image.

@@ -333,7 +333,10 @@ def _attach(options: ConfigDict, training: bool, deployed: bool = False) -> dict
         return dict(type="EncodeDomain", encoder=options.encoder, **common)
     # At deployment an image is in no store and is left to the data preprocessor's encoder.
     missing = "leave" if deployed and options.encoder is not None else "error"
-    return dict(type="LoadDomainEmbedding", store=options.store, missing=missing, **common)
+    made_by = dict(encoder=options.encoder) if options.encoder is not None else {}
+    return dict(
+        type="LoadDomainEmbedding", store=options.store, missing=missing, **made_by, **common
+    )
 
 
 def _edit_pipeline(pipeline: list, attach: dict | None, options: ConfigDict, train: bool) -> list:

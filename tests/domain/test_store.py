@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from mmseg_domino.domain import DomainText, EmbeddingStore, write_store
-from mmseg_domino.domain.store import check_same_maker, load_prototypes
+from mmseg_domino.domain import DomainText, EmbeddingStore, load_prompt_bank, write_store
+from mmseg_domino.domain.maker import check_made_by, check_same_maker
+from mmseg_domino.domain.store import load_prototypes
 
 MADE = {
     "model": "ViT-L-14",
@@ -58,7 +60,7 @@ def test_layout_is_the_documented_one(store):
 
     with safe_open(store.path, "pt") as file:
         assert set(file.keys()) == {"image", "text_joint", "text_context", "logit_scale"}
-        assert set(file.metadata()) == {"mmseg_domino"}
+        assert set(file.metadata()) == {"mmseg_domino", "sha256"}
         assert file.get_tensor("logit_scale").shape == ()
 
 
@@ -129,9 +131,48 @@ def test_broken_embeddings_are_neither_written_nor_read(tmp_path):
     at = content.index(value)
     content[at : at + 4] = b"\x00\x00\xc0\x7f"
     (tmp_path / "s.safetensors").write_bytes(content)
-    store = EmbeddingStore.open(tmp_path / "s.safetensors")
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        store.image(store.find(KEYS[2]))
+    with pytest.raises(ValueError, match="checksum is wrong"):
+        EmbeddingStore.open(tmp_path / "s.safetensors")
+
+
+def test_no_flipped_bit_passes(store):
+    """Anywhere in the file: refused with its name, or without effect on anything that is read."""
+    whole = store.path.read_bytes()
+    rng = np.random.default_rng(0)
+    for number, place in enumerate(rng.integers(0, len(whole), 60)):
+        content = bytearray(whole)
+        content[place] ^= 1 << int(rng.integers(8))
+        path = store.path.with_name(f"{number}.safetensors")
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{number}\.safetensors is not a store"):
+            EmbeddingStore.open(path)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1e6])
+@pytest.mark.parametrize("what", ["image", "joint", "context"])
+def test_embeddings_of_impossible_length_are_refused(tmp_path, factor, what):
+    if what == "context" and factor == 0.5:
+        return  # these have no fixed length
+    rows, text = _rows(), _text()
+    table = {"image": rows, "joint": text.joint, "context": text.context}[what]
+    table[1] *= factor
+    with pytest.raises(ValueError, match="impossible norm, the first"):
+        write_store(tmp_path / "s.safetensors", KEYS, rows, text, MADE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_is_used_only_with_the_encoder_that_made_it():
+    made = MADE | {"bank_sha256": load_prompt_bank("acdc").sha256}
+    check_made_by(made, {}, "it")
+    check_made_by(made, dict(type="DomainEncoder", model="ViT-L-14", pretrained="openai"), "it")
+    for other, named in (
+        (dict(model="ViT-B-32"), "model 'ViT-L-14', asked for 'ViT-B-32'"),
+        (dict(pretrained="laion2b"), "pretrained 'openai', asked for 'laion2b'"),
+        (dict(bank="weather"), "bank_sha256"),
+        (dict(precision="bf16"), "precision 'fp32', asked for 'bf16'"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            check_made_by(made, other, "it")
 
 
 def test_repeated_or_missing_keys_are_refused(tmp_path):

@@ -15,7 +15,6 @@ from mmseg.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
 from ...domain.encoder import DomainEncoder
-from ...domain.prompts import load_prompt_bank
 from ...domain.sources import (
     SPACE_FIELDS,
     DomainText,
@@ -166,13 +165,13 @@ class LoadDomainEmbedding(_AttachDomain):
             to find them by the longest ending that is in the store.
         missing: ``'error'``, or ``'leave'`` to leave an image that is not in the store, or all if
             there is no store, to ``DominoDataPreProcessor(domain_encoder=...)``.
-        model: If given, an open_clip model name that the store must have been made with.
-        bank: If given, a prompt bank that the store must have been made with.
+        encoder: If given, arguments of the ``DomainEncoder`` that the store must have been made
+            by: model, weights, precision and prompt bank are compared.
 
     Raises:
         MissingEmbeddingError: If the store lacks the image (and ``missing='error'``).
-        ValueError: If the arguments make no sense together, or the store is another model's or
-            bank's.
+        ValueError: If the arguments make no sense together, or the store is damaged or
+            another encoder's.
     """
 
     def __init__(
@@ -188,24 +187,28 @@ class LoadDomainEmbedding(_AttachDomain):
         drop: float = 0.0,
         root: str | None = None,
         missing: str = "error",
-        model: str | None = None,
-        bank: str | None = None,
+        encoder: Mapping | None = None,
     ) -> None:
         super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop)
         if missing not in ("error", "leave"):
             raise ValueError(f"missing must be 'error' or 'leave', got {missing!r}")
         self.store, self.root, self.missing = str(store), root, missing
-        self.model, self.bank = model, bank
+        self.encoder = encoder
         self._checked = False
+        if encoder is not None and Path(self.store).is_file():
+            self._check(_open_store(self.store))  # once, and not in every loading worker
+
+    def _check(self, store: EmbeddingStore) -> None:
+        store.check_encoder(self.encoder)
+        self._checked = True
 
     def transform(self, results: dict) -> dict:
         """Attach the embedding; see the class."""
         if self.missing == "leave" and not Path(self.store).is_file():
             return results  # deployed where the training machine's store is not
         store = _open_store(self.store)
-        if not self._checked:
-            self._check_made_as_asked(store)
-            self._checked = True
+        if self.encoder is not None and not self._checked:
+            self._check(store)
         given = self._given(results, store.text)
         if given is not None:
             return self._attach(results, given, store.text)
@@ -224,23 +227,6 @@ class LoadDomainEmbedding(_AttachDomain):
                 return results
             raise
         return self._attach(results, store.image(row), store.text)
-
-    def _check_made_as_asked(self, store: EmbeddingStore) -> None:
-        made = store.provenance
-        if self.model is not None and made.get("model") != self.model:
-            raise ValueError(
-                f"the store {self.store} was made with the model {made.get('model')!r}, the config "
-                f"asks for {self.model!r}. Extract again with --model {self.model} and another "
-                "--out, or name the other model."
-            )
-        if self.bank is not None:
-            bank = load_prompt_bank(self.bank)
-            if made.get("bank_sha256") != bank.sha256:
-                raise ValueError(
-                    f"the store {self.store} was made with the prompt bank {made.get('bank')!r}, "
-                    f"the config asks for {bank.name!r}, whose domains or prompts differ. Extract "
-                    f"again with --bank {self.bank} and another --out, or name the other bank."
-                )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(store={self.store!r}, {self._describe()})"

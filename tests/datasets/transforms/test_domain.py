@@ -1,4 +1,5 @@
 import pickle
+import shutil
 
 import cv2
 import numpy as np
@@ -155,14 +156,21 @@ def test_image_that_is_not_in_the_store(world, tmp_path):
         LoadDomainEmbedding(store)({"img": np.zeros((4, 4, 3), np.uint8)})
 
 
-def test_store_of_another_model_or_bank_is_refused(world, tmp_path):
+def test_store_of_another_model_or_bank_is_refused(world, tiny_clip, tmp_path):
     root, _, _ = world
     store = str(root / "s.safetensors")
-    with pytest.raises(ValueError, match="asks for 'ViT-L-14'"):
-        LoadDomainEmbedding(store, model="ViT-L-14")(_sample(root))
-    with pytest.raises(ValueError, match="prompt bank 'acdc', the config asks for 'weather'"):
-        LoadDomainEmbedding(store, bank="weather")(_sample(root))
-    LoadDomainEmbedding(store, bank="acdc")(_sample(root))
+    made_by = dict(model=tiny_clip, bank="acdc")
+    with pytest.raises(ValueError, match="asked for 'ViT-L-14'"):
+        LoadDomainEmbedding(store, encoder=dict(bank="acdc"))
+    with pytest.raises(ValueError, match=r"made by another encoder .* bank_sha256"):
+        LoadDomainEmbedding(store, encoder=dict(made_by, bank="weather"))
+    LoadDomainEmbedding(store, encoder=made_by)(_sample(root))
+    # The same weights elsewhere are the same encoder; others in the same place are not.
+    moved = shutil.copytree(tiny_clip, tmp_path / "moved")
+    LoadDomainEmbedding(store, encoder=dict(made_by, model=str(moved)))(_sample(root))
+    write_tiny_clip(moved, seed=1)
+    with pytest.raises(ValueError, match="weights_sha256"):
+        LoadDomainEmbedding(store, encoder=dict(made_by, model=str(moved)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""Who made embeddings: what must agree before they are put, or used, together."""
+
+from collections.abc import Mapping
+
+from .prompts import load_prompt_bank
+
+__all__ = ["check_made_by", "check_same_maker"]
+
+#: What must agree before embeddings may be put, or used, together.
+_MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision")
+
+
+def check_same_maker(made: Mapping, wanted: Mapping, where: str, remedy: str) -> None:
+    """Raise if two provenances differ in the model, its arithmetic or the prompt bank.
+
+    Args:
+        made: The provenance of a store, or of part of one.
+        wanted: What it should be.
+        where: What ``made`` belongs to, for the message.
+        remedy: What to do about a difference, for the message.
+
+    Raises:
+        ValueError: Naming each difference.
+    """
+    differing = [name for name in _MAKER if made.get(name) != wanted.get(name)]
+    if not differing:
+        return
+    said = []
+    if {"weights_sha256", "preprocessing", "precision"} & set(differing):
+        said.append(f"the model {_model(made)} instead of {_model(wanted)}")
+    if "bank_sha256" in differing:
+        banks = [
+            f"{p.get('bank')!r} (sha256 {p.get('bank_sha256', '')[:8]})" for p in (made, wanted)
+        ]
+        said.append(f"the prompt bank {banks[0]} instead of {banks[1]}")
+    raise ValueError(f"{where} was made with {' and '.join(said)}. {remedy}")
+
+
+def _model(provenance: Mapping) -> str:
+    name = provenance.get("model")
+    if provenance.get("pretrained"):
+        name = f"{name}/{provenance['pretrained']}"
+    weights = (provenance.get("weights_sha256") or "")[:8]
+    return f"{name} (weights {weights}, {provenance.get('precision')})"
+
+
+def _asked_for(encoder: Mapping) -> dict:
+    """What an encoder's arguments say of the provenance of its embeddings, without building it.
+
+    The weights are hashed where the arguments name a file of them; a published model's name and tag
+    say which they are.
+    """
+    # Reading a store loads no open_clip unless an encoder is to be compared with.
+    from .encoder_weights import brings_weights, weights_hash
+
+    model = str(encoder.get("model", "ViT-L-14"))
+    pretrained = encoder.get("pretrained", "openai")
+    bank = load_prompt_bank(encoder.get("bank", "acdc"))
+    wanted = {
+        "model": model,
+        "pretrained": pretrained if pretrained == "random" or not brings_weights(model) else None,
+        "precision": encoder.get("precision", "fp32"),
+        "bank_sha256": bank.sha256,
+    }
+    sha256 = weights_hash(model, pretrained)
+    return wanted if sha256 is None else wanted | {"weights_sha256": sha256}
+
+
+def check_made_by(made: Mapping, encoder: Mapping, where: str) -> None:
+    """Raise if embeddings were made by another encoder than a config names.
+
+    Args:
+        made: Their provenance.
+        encoder: Arguments of ``DomainEncoder``; what is not given is that class's default.
+        where: What ``made`` belongs to, for the message.
+
+    Raises:
+        ValueError: Naming each difference in model, weights, precision or prompt bank.
+    """
+    wanted = _asked_for(encoder)
+    differing = [name for name, value in wanted.items() if made.get(name) != value]
+    if "weights_sha256" in wanted and "weights_sha256" not in differing:
+        # The same weights may lie elsewhere.
+        differing = [name for name in differing if name not in ("model", "pretrained")]
+    if differing:
+        said = "; ".join(
+            f"{name} {_short(made.get(name))}, asked for {_short(wanted[name])}"
+            for name in differing
+        )
+        raise ValueError(
+            f"{where} was made by another encoder than the config names: {said}. Extract again "
+            "into another file with `domino domains extract`, or name that encoder "
+            "(domino.encoder)."
+        )
+
+
+def _short(value: object) -> str:
+    return repr(value)[:60]
