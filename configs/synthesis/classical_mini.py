@@ -12,7 +12,7 @@ synthesis = dict(
         ),
     ),
     # Scores are measured for the summary; without a threshold they reject nothing. Mini-CLIP knows
-    # weather as the street world renders it, and takes 22 of 24 classical nights for another.
+    # weather as the street world renders it; benchmarks/weather.py says what it makes of these.
     gate=dict(
         encoder=dict(model="local-dir:data/mini/models/mini-clip"),
         max_duplicate_distance=4,

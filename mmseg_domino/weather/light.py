@@ -25,13 +25,13 @@ _FROM_LINEAR = (_encode(np.arange(_LEVELS) / (_LEVELS - 1)) * 255 + 0.5).astype(
 
 def to_linear(image: np.ndarray) -> np.ndarray:
     """sRGB uint8 to linear RGB float32 in [0, 1] (IEC 61966-2-1)."""
-    return _TO_LINEAR[image]
+    return cv2.LUT(image, _TO_LINEAR)
 
 
 def from_linear(light: np.ndarray) -> np.ndarray:
     """Linear RGB to sRGB uint8; the inverse of :func:`to_linear`. Values are cut to [0, 1]."""
     scaled = np.clip(light, 0, 1) * np.float32(_LEVELS - 1) + np.float32(0.5)
-    return _FROM_LINEAR[scaled.astype(np.uint16)]
+    return _FROM_LINEAR.take(scaled.astype(np.uint16))
 
 
 def luminance(light: np.ndarray) -> np.ndarray:

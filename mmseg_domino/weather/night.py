@@ -64,7 +64,7 @@ def _surface(scene: Scene) -> np.ndarray:
     light = to_linear(scene.image)
     bright = luminance(light)
     around = soften(bright, scene.height / 12) + np.float32(0.01)
-    even = light * (np.float32(0.18) / around ** np.float32(0.8))[..., None]
+    even = light * (np.float32(0.18) * cv2.pow(around, -0.8))[..., None]
     # Panes and paint that mirrored the sky are dark now.
     return even / (1 + np.float32(1.2) * even)
 
@@ -145,8 +145,10 @@ def _draw_windows(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) ->
     """Some windows of the houses are lit; their panes keep the pattern of the photograph."""
     houses = scene.of(("building",))
     count = rng.poisson(14 * scene.label.shape[1] / (1.1 * scene.focal))
+    if not count or not houses.any():
+        return
     places = np.argwhere(houses & (scene.down[:, None] < 0.02))
-    if not len(places) or not count:
+    if not len(places):
         return
     mask = np.zeros(scene.label.shape, np.float32)
     for row, column in places[rng.integers(len(places), size=count)]:

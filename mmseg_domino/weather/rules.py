@@ -92,8 +92,8 @@ def _overcast(light: np.ndarray, scene: Scene, amount: float, cloud: np.ndarray)
     # What the sun lit comes down and the shade comes up: the wide differences of light go.
     around = soften(bright, scene.height / 25) + np.float32(0.02)
     level = float(np.exp(np.log(around).mean()))
-    even = (around / level) ** np.float32(-0.45 * amount)
-    scale = np.float32(0.72) * even * (1 + bright / around) ** np.float32(-0.2 * amount)
+    even = cv2.pow(around * np.float32(1 / level), -0.45 * amount)
+    scale = np.float32(0.72) * even * cv2.pow(1 + bright / around, -0.2 * amount)
     grey = (bright * scale)[..., None]
     mixed = grey + (light * scale[..., None] - grey) * np.float32(1 - 0.45 * amount)
     mixed *= cloud / cloud.mean()
@@ -247,7 +247,9 @@ def _runs(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, last
 
 
-def _snow_cover(scene: Scene, strength: float, rng: np.random.Generator) -> np.ndarray:
+def _snow_cover(
+    scene: Scene, bright: np.ndarray, strength: float, rng: np.random.Generator
+) -> np.ndarray:
     """``(H, W)`` share of each pixel that snow covers."""
     first, last = _runs(scene.label)
     rows = np.arange(scene.height)[:, None]
@@ -260,7 +262,6 @@ def _snow_cover(scene: Scene, strength: float, rng: np.random.Generator) -> np.n
     ridge = np.clip(1.5 - below * scene.distance / (0.5 * scene.focal), 0, 1)
     ridge = ridge * under_sky * scene.of(BUILT)
     green = scene.of(("vegetation", "tree"))
-    bright = luminance(to_linear(scene.image))
     local = bright / (soften(bright, scene.height / 60) + np.float32(0.01))
     leaves = green * np.clip(local - 0.75, 0, 1) * (0.5 + 0.5 * strength)
     flat = np.maximum(scene.upward * ~green, np.maximum(np.maximum(top, ridge), leaves))
@@ -287,13 +288,16 @@ def snow(scene: Scene, strength: float, rng: np.random.Generator) -> np.ndarray:
         ``(H, W, 3)`` uint8.
     """
     cloud = _cloud(rng, 0.55)
-    light = _overcast(to_linear(scene.image), scene, 0.6 + 0.4 * strength, cloud)
-    cover = _snow_cover(scene, strength, rng)[..., None]
+    light = to_linear(scene.image)
+    cover = _snow_cover(scene, luminance(light), strength, rng)[..., None]
+    light = _overcast(light, scene, 0.6 + 0.4 * strength, cloud)
     # Snow lies smooth: it keeps the wide shading of what is under it and little of its texture.
     grey = luminance(light)
     wide = soften(grey, scene.height / 40)
-    shade = (0.75 + 0.25 * wide / (wide.mean() + 1e-3)) * (grey / (wide + 0.02)) ** 0.25
-    white = np.clip(0.9 * cloud * np.clip(shade, 0.55, 1.15)[..., None], 0, 0.9)
+    shade = (0.75 + 0.25 * wide / (wide.mean() + 1e-3)) * cv2.pow(
+        grey / (wide + np.float32(0.02)), 0.25
+    )
+    white = np.minimum(np.float32(0.9) * cloud * np.clip(shade, 0.55, 1.15)[..., None], 0.9)
     # Where snow has thawed, the road is wet and dark.
     thawed = scene.of(("road",))[..., None] * (1 - cover) * np.float32(0.35)
     light = light * (1 - thawed)

@@ -33,7 +33,7 @@ def share(label: np.ndarray, classes: Sequence[str], shares: Mapping[str, float]
     """(H, W) float32: a number for each pixel's class, 0 for classes not named."""
     table = np.zeros(256, np.float32)
     table[: len(classes)] = [shares.get(name.lower(), 0.0) for name in classes]
-    return table[label]
+    return cv2.LUT(np.ascontiguousarray(label), table)
 
 
 def _of(label: np.ndarray, classes: Sequence[str], names: Sequence[str]) -> np.ndarray:
