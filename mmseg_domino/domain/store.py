@@ -1,8 +1,8 @@
 """The embedding store: image and text embeddings of a data set in one safetensors file.
 
 Tensors: ``image`` ``(M, E)`` float32 of norm 1, ``text_joint`` ``(K, E)``, ``text_context``
-``(K, D)``, ``logit_scale`` ``()``. The file's metadata entry ``sha256`` is the checksum of all else
-in it; ``mmseg_domino`` is JSON: ``format``,
+``(K, D)``, ``logit_scale`` ``()``. The file's metadata entry ``mmseg_domino`` is JSON: ``sha256``,
+the checksum of all else; ``format``,
 ``keys`` (the ``M`` image paths relative to the data root, POSIX, sorted), ``domains`` (the ``K``
 domain keys) and ``provenance`` (what the values depend on). Every kind of embedding is derived from
 these when loaded, so one store serves all sources and both spaces.
@@ -100,8 +100,9 @@ def write_store(
         "logit_scale": torch.tensor(text.logit_scale, dtype=torch.float32),
     }
     _check_norms(keys, image, text)
-    described = json.dumps(header, sort_keys=True)
-    metadata = {"mmseg_domino": described, "sha256": checksum(described, tensors)}
+    header["sha256"] = checksum(json.dumps(header, sort_keys=True), tensors)
+    # One entry: safetensors writes several in any order, and equal stores are equal files.
+    metadata = {"mmseg_domino": json.dumps(header, sort_keys=True)}
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -140,17 +141,16 @@ def _check_norms(keys: Sequence[str], image: Tensor, text: DomainText) -> None:
 _whole: set[tuple[str, int, int]] = set()
 
 
-def _check_whole(
-    path: Path, metadata: Mapping, file: object, keys: Sequence[str], text: DomainText
-) -> None:
+def _check_whole(path: Path, header: dict, file: object, text: DomainText) -> None:
     status = path.stat()
     seen = (str(path.resolve()), status.st_size, status.st_mtime_ns)
     if seen in _whole:
         return
     tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata.get("sha256") != checksum(metadata["mmseg_domino"], tensors):
+    described = json.dumps({k: v for k, v in header.items() if k != "sha256"}, sort_keys=True)
+    if header.get("sha256") != checksum(described, tensors):
         raise ValueError("its checksum is wrong, so it is damaged; delete it and extract again")
-    _check_norms(keys, tensors["image"], text)
+    _check_norms(header["keys"], tensors["image"], text)
     _whole.add(seen)
 
 
@@ -187,8 +187,7 @@ class EmbeddingStore:
             )
         try:
             file = safe_open(path, "pt")
-            metadata = file.metadata() or {}
-            header = json.loads(metadata["mmseg_domino"])
+            header = json.loads((file.metadata() or {})["mmseg_domino"])
             if header["format"] != FORMAT:
                 raise ValueError(f"its format is {header['format']!r}; extract again")
             text = DomainText(
@@ -200,7 +199,7 @@ class EmbeddingStore:
             rows = file.get_slice("image").get_shape()[0]
             if rows != len(header["keys"]):
                 raise ValueError(f"it has {len(header['keys'])} image paths but {rows} embeddings")
-            _check_whole(path, metadata, file, header["keys"], text)
+            _check_whole(path, header, file, text)
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is not a store of format {FORMAT}: {error}") from error
         return cls(path, header, text, file)

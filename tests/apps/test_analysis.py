@@ -142,7 +142,7 @@ def store(tmp_path):
         keys.append(key)
     image = F.normalize(torch.randn(30, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     joint = F.normalize(torch.randn(3, 8, generator=torch.Generator().manual_seed(1)), dim=1)
-    text = DomainText(DOMAINS, joint, torch.zeros(3, 4), 10.0)
+    text = DomainText(DOMAINS, joint, torch.ones(3, 4), 10.0)
     provenance = {"model": "<tiny & random>", "bank": "acdc", "versions": {"torch": "2"}}
     write_store(tmp_path / "s.safetensors", keys, image, text, provenance)
     return EmbeddingStore.open(tmp_path / "s.safetensors")
