@@ -14,6 +14,7 @@ from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
 from .record import describe_run, record_results, write_tables
 from .runner import DominoGuardHook, DominoRunner
+from .sharding import FullyShard
 from .testing import (
     for_this_run,
     save_predictions,
@@ -29,6 +30,7 @@ __all__ = [
     "DominoReportHook",
     "DominoRunner",
     "FiniteWeightsHook",
+    "FullyShard",
     "LoadReport",
     "NonFiniteWeightsError",
     "SeedIterationHook",

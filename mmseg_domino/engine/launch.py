@@ -94,9 +94,10 @@ def _distribute_on_cpu(cfg: Config) -> None:
     if not is_distributed():
         torch.distributed.init_process_group("gloo")
     wrapper = {"type": "MMDistributedDataParallel", **cfg.get("model_wrapper_cfg", {})}
-    wrapper["device_ids"] = None
-    wrapper.setdefault("broadcast_buffers", False)
-    wrapper.setdefault("find_unused_parameters", cfg.get("find_unused_parameters", False))
+    if wrapper["type"] == "MMDistributedDataParallel":
+        wrapper["device_ids"] = None
+        wrapper.setdefault("broadcast_buffers", False)
+        wrapper.setdefault("find_unused_parameters", cfg.get("find_unused_parameters", False))
     cfg.model_wrapper_cfg = wrapper
     replaced = _replace_sync_bn(cfg.model)
     if replaced:

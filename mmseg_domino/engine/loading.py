@@ -11,8 +11,10 @@ import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from ..utils.hashes import file_sha256
+from .sharding import share_like
 
 __all__ = [
     "CheckpointMismatchError",
@@ -123,7 +125,7 @@ def load_weights(
         for key in own
         if key in state and state[key].shape != own[key].shape
     }
-    read = {k: v for k, v in state.items() if k not in unlike}
+    read = {k: share_like(own.get(k), v) for k, v in state.items() if k not in unlike}
     if hasattr(checkpoint.get("state_dict"), "_metadata"):
         read = type(checkpoint["state_dict"])(read)
         read._metadata = checkpoint["state_dict"]._metadata
@@ -179,6 +181,8 @@ def check_finite(state: Mapping[str, Any], source: str) -> None:
 
 
 def _is_finite(value: Tensor) -> bool:
+    if isinstance(value, DTensor):
+        value = value.to_local()
     return bool(torch.isfinite(value).all())
 
 

@@ -15,6 +15,7 @@ from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import HOOKS, RUNNERS
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from ..utils import atomic_write
 from ..utils.checkpoints import CheckpointError
@@ -27,6 +28,7 @@ from .hooks import AtomicCheckpointHook, FiniteWeightsHook, RunSummaryHook
 from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
 from .resuming import check_resumable, training_settings
+from .sharding import ShardingHook
 from .testing import check_source, tell_image_folders
 
 __all__ = ["DominoGuardHook", "DominoRunner"]
@@ -82,6 +84,8 @@ class DominoRunner(Runner):
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(RunSummaryHook())
+        self._sharding = ShardingHook()
+        self.register_hook(self._sharding)
         if not any(isinstance(hook, FiniteWeightsHook) for hook in self.hooks):
             self.register_hook(FiniteWeightsHook())
 
@@ -137,6 +141,10 @@ class DominoRunner(Runner):
                 cfg.resume = False
             cfg.dump(str(path))
 
+    def _init_model_weights(self) -> None:
+        if not isinstance(self.model, FSDPModule):  # those of one were read before they were cut
+            super()._init_model_weights()
+
     def load_or_resume(self) -> None:
         """As MMEngine's, but resume from the newest checkpoint that can be read."""
         if self._resume and self._load_from is None and not self._has_loaded:
@@ -178,6 +186,8 @@ class DominoRunner(Runner):
         # A resumed training, a validation and a test have nothing that is new.
         starts = self._training and not self._resume
         new_parts = self.cfg.get("new_parts", ()) if starts else ()
+        if isinstance(self.model, FSDPModule):  # a card may have no room for all
+            map_location = "cpu"
         checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location=map_location)
         if self._training and self._resume:
             self._check_settings(checkpoint, str(filename))
@@ -196,9 +206,13 @@ class DominoRunner(Runner):
             if changed:
                 self.logger.warning(f"resumed with other settings than before: {changed}")
 
-    @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """As MMEngine's, but a kill at any moment leaves either no file or a whole one."""
+        self._sharding.gather(self)
+        self._save_checkpoint(out_dir, filename, *args, **kwargs)
+
+    @master_only
+    def _save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         meta = kwargs.get("meta") or {}
         kwargs["meta"] = {**meta, "settings": training_settings(self.cfg)}
         if "://" in str(out_dir):
