@@ -355,7 +355,8 @@ def test_weights_are_read_under_the_wrapper(model, tune, injection, tmp_path, de
     for ours, theirs in zip(backbone(x, domain), plain(x), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
     trained = {n for n, p in backbone.named_parameters() if p.requires_grad}
-    new = {n for n in state if n.startswith("domain.") or ".lora_" in n}
+    names = [n for n, _ in backbone.named_parameters()]
+    new = {n for n in names if n.startswith("domain.") or ".lora_" in n}
     assert trained == (set(dict(backbone.named_parameters())) if tune == "full" else new)
     if trained:
         sum(f.square().mean() for f in backbone.train()(x, domain)).backward()
