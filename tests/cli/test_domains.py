@@ -182,7 +182,7 @@ def test_analyse(domino, capsys, acdc, tiny_clip, tmp_path):
     numbers = json.loads((tmp_path / "s_analysis" / "analysis.json").read_text())
     assert numbers["conditions"] == ["snow"]
     assert domino("domains", "analyse", out, "--data-root", tmp_path, "--out", tmp_path / "b") == 0
-    assert "no pictures" in capsys.readouterr().err
+    assert "4 pictures could not be read below" in capsys.readouterr().err
     assert domino("domains", "analyse", tmp_path / "absent.safetensors") == 1
     assert "domino domains extract" in capsys.readouterr().err
     assert domino("domains", "analyse", out, "--condition", "fog") == 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmseg_domino.metrics import GroupKey, ResultsError, parse_results
+from mmseg_domino.page import figure_bytes, figure_pixels
 from mmseg_domino.reporting import figures
 
 from . import fake
@@ -134,8 +135,8 @@ def test_domain_scores(first, tested):
 
 def test_the_same_results_give_the_same_files(first):
     for kind in ("png", "svg"):
-        a, b = (figures.figure_bytes(figures.domain_bars([first]), kind) for _ in range(2))
+        a, b = (figure_bytes(figures.domain_bars([first]), kind) for _ in range(2))
         assert a == b
-    pixels = figures.figure_pixels(figures.domain_bars([first]))
+    pixels = figure_pixels(figures.domain_bars([first]))
     assert pixels.dtype == np.uint8
     assert pixels.shape[2] == 3
