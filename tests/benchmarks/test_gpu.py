@@ -17,7 +17,8 @@ def run(*arguments):
 
 def cells(markdown):
     """``{what was measured: the other cells}`` of a table."""
-    rows = [line.strip().strip("|").split("|") for line in markdown.splitlines()[2:]]
+    table = markdown[markdown.index("| measured") :]  # what libraries print comes before it
+    rows = [line.strip().strip("|").split("|") for line in table.splitlines()[2:]]
     return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
 
 
