@@ -8,7 +8,6 @@ refused.
 import io
 import pickle
 import shlex
-import types
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -31,12 +30,6 @@ _CONVERT = (
     "weights_only=False, map_location='cpu'); d = d.get('state_dict', d); s.save_file({k: "
     'v.contiguous().clone() for k, v in d.items() if isinstance(v, torch.Tensor)}, sys.argv[2])" '
 )
-#: What PyTorch writes for tensors and state dicts, for PyTorch before 2.6; see _Unpickler.
-_TENSORS = {
-    "collections.OrderedDict", "_codecs.encode", "torch.Size", "torch.device",
-    "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_parameter", "torch.serialization._get_layout",
-}  # fmt: skip
 
 
 class CheckpointError(ValueError):
@@ -113,11 +106,6 @@ def _what_was_asked(reason: str) -> str:
 def _load(source: Path | IO[bytes], allowed: Mapping[str, Callable], **options: Any) -> Any:
     if is_torchscript(source):
         raise pickle.UnpicklingError("it is a TorchScript archive, which is a program")
-    if not _tells_names():
-        restricted = types.ModuleType("restricted_pickle")
-        restricted.Unpickler = _unpickler(allowed)
-        restricted.load = lambda file, **kwargs: restricted.Unpickler(file, **kwargs).load()
-        return torch.load(source, pickle_module=restricted, weights_only=False, **options)
     with torch.serialization.safe_globals([(value, key) for key, value in allowed.items()]):
         return torch.load(source, weights_only=True, **options)
 
@@ -132,28 +120,6 @@ def is_torchscript(source: str | Path | IO[bytes]) -> bool:
         return False
     with zipfile.ZipFile(source) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _tells_names() -> bool:
-    """Whether PyTorch's own restricted reader takes types under the names that files have."""
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    return version >= (2, 6)
-
-
-def _unpickler(allowed: Mapping[str, Callable]) -> type[pickle.Unpickler]:
-    """For PyTorch before 2.6: its reader with the same restriction."""
-
-    class Restricted(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            full = f"{module}.{name}".replace("__builtin__.", "builtins.")
-            if full in allowed:
-                return allowed[full]
-            known = getattr(torch, name, None) if module == "torch" else None
-            if isinstance(known, torch.dtype) or full in _TENSORS:
-                return super().find_class(module, name)
-            raise pickle.UnpicklingError(f"unsupported global: {full} is not an allowed type")
-
-    return Restricted
 
 
 class _ScriptedModule:

@@ -17,7 +17,6 @@ from mmseg_domino.apps.segmentor import load_segmentor
 from mmseg_domino.domain import DomainEncoder
 from mmseg_domino.engine import load_from_safetensors
 from mmseg_domino.models.diffusion.files import read_state_dict
-from mmseg_domino.utils import checkpoints
 from mmseg_domino.utils.checkpoints import CheckpointError, UnsafeCheckpointError
 from tests.payload import Payload
 from tests.small_domino import write_small_domino
@@ -114,11 +113,9 @@ def test_weights_of_foundation_models_run_nothing(files, armed, tmp_path):
     refused(vit.init_weights)
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["by PyTorch", "before PyTorch 2.6"])
-def test_training_checkpoints_are_read(own, tmp_path, monkeypatch):
+def test_training_checkpoints_are_read(tmp_path):
     """What MMEngine puts into its message hub, and NumPy's numbers under old and new names."""
-    monkeypatch.setattr(checkpoints, "_tells_names", lambda: own)
-    hub = MessageHub.get_instance(f"checkpoints {own}")
+    hub = MessageHub.get_instance("checkpoints")
     for value in (np.float64(0.5), 2, 3.5):
         hub.update_scalar("train/loss", value)
     hub.update_info("best_score", np.float32(3))
@@ -126,7 +123,7 @@ def test_training_checkpoints_are_read(own, tmp_path, monkeypatch):
     path = tmp_path / "iter_1.pth"
     torch.save({"state_dict": {}, "message_hub": hub.state_dict()}, path)
     read = CheckpointLoader.load_checkpoint(str(path))
-    other = MessageHub.get_instance(f"read {own}")
+    other = MessageHub.get_instance("read")
     other.load_state_dict(read["message_hub"])
     assert other.get_scalar("train/loss").mean() == 2.0
     assert other.get_info("best_score") == 3
@@ -144,13 +141,11 @@ def test_training_checkpoints_are_read(own, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["by PyTorch", "before PyTorch 2.6"])
-def test_getattr_is_for_histories_alone(own, tmp_path, monkeypatch):
+def test_getattr_is_for_histories_alone(tmp_path):
     class Reach:
         def __reduce__(self):
             return getattr, (dict, "__subclasses__")
 
-    monkeypatch.setattr(checkpoints, "_tells_names", lambda: own)
     torch.save({"state_dict": {}, "x": Reach()}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=r"a\.pth"):
         CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"))

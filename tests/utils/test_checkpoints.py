@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_domino.utils import checkpoints
 from mmseg_domino.utils.checkpoints import (
     CheckpointError,
     UnsafeCheckpointError,
@@ -17,14 +16,8 @@ from mmseg_domino.utils.checkpoints import (
 from tests.payload import Payload
 
 
-@pytest.fixture(params=[True, False], ids=["by PyTorch", "before PyTorch 2.6"])
-def either(request, monkeypatch):
-    """Both readers: PyTorch's own restricted one, and the package's for older releases."""
-    monkeypatch.setattr(checkpoints, "_tells_names", lambda: request.param)
-
-
 @pytest.mark.parametrize("zipped", [True, False])
-def test_tensors_and_plain_values_come_back(either, zipped, tmp_path):
+def test_tensors_and_plain_values_come_back(zipped, tmp_path):
     path = tmp_path / "a.pth"
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).half()
     content = {
@@ -41,7 +34,7 @@ def test_tensors_and_plain_values_come_back(either, zipped, tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_does_not_run(either, zipped, tmp_path):
+def test_code_does_not_run(zipped, tmp_path):
     path, sign = tmp_path / "a b.pth", tmp_path / "it ran"
     content = {"state_dict": {"w": torch.ones(1)}, "meta": Payload(sign)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
@@ -52,7 +45,7 @@ def test_code_does_not_run(either, zipped, tmp_path):
     assert not sign.exists()
 
 
-def test_what_is_allowed_is_allowed_by_its_name(either, tmp_path):
+def test_what_is_allowed_is_allowed_by_its_name(tmp_path):
     torch.save({"x": complex_number}, tmp_path / "a.pth")
     name = f"{__name__}.complex_number"
     with pytest.raises(UnsafeCheckpointError, match="complex_number"):
@@ -65,7 +58,7 @@ def complex_number():
 
 
 @pytest.mark.parametrize("kept", [0, 1, 40, 0.5, 0.95])
-def test_damaged_files_are_named(either, kept, tmp_path):
+def test_damaged_files_are_named(kept, tmp_path):
     path = tmp_path / "cut.pth"
     torch.save({"a": torch.ones(1000)}, path)
     data = path.read_bytes()
@@ -86,7 +79,7 @@ class Scripted(nn.Module):
         return self.inner(x)
 
 
-def test_tensors_of_a_torchscript_archive(either, tmp_path):
+def test_tensors_of_a_torchscript_archive(tmp_path):
     path = tmp_path / "scripted.pt"
     module = Scripted()
     torch.jit.save(torch.jit.script(module), path)
