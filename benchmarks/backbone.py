@@ -44,9 +44,6 @@ from vpd_pair import (
 
 from mmseg_domino.models.segmentors.slide import window_positions
 
-__all__ = ["apart", "cloned", "measure_forward", "measure_slide", "measure_training", "options",
-           "try_variants"]  # fmt: skip
-
 PARTS = ("flops", "forward", "train", "slide", "windows")
 #: What is hoped for against the reference, by what ours computes in; see docs.
 GOALS = {"unet": 8.0, "whole": 6.0, "taesd": 10.0, "train": 5.0, "slide": 8.0, "memory": 2.0}

@@ -13,9 +13,6 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Report", "Row", "Times", "count_flops", "describe", "interleave", "peak_gib",
-           "peak_tflops"]  # fmt: skip
-
 #: Dense peaks in TFLOP/s, from the vendors' data sheets: bfloat16 (float16 before Ampere) with
 #: float32 sums on tensor cores, and float32 without tensor cores.
 PEAKS = {

@@ -17,8 +17,6 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["PlainVPD"]
-
 #: Modules whose outputs are the features, finest first.
 FEATURES = ("up_blocks.3", "up_blocks.2.attentions.1", "up_blocks.1.attentions.1",
             "up_blocks.0.resnets.1")  # fmt: skip

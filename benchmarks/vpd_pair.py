@@ -14,9 +14,6 @@ import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.models.backbones import DominoVPD
 from mmseg_domino.models.diffusion.architecture import resolve_architecture
 
-__all__ = ["CLASSES", "DTYPES", "Variant", "architecture", "build_ours", "build_pair",
-           "build_plain", "inputs", "quickly", "segmentor", "variant_of"]  # fmt: skip
-
 CLASSES = 19
 #: ``tf32`` is float32 as PyTorch computes it unless told otherwise: cards of Ampere and later round
 #: the inputs of convolutions to ten bits. ``float32`` does not.

@@ -15,8 +15,6 @@ from types import ModuleType
 
 from .import_hooks import after_import
 
-__all__ = ["accept_configs_at_the_root", "complete_package_table", "register_config_bases"]
-
 #: Modules that take over the function which splits the name of a base.
 _USERS = ("mmengine.config.config", "mmengine.hub.hub")
 _MODULE = "mmseg_domino"

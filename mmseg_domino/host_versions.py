@@ -4,8 +4,6 @@ from types import ModuleType
 
 from .import_hooks import after_import
 
-__all__ = ["register_host_versions"]
-
 
 def _without_multimodal(dependency: ModuleType) -> None:
     """Leave out mmpretrain's multimodal models where transformers has dropped what they import.

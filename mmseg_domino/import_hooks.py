@@ -9,8 +9,6 @@ from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-__all__ = ["after_import"]
-
 
 class _ActingLoader:
     """Run the module's own loader, then the action."""

@@ -10,8 +10,6 @@ import mmengine.registry
 import mmseg.registry
 from mmengine.registry import Registry
 
-__all__ = ["REGISTRIES"]
-
 #: By the names that they have in ``mmengine.registry``.
 REGISTRIES = {
     name: Registry(

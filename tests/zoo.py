@@ -15,8 +15,6 @@ import mmseg_domino.models  # noqa: F401  registers the parts
 from .models.diffusion.vpd_models import ARCHITECTURE, UNET
 from .tiny_clip import write_tiny_clip
 
-__all__ = ["BACKBONES", "NECKS", "SEGMENTORS", "Member", "stir"]
-
 D, CLASSES = UNET["cross_attention_dim"], 5
 _DEPTH = dict(depth=2, embed_dim=32, num_heads=2)
 _STOCK = {

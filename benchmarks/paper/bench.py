@@ -24,20 +24,6 @@ from street_world import prepare
 from street_world.cards import read_card
 from street_world.trees import MANIFEST
 
-__all__ = [
-    "BENCH_SETS",
-    "FULL",
-    "QUICK",
-    "QUICK_CONDITIONS",
-    "BenchSize",
-    "Check",
-    "bench_runs",
-    "device",
-    "prepare_bench",
-    "quick_checks",
-    "write_checks",
-]
-
 DOMAINS = ("fog", "night", "rain", "snow")
 #: Sets, below ``configs``, and the base that stands in for the flagship there.
 BENCH_SETS = {

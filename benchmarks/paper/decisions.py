@@ -7,8 +7,6 @@ from benchmarks.paper.questions import Claim, Key
 from mmseg_domino.experiments.collect import Condition
 from mmseg_domino.experiments.statistics import Contrast, paired_contrasts, verdict
 
-__all__ = ["DECIDING", "RELATIVE", "Comparison", "Decision", "compare", "decide"]
-
 #: What claims are decided by: the mean of the target domains' mIoUs. The relative mIoU is told
 #: beside it and decides nothing, because it also rises when the source's mIoU falls.
 DECIDING = "mean_of_domains"

@@ -12,8 +12,6 @@ from mmseg_domino.page import Estimate, Interval, new_figure
 from mmseg_domino.page.colours import RUNS
 from mmseg_domino.page.pictures import STYLE, TEXT
 
-__all__ = ["VERDICT_COLOURS", "claims_figure", "question_figure"]
-
 #: By verdict; each also has a marker of its own.
 VERDICT_COLOURS = {"holds": "#009E73", "does not hold": "#D55E00", "cannot be told": "#7A7F85"}
 _MARKERS = {"holds": "o", "does not hold": "X", "cannot be told": "s"}

@@ -32,8 +32,6 @@ from mmseg_domino.page import (
 )
 from mmseg_domino.utils import atomic_write
 
-__all__ = ["TARGETS", "claims_table", "write_bench_report"]
-
 #: The data set of the target domains.
 TARGETS = "acdc"
 #: The paper's best, percent, on the real Cityscapes and ACDC.

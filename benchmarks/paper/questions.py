@@ -7,8 +7,6 @@ Nothing here knows an outcome: a claim names what should be better than what, an
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["CLAIMS", "DOMINO", "HEADLINE_SEEDS", "QUESTIONS", "SOURCE_ONLY", "Claim", "Question"]
-
 #: Set and name of a config; also the folder of its runs.
 Key = tuple[str, str]
 

@@ -16,8 +16,6 @@ from mmseg_domino.synthesis import (
 )
 from street_world.cards import read_card
 
-__all__ = ["make_synthetic"]
-
 #: As configs/synthesis/controlnet_mini.py.
 _STEPS, _GUIDANCE = 20, 3.0
 

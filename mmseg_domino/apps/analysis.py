@@ -13,8 +13,6 @@ from torch import Tensor
 from ..domain.sources import domain_scores
 from ..domain.store import EmbeddingStore
 
-__all__ = ["DomainAnalysis", "analyse_store", "project", "spread_out", "true_conditions"]
-
 
 @dataclass(frozen=True)
 class DomainAnalysis:

@@ -22,18 +22,6 @@ from ..utils import resolve_below
 from ..utils.images import read_image
 from .analysis import DomainAnalysis, spread_out
 
-__all__ = [
-    "UNKNOWN",
-    "Thumbnails",
-    "colour_of",
-    "domain_colours",
-    "draw_confusion",
-    "draw_map",
-    "draw_scores",
-    "draw_strips",
-    "verdict",
-]
-
 #: Okabe and Ito's colours, which the colour-blind can tell apart.
 _COLOURS = ("#E69F00", "#56B4E9", "#3B3B98", "#009E73", "#CC79A7", "#D55E00", "#B8A800", "#0072B2")
 UNKNOWN = "#999999"

@@ -41,8 +41,6 @@ from .analysis_figures import (
     verdict,
 )
 
-__all__ = ["write_analysis"]
-
 
 def write_analysis(
     analysis: DomainAnalysis,

@@ -14,8 +14,6 @@ from ..domain import EmbeddingStore
 from ..engine.mixin import apply_domino
 from .installation import Finding
 
-__all__ = ["check_config", "check_data", "check_weights"]
-
 _CONFIGS = Path(__file__).parents[1] / ".mim" / "configs"
 #: Bytes of a parameter: with AdamW in training also its gradient and two moments.
 _FROZEN, _TRAINED = 4, 16

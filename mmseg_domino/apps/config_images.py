@@ -12,8 +12,6 @@ from mmseg.utils import register_all_modules
 from ..datasets import leaf_datasets
 from ..utils.images import list_images
 
-__all__ = ["images_by_key", "is_config"]
-
 
 def is_config(path: str | os.PathLike) -> bool:
     """Whether a path is named like a config file."""

@@ -23,8 +23,6 @@ from ..datasets.pipelines import steps_after_loading
 from ..domain.sources import SPACE_FIELDS
 from ..engine import apply_domino, read_and_load
 
-__all__ = ["Prediction", "domains_of", "force_domain", "init_domino_model", "predict_image"]
-
 #: Sources whose embedding of a domain is a row of a table; the others are made of the image.
 _NOT_BY_NAME = {
     "image": "is the image's own embedding, whatever its domain",

@@ -11,8 +11,6 @@ from packaging.requirements import Requirement
 
 from ..operators import which_operators
 
-__all__ = ["Finding", "check_installation", "check_machine"]
-
 #: OpenMMLab's distribution and its continuation, by what is imported.
 _HOST = {
     "mmengine": ("mmengine", "onedl-mmengine"),

@@ -18,8 +18,6 @@ from ..utils import atomic_write
 from ..utils.images import list_images, read_image
 from .inference import Prediction, domains_of, predict_image
 
-__all__ = ["PictureWriter"]
-
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from .inference import init_domino_model, predict_image
 
-__all__ = ["checkpoint_name", "load_segmentor"]
-
 
 def checkpoint_name(path: str | Path) -> str:
     """A checkpoint's name and what is in it: ``iter_40000.pth sha256:0123456789abcdef``."""

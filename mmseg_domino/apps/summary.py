@@ -23,8 +23,6 @@ from ..page import (
 from ..synthesis.source import LabelledImages
 from ..synthesis.tree import Record, SynthesisTree
 
-__all__ = ["write_summary"]
-
 _SCORES = {
     "agreement": "agreement with the label (mIoU, %)",
     "domain_score": "CLIP's score of the domain",

@@ -23,8 +23,6 @@ from ..synthesis import (
 from .segmentor import checkpoint_name, load_segmentor
 from .summary import write_summary
 
-__all__ = ["build_gate", "synthesise_config"]
-
 
 def build_gate(options: dict, bank: PromptBank, num_classes: int, device: str) -> QualityGate:
     """The gate that a config's ``synthesis.gate`` describes.

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     import fastapi
     import gradio
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "OWN_DOMAIN",
-    "SHOWN_PIXELS",
-    "LocalRequests",
-    "build_app",
-    "build_page",
-    "compare_domains",
-    "read_upload",
-    "serve",
-]
-
 #: The choice that leaves the domain to the model.
 OWN_DOMAIN = "as the model sees it"
 #: Of an upload.

@@ -11,18 +11,6 @@ from typing import Any
 
 import click
 
-__all__ = [
-    "Command",
-    "Group",
-    "Several",
-    "cfg_options",
-    "import_host",
-    "join_processes",
-    "plain_errors",
-    "quiet",
-    "workers",
-]
-
 
 class Several(click.Option):
     """An option that takes all values up to the next option, as MMSegmentation's tools do."""

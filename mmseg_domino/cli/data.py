@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from ..datasets.checking import DatasetCheck
 
-__all__ = ["data"]
-
 _LOADERS = ("train", "val", "test")
 
 

@@ -12,8 +12,6 @@ from .arguments import Command, cfg_options, quiet
 if TYPE_CHECKING:
     from ..apps.installation import Finding
 
-__all__ = ["doctor"]
-
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ..apps.analysis import DomainAnalysis
     from ..domain.extraction import ExtractionReport
 
-__all__ = ["domains"]
-
 _SPLITS = ("train", "val", "test")
 
 

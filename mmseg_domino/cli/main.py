@@ -14,8 +14,6 @@ from .synthesise import synthesise
 from .training import test, train
 from .vpd import verify, vpd
 
-__all__ = ["main"]
-
 
 @click.group("domino", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="domino")

@@ -6,8 +6,6 @@ import click
 
 from .arguments import Command, plain_errors
 
-__all__ = ["report"]
-
 
 @click.command(cls=Command)
 @click.argument("work_dirs", nargs=-1, required=True, metavar="WORK_DIR...", type=Path)

@@ -6,8 +6,6 @@ import click
 
 from .arguments import Command, cfg_options, import_host, plain_errors
 
-__all__ = ["segment"]
-
 
 @click.command(cls=Command)
 @click.argument("files", nargs=-1, metavar="[INPUT] CONFIG CHECKPOINT")

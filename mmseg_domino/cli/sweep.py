@@ -7,8 +7,6 @@ import click
 
 from .arguments import Command, Several, cfg_options, import_host, plain_errors
 
-__all__ = ["sweep"]
-
 
 @click.command(cls=Command)
 @click.argument("sets", nargs=-1, required=True, metavar="SET...")

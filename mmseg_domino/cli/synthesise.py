@@ -7,8 +7,6 @@ import click
 
 from .arguments import Command, cfg_options, import_host, join_processes, plain_errors
 
-__all__ = ["synthesise"]
-
 
 @click.command(cls=Command)
 @click.argument("config")

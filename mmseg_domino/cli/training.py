@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-__all__ = ["test", "train"]
-
 
 def _launch_options(command: Callable) -> Callable:
     def set_local_rank(ctx: click.Context, param: click.Parameter, value: int) -> None:

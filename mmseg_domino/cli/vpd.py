@@ -7,8 +7,6 @@ import click
 
 from .arguments import Group, Several, import_host, plain_errors
 
-__all__ = ["verify", "vpd"]
-
 
 @click.group(cls=Group)
 def vpd() -> None:

@@ -9,8 +9,6 @@ from mmseg.registry import DATASETS
 
 from .listing import list_stems
 
-__all__ = ["ACDC_CONDITIONS", "ACDCDataset"]
-
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
 _SPLITS = ("train", "val", "test")
 _HELP = (

@@ -8,8 +8,6 @@ from mmengine import fileio
 from mmseg.datasets import BDD100KDataset
 from mmseg.registry import DATASETS
 
-__all__ = ["BDD100KDomainDataset", "read_attributes"]
-
 _ATTRIBUTES = ("timeofday", "weather", "scene")
 _UNKNOWN = "unknown"
 

@@ -8,8 +8,6 @@ from mmseg.registry import DATASETS
 
 from .listing import list_stems
 
-__all__ = ["CamVidDataset"]
-
 
 @DATASETS.register_module()
 class CamVidDataset(BaseSegDataset):

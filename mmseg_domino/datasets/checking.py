@@ -21,15 +21,6 @@ from .transforms import LoadCheckedAnnotations, LoadCheckedImage, SetDomain
 from .transforms.loading import exif_note
 from .wrappers import leaf_datasets
 
-__all__ = [
-    "IMAGE_COUNTS",
-    "IMAGE_SIZES",
-    "DatasetCheck",
-    "check_dataset",
-    "check_loader",
-    "published_count",
-]
-
 #: Number of images of each split, where the data set's paper or page names one: of one group
 #: ('acdc/fog'), or of all groups of a data set together.
 IMAGE_COUNTS = {

@@ -17,8 +17,6 @@ from tqdm import tqdm
 from ..utils.io import atomic_write
 from .mixture import leaf_sample
 
-__all__ = ["count_classes", "load_class_pixels"]
-
 _FORMAT = "mmseg_domino.class_pixels/1"
 
 

@@ -18,21 +18,6 @@ from tqdm import tqdm
 
 from ..utils import atomic_write, resolve_below
 
-__all__ = [
-    "CITYSCAPES_LABELS",
-    "SYNTHIA_LABELS",
-    "TRAIN_ID_SUFFIX",
-    "LabelTable",
-    "convert_labels",
-    "convert_panoptic",
-    "decode_last_channel",
-    "decode_panoptic",
-    "decode_single_channel",
-    "label_table",
-    "mapillary_labels",
-    "wilddash_table",
-]
-
 IGNORED = 255
 TRAIN_ID_SUFFIX = "_labelTrainIds.png"
 CLASSES = CityscapesDataset.METAINFO["classes"]

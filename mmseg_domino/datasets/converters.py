@@ -18,8 +18,6 @@ from .conversion import (
     wilddash_table,
 )
 
-__all__ = ["CONVERTERS", "convert_dataset"]
-
 _Pairs = list[tuple[Path, Path]]
 
 

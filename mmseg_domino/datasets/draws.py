@@ -15,19 +15,6 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = [
-    "BalancedDraws",
-    "Draws",
-    "MixtureStream",
-    "OrderedDraws",
-    "RareClassDraws",
-    "ShuffledDraws",
-    "arrange_sources",
-    "class_probabilities",
-    "parse_ratio",
-    "spread",
-]
-
 
 def parse_ratio(ratio: str | Sequence[int]) -> tuple[int, ...]:
     """The terms of a ratio in lowest terms: ``'8:2'`` is ``(4, 1)``.

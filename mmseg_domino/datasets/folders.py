@@ -9,8 +9,6 @@ from mmseg.registry import DATASETS
 from ..metrics import check_name
 from .listing import list_stems
 
-__all__ = ["FolderDataset"]
-
 
 @DATASETS.register_module()
 class FolderDataset(BaseSegDataset):

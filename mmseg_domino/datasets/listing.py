@@ -7,8 +7,6 @@ from mmengine.fileio import LocalBackend
 
 from ..utils.images import walk_files
 
-__all__ = ["list_stems"]
-
 
 def list_stems(folder: str, suffix: str, what: str, backend_args: dict | None = None) -> list[str]:
     """Images below a folder, sorted. Hidden files and folders are no data.

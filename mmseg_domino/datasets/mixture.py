@@ -9,8 +9,6 @@ from mmseg.registry import DATASETS
 
 from .draws import parse_ratio
 
-__all__ = ["RatioConcatDataset", "SampleIndex", "leaf_sample"]
-
 _EMPTY = (
     "holds no image, but the mixture draws from it: check its data_root, generate the images "
     "first, or leave it out"

@@ -7,14 +7,6 @@ from mmseg.registry import TRANSFORMS
 
 from ..utils.configs import type_name
 
-__all__ = [
-    "is_loading",
-    "loads_annotations",
-    "loads_image",
-    "split_loading",
-    "steps_after_loading",
-]
-
 #: LoadImageFromFile, LoadImageFromNDArray, LoadCheckedImage, InferencerLoader, ...
 _IMAGE = re.compile(r"^(Load(?!Multiple)\w*Image\w*|InferencerLoader)$")
 _ANNOTATIONS = re.compile(r"^Load\w*Annotations$")

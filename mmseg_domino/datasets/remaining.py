@@ -9,8 +9,6 @@ from torch.utils.data import Dataset
 from ..utils.journal import finished_images
 from .transforms import SetDomain
 
-__all__ = ["RemainingDataset", "group_keys"]
-
 
 def group_keys(dataset: Dataset) -> Iterator[tuple[str, str]]:
     """Group key and image path of every sample, without loading any image.

@@ -24,8 +24,6 @@ from .draws import (
 )
 from .mixture import SampleIndex, leaf_sample
 
-__all__ = ["ResumableInfiniteSampler", "sample_domain"]
-
 
 def sample_domain(dataset, index: int) -> str:
     """The domain of a sample, without reading its image.

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
-__all__ = ["leaf_datasets"]
-
 
 def leaf_datasets(node: Mapping | Sequence[Mapping] | None) -> Iterator[MutableMapping]:
     """Configs of the data sets that read files, in their order.

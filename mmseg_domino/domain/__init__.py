@@ -11,7 +11,8 @@ from .sources import SOURCES, SPACES, DomainText, EmbeddingSource
 from .store import EmbeddingStore, MissingEmbeddingError, write_store
 
 if TYPE_CHECKING:
-    from .encoder import DomainEncoder, MissingWeightsError
+    from .encoder import DomainEncoder
+    from .encoder_weights import MissingWeightsError
 
 __all__ = [
     "SOURCES",
@@ -31,8 +32,8 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    if name in ("DomainEncoder", "MissingWeightsError"):
-        from . import encoder
+    if name not in ("DomainEncoder", "MissingWeightsError"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import encoder, encoder_weights
 
-        return getattr(encoder, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(encoder if name == "DomainEncoder" else encoder_weights, name)

@@ -24,7 +24,6 @@ from ..utils.io import atomic_write
 from ..version import __version__
 from .encoder_weights import (
     RANDOM,
-    MissingWeightsError,
     brings_weights,
     hash_weights,
     load_clip,
@@ -32,8 +31,6 @@ from .encoder_weights import (
 from .preprocessing import preprocess_tensor
 from .prompts import PromptBank, cut_prompts, load_prompt_bank
 from .sources import DomainText, EmbeddingSource
-
-__all__ = ["DomainEncoder", "MissingWeightsError"]
 
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

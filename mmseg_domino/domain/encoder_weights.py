@@ -23,16 +23,6 @@ from torch import Tensor, nn
 
 from ..utils.checkpoints import is_torchscript, read_pickle, read_torchscript
 
-__all__ = [
-    "RANDOM",
-    "MissingWeightsError",
-    "brings_weights",
-    "build_clip",
-    "hash_weights",
-    "load_clip",
-    "weights_hash",
-]
-
 #: ``pretrained`` of a model that is to have random weights.
 RANDOM = "random"
 _LOCAL = "local-dir:"

@@ -32,8 +32,6 @@ from .encoder import DomainEncoder
 from .maker import check_same_maker
 from .store import EmbeddingStore, checksum, write_store
 
-__all__ = ["DamagedImagesError", "ExtractionReport", "decode_loader", "extract"]
-
 
 class DamagedImagesError(RuntimeError):
     """Some images could not be decoded; nothing of the others' work is lost.

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 from .prompts import load_prompt_bank
 
-__all__ = ["check_made_by", "check_same_maker"]
-
 #: What must agree before embeddings may be put, or used, together.
 _MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision")
 

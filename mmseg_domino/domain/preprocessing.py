@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["preprocess_tensor"]
-
 
 def preprocess_tensor(image: Tensor, spec: Mapping) -> Tensor:
     """Resize, crop and normalise one image as open_clip does, without leaving its device.

@@ -31,8 +31,6 @@ from torch import Tensor
 
 from ..utils import printable, read_mapping, resolve_below
 
-__all__ = ["Domain", "PromptBank", "cut_prompts", "list_prompt_banks", "load_prompt_bank"]
-
 _FOLDER = Path(__file__).parent / "banks"
 _SUFFIXES = (".yaml", ".yml", ".json")
 _KEY = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")

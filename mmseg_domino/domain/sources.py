@@ -18,21 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = [
-    "ASSIGNMENTS",
-    "SOURCES",
-    "SPACES",
-    "SPACE_FIELDS",
-    "DomainText",
-    "EmbeddingSource",
-    "domain_scores",
-    "domain_weights",
-    "perturb_embedding",
-    "prototype_table",
-    "random_table",
-    "split_spaces",
-]
-
 #: The two spaces, which are never mixed.
 SPACES: Mapping[str, str] = {
     "joint": "projected and L2-normalised: where CLIP compares images with text",

@@ -28,14 +28,6 @@ from ..utils.io import atomic_write
 from .maker import check_made_by
 from .sources import DomainText, prototype_table
 
-__all__ = [
-    "FORMAT",
-    "EmbeddingStore",
-    "MissingEmbeddingError",
-    "load_prototypes",
-    "write_store",
-]
-
 FORMAT = "mmseg_domino.embeddings/2"
 #: How far the norm of an image's or a text's joint embedding may be from 1.
 _NORM_TOLERANCE = 1e-2

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from .store import EmbeddingStore
 
-__all__ = ["LearnedDomainTable"]
-
 
 class LearnedDomainTable(nn.Module):
     """One trained vector a domain: ``weights @ table``.

@@ -7,8 +7,6 @@ from mmengine.logging import print_log
 
 from .cpu_amp import enable_on_cpu
 
-__all__ = ["enable_amp"]
-
 
 def enable_amp(cfg: Config, dtype: str | None = None) -> None:
     """Turn a config's optimiser wrapper into one for automatic mixed precision, in place.

@@ -33,8 +33,6 @@ from safetensors.torch import load_file
 
 from ..utils.checkpoints import CheckpointError, read_pickle
 
-__all__ = ["load_from_local", "load_from_safetensors", "newest_checkpoint", "training_types"]
-
 
 def _statistic(kind: type, name: str) -> Callable:
     """``getattr`` for what message hubs use it for: the methods of a history buffer."""

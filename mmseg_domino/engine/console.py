@@ -14,8 +14,6 @@ from ..datasets import leaf_datasets
 from ..models.layers import ClassContext, DomainNorms
 from ..utils.configs import type_name
 
-__all__ = ["Console", "describe_training"]
-
 #: Notices of libraries to those who call them.
 _NOT_FOR_USERS = re.compile(r"deprecated|alias of")
 _WIDTH = 100

@@ -13,8 +13,6 @@ from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["CPUAmpOptimWrapper", "bfloat16_slowdown", "cpu_bfloat16_units", "enable_on_cpu"]
-
 #: What the kernel calls the units that multiply in bfloat16: x86's two, and ARM's.
 _FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 _CPUINFO = Path("/proc/cpuinfo")

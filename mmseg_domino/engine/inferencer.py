@@ -9,8 +9,6 @@ from ..datasets import leaf_datasets
 from ..datasets.pipelines import steps_after_loading
 from ..import_hooks import after_import
 
-__all__ = ["serve_inferencer"]
-
 
 def _prepared(cfg: Config) -> Config:
     """The config with the one pipeline for images of no data set that the inferencer asks for.

@@ -15,8 +15,6 @@ from mmseg.registry import RUNNERS
 from ..datasets import leaf_datasets
 from .runner import DominoRunner
 
-__all__ = ["build_runner", "load_config"]
-
 
 def load_config(
     config: str | Config,

@@ -16,15 +16,6 @@ from torch.distributed.tensor import DTensor
 from ..utils.hashes import file_sha256
 from .sharding import share_like
 
-__all__ = [
-    "CheckpointMismatchError",
-    "LoadReport",
-    "NonFiniteWeightsError",
-    "check_finite",
-    "load_weights",
-    "read_and_load",
-]
-
 _LISTED = 8
 
 

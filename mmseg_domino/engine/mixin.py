@@ -14,8 +14,6 @@ from ..domain import load_prompt_bank
 from ..domain.sources import split_spaces
 from ..utils.configs import type_name as _name
 
-__all__ = ["DOMINO_OPTIONS", "apply_domino"]
-
 _SEGMENTORS = {
     "EncoderDecoder": "DominoEncoderDecoder",
     "CascadeEncoderDecoder": "DominoCascadeEncoderDecoder",

@@ -16,9 +16,6 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
-__all__ = ["DominoOptimWrapperConstructor", "parameter_groups"]
-
-
 #: Name of the group of parameters that ``new`` finds.
 _NEW = "new"
 

@@ -18,8 +18,6 @@ from ..utils import atomic_write
 from ..utils.configs import type_name
 from ..utils.hashes import file_sha256
 
-__all__ = ["describe_run", "record_results", "write_tables"]
-
 _PACKAGES = (
     "mmseg_domino", "torch", "mmsegmentation", "onedl-mmsegmentation", "mmengine",
     "onedl-mmengine", "mmcv", "onedl-mmcv", "diffusers", "open_clip_torch", "transformers",

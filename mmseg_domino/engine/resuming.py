@@ -8,8 +8,6 @@ from mmengine.config import Config
 
 from ..utils.configs import type_name
 
-__all__ = ["ResumeMismatchError", "changed_settings", "check_resumable", "training_settings"]
-
 _PARTS = ("model", "data_preprocessor", "optim_wrapper", "param_scheduler", "train_dataloader")
 #: Their state comes out of the checkpoint, and so do their numbers.
 _RESTORED = ("optim_wrapper.", "param_scheduler.")

@@ -31,8 +31,6 @@ from .resuming import check_resumable, training_settings
 from .sharding import ShardingHook
 from .testing import check_source, tell_image_folders
 
-__all__ = ["DominoGuardHook", "DominoRunner"]
-
 
 @RUNNERS.register_module()
 class DominoRunner(Runner):

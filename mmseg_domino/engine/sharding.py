@@ -18,8 +18,6 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..models.adapters.frozen_state import FINGERPRINT
 
-__all__ = ["FullyShard", "ShardingHook", "share_like"]
-
 #: Classes whose weights are gathered and let go together: layers of diffusion UNets and
 #: transformers.
 UNITS = (

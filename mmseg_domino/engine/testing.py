@@ -18,17 +18,6 @@ from ..datasets.pipelines import split_loading
 from ..datasets.remaining import group_keys
 from ..evaluation.predictions import PredictionWriter
 
-__all__ = [
-    "InvocationConfig",
-    "check_source",
-    "for_this_run",
-    "image_folders",
-    "save_predictions",
-    "show_predictions",
-    "tell_image_folders",
-    "use_test_time_augmentation",
-]
-
 
 class InvocationConfig(Config):
     """A config with settings of one run; what is saved of it is the config without them.

@@ -35,8 +35,6 @@ from .journal import open_journal, remove_journal
 from .pixels import confidence_histogram, confusion_matrix, predicted_probability
 from .predictions import PredictionWriter, SubmissionWriter
 
-__all__ = ["DomainIoUMetric"]
-
 
 @METRICS.register_module()
 class DomainIoUMetric(BaseMetric):

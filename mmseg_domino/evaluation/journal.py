@@ -9,8 +9,6 @@ from mmengine.dist import barrier, get_dist_info, is_main_process
 from ..metrics import Counts, ImageCount
 from ..utils.journal import Journal, journal_files, read_journal
 
-__all__ = ["open_journal", "remove_journal"]
-
 FORMAT = "mmseg_domino.journal/1"
 
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from ..metrics.calibration import FINE_BINS, SCALE, SCALE_BITS
 
-__all__ = ["confidence_histogram", "confusion_matrix", "predicted_probability"]
-
 #: So many logits are taken at a time on a CPU: they and what is made of them stay in its cache.
 _CACHED = 1 << 21
 

@@ -15,14 +15,6 @@ from PIL import Image
 
 from ..utils import atomic_write
 
-__all__ = [
-    "SUBMISSION_FORMATS",
-    "PredictionWriter",
-    "SubmissionError",
-    "SubmissionFormat",
-    "SubmissionWriter",
-]
-
 #: labelId of each Cityscapes trainId.
 CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 NUM_CLASSES = len(CITYSCAPES_LABEL_IDS)

@@ -9,8 +9,6 @@ from ..metrics import RESULTS_FILE, ResultsError, RunResults, check_same_classes
 from .plan import PLAN_FILE, parse_seed_folder, read_plan
 from .record import RECORD_FILE, read_record
 
-__all__ = ["Condition", "SeedRun", "collect_conditions"]
-
 
 @dataclass(frozen=True)
 class SeedRun:

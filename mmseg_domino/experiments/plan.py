@@ -11,8 +11,6 @@ from mmengine.config import Config
 from .record import read_json, write_json
 from .sets import ConfigSet, SetError, load_set
 
-__all__ = ["PLAN_FILE", "PlannedRun", "plan_runs", "read_plan", "write_plan"]
-
 PLAN_FILE = "sweep.json"
 PLAN_FORMAT = "mmseg_domino.sweep/1"
 

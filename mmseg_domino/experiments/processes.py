@@ -13,8 +13,6 @@ import torch
 
 from .record import SWEEP_PID
 
-__all__ = ["RunProcess", "failure_reason", "visible_gpus"]
-
 LOG_FILE = "sweep.log"
 _MARK = "==== a run starts ===="
 _RUN = "mmseg_domino.experiments.run"

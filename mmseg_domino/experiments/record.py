@@ -12,20 +12,6 @@ from mmengine.config import Config
 
 from ..utils import atomic_write
 
-__all__ = [
-    "CONFIG_FILE",
-    "RECORD_FILE",
-    "SWEEP_PID",
-    "RunRecord",
-    "config_hash",
-    "freeze_config",
-    "read_frozen",
-    "read_json",
-    "read_record",
-    "write_json",
-    "write_record",
-]
-
 CONFIG_FILE = "frozen_config.py"
 RECORD_FILE = "run.json"
 RECORD_FORMAT = "mmseg_domino.run/2"

@@ -23,8 +23,6 @@ from ..utils.journal import journal_files
 from ..utils.locks import folder_lock
 from .record import SWEEP_PID, config_hash, read_frozen, read_record
 
-__all__ = ["train_and_test"]
-
 _TRAINED = "trained"
 #: After a kill of the sweep alone its runs need a moment to end.
 _LOCK_SECONDS = 60

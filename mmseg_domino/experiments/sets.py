@@ -25,8 +25,6 @@ from typing import Any
 
 from mmengine.config import Config
 
-__all__ = ["ConfigSet", "SetError", "load_set", "resolve_condition"]
-
 _NAME = re.compile(r"\w[\w.+=-]*")
 _REFERENCE = re.compile(r"\{\{\s*base\.([\w.]+)\s*\}\}")
 

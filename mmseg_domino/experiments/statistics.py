@@ -10,8 +10,6 @@ import numpy as np
 from ..metrics import Measured, average, check_same_images, student_interval
 from .collect import Condition
 
-__all__ = ["RULE", "Contrast", "contrast", "paired_contrasts", "verdict"]
-
 #: Seeds below which no verdict is given.
 LEAST_SEEDS = 3
 

@@ -24,8 +24,6 @@ from .record import (
     write_record,
 )
 
-__all__ = ["Resources", "Sweep", "SweepReport", "clock"]
-
 _RESULTS = "results.json"
 
 

@@ -9,14 +9,6 @@ from ..page import Estimate, Interval, Missing, Table
 from .collect import Condition
 from .statistics import paired_contrasts
 
-__all__ = [
-    "averages_table",
-    "condition_estimate",
-    "condition_interval",
-    "differences_table",
-    "domains_table",
-]
-
 Cell = Estimate | Interval | Missing | None
 
 

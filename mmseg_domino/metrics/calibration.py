@@ -8,13 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = [
-    "FINE_BINS",
-    "SCALE_BITS",
-    "Calibration",
-    "calibration_from_histogram",
-]
-
 #: A multiple of the usual 15 bins, and fine enough for a smooth risk-coverage curve.
 FINE_BINS = 1500
 #: Confidences are summed as whole multiples of 1 / SCALE.

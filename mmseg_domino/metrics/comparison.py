@@ -13,8 +13,6 @@ from .intervals import Measured, measure
 from .per_image import PerImage, ResultsError
 from .results import RunResults
 
-__all__ = ["check_same_classes", "check_same_images", "image_differences", "paired_differences"]
-
 
 def check_same_classes(runs: Sequence[RunResults]) -> None:
     """Refuse runs that cannot be compared.

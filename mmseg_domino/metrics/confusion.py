@@ -8,17 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = [
-    "accuracy",
-    "class_accuracy",
-    "counts_of",
-    "iou",
-    "iou_from_counts",
-    "mean_over_classes",
-    "miou_from_counts",
-    "relative_miou",
-]
-
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Counts", "ImageCount", "merge_counts"]
-
 #: How many of a process's last images can still be taken back, see :func:`merge_counts`.
 _RECENT = 8
 

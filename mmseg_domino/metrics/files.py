@@ -20,8 +20,6 @@ from .groups import GroupKey
 from .per_image import PER_IMAGE_FILE, PerImage, ResultsError, load_per_image, write_per_image
 from .results import DomainScores, Figure, GroupResult, RunResults, all_figures
 
-__all__ = ["FORMAT", "RESULTS_FILE", "load_results", "parse_results", "to_json", "write_results"]
-
 FORMAT = "mmseg_domino.results/1"
 RESULTS_FILE = "results.json"
 #: Figures may have been rounded to two decimals when they were written.

@@ -1,7 +1,5 @@
 """The name under which images are counted: a domain of a data set."""
 
-__all__ = ["GroupKey", "check_name"]
-
 
 def check_name(kind: str, name: str) -> str:
     """Refuse a data set's or domain's name that cannot be filed under.

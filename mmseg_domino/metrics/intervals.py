@@ -20,17 +20,6 @@ from scipy.special import stdtrit
 from .confusion import miou_from_counts, relative_miou
 from .groups import GroupKey
 
-__all__ = [
-    "AVERAGES",
-    "FEW_IMAGES",
-    "Interval",
-    "Measured",
-    "average",
-    "figures",
-    "measure",
-    "student_interval",
-]
-
 #: Low and high end, percent (of differences: points).
 Interval = tuple[float, float]
 #: With fewer images of a domain, its interval is itself uncertain; tables mark it.

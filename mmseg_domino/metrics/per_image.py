@@ -18,8 +18,6 @@ from ..utils import atomic_write
 from .confusion import miou_from_counts
 from .groups import GroupKey
 
-__all__ = ["PER_IMAGE_FILE", "PerImage", "ResultsError", "load_per_image", "write_per_image"]
-
 PER_IMAGE_FILE = "per_image.safetensors"
 _COUNTS = ("intersection", "prediction", "label")
 

@@ -19,14 +19,6 @@ from .groups import GroupKey
 from .intervals import FEW_IMAGES, Interval, Measured, figures, measure
 from .per_image import PerImage
 
-__all__ = [
-    "DomainScores",
-    "Figure",
-    "GroupResult",
-    "RunResults",
-    "build_results",
-]
-
 
 @dataclass(frozen=True)
 class Figure:

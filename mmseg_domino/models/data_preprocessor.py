@@ -16,8 +16,6 @@ from ..domain.sources import SPACE_FIELDS, EmbeddingSource, split_spaces
 from ..domain.store import load_prototypes
 from ..domain.tables import LearnedDomainTable
 
-__all__ = ["DominoDataPreProcessor"]
-
 # See datasets/transforms/domain.py.
 MODELS.register_module(module=DomainEncoder, force=True)
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from .backbones.vpd import DominoVPD
 from .diffusion.files import read_state_dict
 
-__all__ = ["relative_difference", "verify_vpd"]
-
 _FIELDS = ("unet", "vae", "num_classes", "image_hw", "attention_maps")
 _ADAPTER = ("gamma", "class_embeddings")
 _FC = "text_adapter.fc."

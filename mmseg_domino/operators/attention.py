@@ -9,8 +9,6 @@ from torch import Tensor
 
 from .common import check_operands, full_precision, gradients
 
-__all__ = ["deformable_attention", "ms_deform_attn_backward", "ms_deform_attn_forward"]
-
 
 def deformable_attention(
     value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from .common import check_operands, full_precision, gradients
 
-__all__ = ["nms", "roi_align_backward", "roi_align_forward", "soft_nms"]
-
 _MAX = 0  # mmcv's pool_mode; 1 is the average
 
 

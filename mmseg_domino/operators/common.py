@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["check_operands", "full_precision", "gradients"]
-
 _HALF = (torch.float16, torch.bfloat16)
 
 

@@ -12,14 +12,6 @@ from torchvision.ops import deform_conv2d
 
 from .common import check_operands, full_precision, gradients
 
-__all__ = [
-    "deform_conv_backward_input",
-    "deform_conv_backward_parameters",
-    "deform_conv_forward",
-    "modulated_deform_conv_backward",
-    "modulated_deform_conv_forward",
-]
-
 
 def _convolve(input, offset, weight, mask=None, bias=None, **settings) -> Tensor:
     input, offset, weight = full_precision(input, offset, weight)

@@ -7,8 +7,6 @@ from mmengine.logging import print_log
 
 from . import attention, boxes, convolution, losses, psa_mask
 
-__all__ = ["INSTALL", "OPERATORS", "fill"]
-
 INSTALL = (
     "MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --force-reinstall "
     "--no-binary :all: onedl-mmcv"

@@ -6,8 +6,6 @@ from torchvision.ops import sigmoid_focal_loss
 
 from .common import full_precision, gradients
 
-__all__ = ["sigmoid_focal_loss_backward", "sigmoid_focal_loss_forward"]
-
 
 def _loss(input: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:
     classes = torch.arange(input.shape[1], device=input.device)

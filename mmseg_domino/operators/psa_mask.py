@@ -8,8 +8,6 @@ mask, else 0; with mode 1 (distribute) it is ``output[(i, j), y, x]``.
 import torch
 from torch import Tensor
 
-__all__ = ["psamask_backward", "psamask_forward"]
-
 
 def _shift(source: Tensor, target: Tensor, sign: int, offset: tuple[int, int]) -> None:
     """``target[:, y, x, i, j] = source[:, y + sign*i + offset, x + sign*j + offset, i, j]``, or 0.

@@ -8,28 +8,6 @@ from dataclasses import dataclass, field
 
 from .tables import Table
 
-__all__ = [
-    "Block",
-    "Card",
-    "Cards",
-    "Chart",
-    "Choice",
-    "Code",
-    "Columns",
-    "Comparison",
-    "Comparisons",
-    "Details",
-    "Gallery",
-    "Heading",
-    "Legend",
-    "Pairs",
-    "Picture",
-    "Point",
-    "PointMap",
-    "Section",
-    "Text",
-]
-
 
 @dataclass(frozen=True)
 class Text:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["DIVERGING", "ERROR", "SEQUENTIAL", "run_colour", "text_on"]
-
 #: The qualitative palette of Okabe and Ito (2008), without black and yellow, which are too close
 #: to text and to paper.
 RUNS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")

@@ -14,8 +14,6 @@ from ..utils import atomic_write
 from ..version import __version__
 from .blocks import Section
 
-__all__ = ["Page", "write_page"]
-
 _TEMPLATES = Path(__file__).parent / "templates"
 
 

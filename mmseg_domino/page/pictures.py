@@ -16,8 +16,6 @@ from PIL import Image
 from ..utils import atomic_write
 from .blocks import Chart
 
-__all__ = ["STYLE", "TEXT", "Drawings", "data_uri", "figure_bytes", "figure_pixels", "new_figure"]
-
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so drawings agree between machines
     "font.size": 9,

@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Estimate", "Interval", "Marked", "Missing", "Table"]
-
 
 @dataclass(frozen=True)
 class Interval:

@@ -11,8 +11,6 @@ from ..page.colours import RUNS
 from ..page.pictures import STYLE, TEXT
 from .figures import NARROW, WIDE, group_labels, ordered_groups
 
-__all__ = ["calibration_curves"]
-
 #: More lines than this cannot be told apart.
 MAX_LINES = 12
 LINES = ("-", "--")

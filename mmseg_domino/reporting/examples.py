@@ -19,21 +19,6 @@ from ..page import data_uri
 from ..page.colours import ERROR, SEQUENTIAL
 from ..utils import OutsideNameError, atomic_write, resolve_below
 
-__all__ = [
-    "EXAMPLES_FORMAT",
-    "KINDS",
-    "Example",
-    "ExampleArrays",
-    "Selection",
-    "clear_examples",
-    "load_examples",
-    "render",
-    "render_pixels",
-    "select_examples",
-    "write_example",
-    "write_index",
-]
-
 EXAMPLES_FORMAT = "mmseg_domino.examples/1"
 INDEX_FILE = "examples.json"
 KINDS = ("best", "median", "worst")

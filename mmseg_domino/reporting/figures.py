@@ -21,17 +21,6 @@ from ..page.colours import DIVERGING, SEQUENTIAL, run_colour, text_on
 from ..page.pictures import STYLE, TEXT
 from .examples import Example, ExampleArrays, render_pixels
 
-__all__ = [
-    "class_heat_map",
-    "confusion_heat_map",
-    "difference_heat_map",
-    "domain_bars",
-    "domain_score_heat_map",
-    "example_grid",
-    "group_labels",
-    "heat_map",
-]
-
 WIDE, NARROW = 9.6, 4.3
 
 

@@ -11,8 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..page.colours import text_on
 
-__all__ = ["DomainLine", "annotate", "overlay"]
-
 #: Classes that cover less than this share of the picture are not in its legend.
 LEAST_SHARE = 0.001
 

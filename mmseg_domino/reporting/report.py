@@ -43,8 +43,6 @@ from .tables import (
     image_notes,
 )
 
-__all__ = ["write_report"]
-
 #: With more groups than this the confusions are shown pooled by data set only.
 MAX_GROUPS_APART = 8
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from ..metrics import RunResults, load_results
 from .examples import Example, load_examples
 
-__all__ = ["EXAMPLES_FOLDER", "ReportRun", "load_run", "slug", "slugs", "with_unique_names"]
-
 #: Where in a work folder the example images lie.
 EXAMPLES_FOLDER = "examples"
 

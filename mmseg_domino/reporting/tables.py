@@ -14,16 +14,6 @@ from ..metrics import (
 from ..page import Interval, Marked, Missing, Table
 from ..page.tables import Cell
 
-__all__ = [
-    "calibration_table",
-    "class_table",
-    "comparison_table",
-    "difference_table",
-    "domain_table",
-    "image_notes",
-    "text_tables",
-]
-
 FEW_NOTE = f"* fewer than {FEW_IMAGES} images in a domain: the interval is itself uncertain."
 #: Titles of the two averages.
 _TITLES = {"mean_of_domains": "mean of domains", "pooled": "pooled"}

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["ADE20K_OF_CLASS", "LabelValuesError", "check_label", "class_colours", "control_image"]
-
 #: For classes of Cityscapes and of other street data sets: the ADE20K class that stands for each,
 #: and its colour. ADE20K's 150 classes know no rider, train, traffic sign or terrain; the nearest
 #: by looks are taken.

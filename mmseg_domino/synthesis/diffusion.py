@@ -22,8 +22,6 @@ from PIL import Image
 from ..domain import MissingWeightsError
 from .generators import GENERATORS, Generated, Request
 
-__all__ = ["ControlNetGenerator"]
-
 _PIPELINES = {
     "text": StableDiffusionControlNetPipeline,
     "image": StableDiffusionControlNetImg2ImgPipeline,

@@ -15,8 +15,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from mmengine.registry import Registry
 
-__all__ = ["GENERATORS", "Generated", "Generator", "Request", "build_generator"]
-
 # Without a location MMEngine would look for a function that registers all of the package.
 GENERATORS = Registry("image generator", locations=[__name__])
 #: The module that registers each generator of the package: imported when it is asked for, so that

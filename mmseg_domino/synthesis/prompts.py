@@ -7,8 +7,6 @@ import numpy as np
 
 from ..domain import PromptBank
 
-__all__ = ["NEGATIVE_PROMPT", "caption_classes", "check_domains", "image_seed", "make_prompt"]
-
 NEGATIVE_PROMPT = (
     "cartoon, painting, drawing, render, blurry, distorted, deformed, duplicate, text, watermark, "
     "frame, low quality"

@@ -17,15 +17,6 @@ from ..metrics import iou, mean_over_classes
 if TYPE_CHECKING:  # open_clip takes seconds to import, and a gate may do without
     from ..domain import DomainEncoder
 
-__all__ = [
-    "GateThresholds",
-    "QualityGate",
-    "blank_problem",
-    "duplicates",
-    "image_miou",
-    "perceptual_hash",
-]
-
 
 def blank_problem(image: np.ndarray, min_range: int = 12) -> str | None:
     """Why an image shows nothing, or ``None`` if it shows something.

@@ -21,8 +21,6 @@ from .quality import QualityGate, blank_problem, duplicates
 from .source import LabelledImages
 from .tree import Record, RecordWriter, SynthesisTree
 
-__all__ = ["Plan", "SynthesisReport", "synthesise"]
-
 #: PNG bytes of a photograph per pixel, for the estimate of the disk that is needed.
 _BYTES_PER_PIXEL = 2.0
 _LABELS_LOOKED_AT = 3

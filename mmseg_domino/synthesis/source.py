@@ -11,8 +11,6 @@ from ..datasets import leaf_datasets
 from ..utils.images import read_image
 from .colours import check_label
 
-__all__ = ["LabelledImages"]
-
 
 class LabelledImages:
     """Images and labels of a config's data sets, whatever their pipelines do for training.

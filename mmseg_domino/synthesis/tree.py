@@ -32,8 +32,6 @@ from ..utils import TEMPORARY_PREFIX, atomic_write, resolve_below
 from ..utils.disk import DiskFullError, explain_disk
 from ..utils.locks import FolderInUseError
 
-__all__ = ["DiskFullError", "FolderInUseError", "OtherMakerError", "Record", "SynthesisTree"]
-
 FORMAT = "mmseg_domino.synthesis/1"
 
 

@@ -7,8 +7,6 @@ import numpy as np
 from ..weather import DOMAINS, DepthFiles, Ranges, Scene, describe_view, draw_weather
 from .generators import GENERATORS, Generated, Request
 
-__all__ = ["ClassicalWeather"]
-
 
 @GENERATORS.register_module()
 class ClassicalWeather:

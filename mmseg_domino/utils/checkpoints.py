@@ -17,14 +17,6 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-__all__ = [
-    "CheckpointError",
-    "UnsafeCheckpointError",
-    "is_torchscript",
-    "read_pickle",
-    "read_torchscript",
-]
-
 _CONVERT = (
     'python -c "import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], '
     "weights_only=False, map_location='cpu'); d = d.get('state_dict', d); s.save_file({k: "

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-__all__ = ["type_name"]
-
 
 def type_name(node: Mapping) -> str:
     """The class that a dictionary of a config names, without scope or module; '' for none."""

@@ -5,8 +5,6 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["file_sha256"]
-
 
 def file_sha256(path: str | os.PathLike) -> str:
     """SHA-256 of a file's content, in hexadecimal.

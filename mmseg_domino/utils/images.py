@@ -17,16 +17,6 @@ from PIL import Image
 
 from .paths import printable
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "DamagedImageError",
-    "check_image",
-    "exif_orientation",
-    "list_images",
-    "read_image",
-    "walk_files",
-]
-
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 _JPEG_START = b"\xff\xd8\xff"

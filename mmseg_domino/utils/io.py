@@ -8,8 +8,6 @@ from pathlib import Path
 
 from .disk import explain_disk
 
-__all__ = ["TEMPORARY_PREFIX", "atomic_write"]
-
 #: Begins the name of every temporary file, so that what a kill left behind is known by it.
 TEMPORARY_PREFIX = ".mmseg_domino-"
 

@@ -14,8 +14,6 @@ from typing import Any
 
 from .disk import explain_disk
 
-__all__ = ["Journal", "JournalError", "finished_images", "journal_files", "read_journal"]
-
 _SUFFIX = ".journal.jsonl"
 #: What names an image in an entry.
 _KEYS = {"group", "image"}

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from .disk import explain_disk
 
-__all__ = ["FolderInUseError", "folder_lock"]
-
 _HELD = (errno.EAGAIN, errno.EACCES)
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-__all__ = ["complete_options"]
-
 
 def complete_options(given: Mapping | None, defaults: Mapping, name: str) -> dict:
     """``given`` over ``defaults``.

@@ -4,8 +4,6 @@ import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
-__all__ = ["OutsideNameError", "printable", "resolve_below"]
-
 
 class OutsideNameError(ValueError):
     """A file names a path outside the folder that its names belong to."""

@@ -10,8 +10,6 @@ import yaml
 
 from .paths import printable
 
-__all__ = ["read_mapping", "read_text"]
-
 #: The longer mark first: UTF-32's begins as UTF-16's does.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

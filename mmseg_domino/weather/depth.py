@@ -13,17 +13,6 @@ import numpy as np
 from ..utils import printable
 from .light import soften
 
-__all__ = [
-    "CAMERA_HEIGHT",
-    "FAR",
-    "Camera",
-    "DepthFiles",
-    "along_ray",
-    "disparity_to_depth",
-    "fill_depth",
-    "plane_depth",
-]
-
 #: Metres of the sky, and at most.
 FAR = 2000.0
 #: Metres of a car's camera above the road.

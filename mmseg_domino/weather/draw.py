@@ -8,8 +8,6 @@ from .night import night
 from .rules import fog, rain, snow
 from .scene import Scene
 
-__all__ = ["DOMAINS", "Ranges", "Weather", "draw_weather"]
-
 DOMAINS = ("fog", "night", "rain", "snow")
 
 

@@ -6,8 +6,6 @@ Shapes: ``H W`` image.
 import cv2
 import numpy as np
 
-__all__ = ["from_linear", "luminance", "soften", "to_linear"]
-
 _LEVELS = 1 << 16
 
 

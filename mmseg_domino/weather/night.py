@@ -12,8 +12,6 @@ from .depth import CAMERA_HEIGHT
 from .light import from_linear, luminance, soften, to_linear
 from .scene import VEHICLES, Scene
 
-__all__ = ["night"]
-
 #: Linear RGB of sodium and LED street lamps, of windows, head lamps, tail lamps and signals.
 _SODIUM = np.float32([1.0, 0.47, 0.12])
 _LED = np.float32([1.0, 0.60, 0.24])

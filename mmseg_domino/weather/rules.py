@@ -15,8 +15,6 @@ import numpy as np
 from .light import from_linear, luminance, soften, to_linear
 from .scene import BUILT, ROAD, Scene
 
-__all__ = ["airlight", "fog", "koschmieder", "rain", "snow"]
-
 #: Contrast that is just seen at the meteorological optical range: 5 % (WMO), so beta = 3.0 / range.
 _CONTRAST = -np.log(0.05)
 #: Share of lying snow that surfaces take if they face up; the rest stays bare.

@@ -12,8 +12,6 @@ import numpy as np
 
 from .depth import CAMERA_HEIGHT, Camera, along_ray, fill_depth, plane_depth
 
-__all__ = ["Scene", "View", "describe_view", "share"]
-
 #: Names of classes, of all the data sets known here, by what they are to the weather.
 GROUND = (
     "road", "sidewalk", "pavement", "terrain", "parking", "bike lane", "crosswalk - plain", "curb",

@@ -8,16 +8,6 @@ from street_world.files import atomic_write
 from street_world.tokenizer import TOKENIZER_FOLDER
 from street_world.version import __version__
 
-__all__ = [
-    "FOLDERS",
-    "TRAINED_FOLDER",
-    "are_present",
-    "expected_cards",
-    "file_sha256",
-    "read_card",
-    "write_card",
-]
-
 FOLDERS = {"clip": "mini-clip", "sd": "mini-sd", "controlnet": "mini-controlnet"}
 TRAINED_FOLDER = Path(__file__).parent / "weights"
 _FORMAT = 3  # raise it when an older folder must be rebuilt

@@ -19,8 +19,6 @@ from street_world.files import atomic_write
 from street_world.street import DOMAINS, build, render, sample_scene
 from street_world.trees import WORLD_VERSION
 
-__all__ = ["FRAME_SEEDS", "FrameRecipe", "Frames", "load_frames"]
-
 # Far from the seeds of ``write_street_world`` and of the mini-CLIP's pictures.
 FRAME_SEEDS = 810_000_000
 

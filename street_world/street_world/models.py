@@ -20,21 +20,6 @@ from street_world.cards import FOLDERS, TRAINED_FOLDER, are_present, expected_ca
 from street_world.files import atomic_write
 from street_world.tokenizer import TOKENIZER_FOLDER
 
-__all__ = [
-    "CONTEXT_CHANNELS",
-    "build_clip",
-    "build_controlnet",
-    "build_mini_models",
-    "build_scheduler",
-    "build_unet",
-    "build_vae",
-    "clip_config",
-    "load_trained_clip",
-    "load_trained_controlnet",
-    "load_trained_sd",
-    "text_encoder_from_clip",
-]
-
 CONTEXT_CHANNELS = 96  # D: width of the text tower and of the UNet's cross-attention
 CONTEXT_LENGTH = 77
 IMAGE_SIZE = 128

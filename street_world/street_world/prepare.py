@@ -7,8 +7,6 @@ from pathlib import Path
 from street_world.cards import FOLDERS, are_present, expected_cards, read_card
 from street_world.trees import MANIFEST, write_street_world
 
-__all__ = ["prepare"]
-
 _MODEL_SEED = 0
 
 

@@ -9,8 +9,6 @@ import numpy as np
 from street_world.files import atomic_write
 from street_world.street import PALETTE, build, render, sample_scene
 
-__all__ = ["contact_sheet", "write_contact_sheet"]
-
 
 def contact_sheet(
     seeds: Sequence[int], domains: Sequence[str], strength: float, size: tuple[int, int]

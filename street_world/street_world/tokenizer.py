@@ -20,8 +20,6 @@ import regex
 
 from street_world.files import atomic_write
 
-__all__ = ["END", "START", "TOKENIZER_FOLDER", "train_vocabulary", "write_vocabulary"]
-
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENIZER_FOLDER = Path(__file__).parent / "weights" / "tokenizer"
 

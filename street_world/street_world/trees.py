@@ -23,8 +23,6 @@ from street_world.street import HELD_OUT_DOMAINS, IGNORE, Rendering, build, rend
 from street_world.street.classes import label_ids
 from street_world.street.raster import Camera
 
-__all__ = ["ACDC_CONDITIONS", "MANIFEST", "write_street_world"]
-
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
 MANIFEST = "street_world.json"
 WORLD_VERSION = 2  # raise it when the same seed gives another picture

@@ -28,18 +28,6 @@ from street_world.models import IMAGE_SIZE, build_clip, load_tokenizer
 from street_world.street import CLASSES, DOMAINS, HELD_OUT_DOMAINS, build, render, sample_scene
 from street_world.street.caption import caption
 
-__all__ = [
-    "ClipRecipe",
-    "Pictures",
-    "contrastive_targets",
-    "domain_accuracy",
-    "domain_text",
-    "photograph_shares",
-    "render_pictures",
-    "train_clip",
-    "vocabulary_texts",
-]
-
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's
 STD = (0.26862954, 0.26130258, 0.27577711)
 # Far from the seeds of ``write_street_world`` for any world seed below 80.

@@ -21,13 +21,6 @@ from street_world.frames import Frames
 from street_world.models import build_controlnet
 from street_world.street import CLASSES, IGNORE
 
-__all__ = [
-    "ControlnetPhase",
-    "ControlnetRecipe",
-    "control_windows",
-    "train_controlnet",
-]
-
 
 @dataclass(frozen=True)
 class ControlnetPhase:

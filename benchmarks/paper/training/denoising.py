@@ -29,22 +29,6 @@ from street_world.frames import Frames
 from street_world.models import build_scheduler
 from street_world.street import CLASSES
 
-__all__ = [
-    "Batch",
-    "Latents",
-    "TextStates",
-    "TrainingData",
-    "View",
-    "Windows",
-    "diffuse",
-    "draw_text",
-    "draw_windows",
-    "encode_frames",
-    "load_latents",
-    "train_denoiser",
-    "velocity_loss",
-]
-
 
 @dataclass(frozen=True)
 class View:

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from street_world.street import CLASSES, IGNORE
 
-__all__ = ["LinearProbe", "ProbeRecipe", "confusion", "mean_iou", "stack_levels", "train_probe"]
-
 Features = Callable[[np.ndarray], Sequence[Tensor]]
 
 

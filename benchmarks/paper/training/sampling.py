@@ -19,17 +19,6 @@ from mmseg_domino.synthesis.diffusion import ControlNetGenerator
 from mmseg_domino.synthesis.generators import Request
 from street_world.street import CLASSES, DOMAINS
 
-__all__ = [
-    "contact_sheet",
-    "control_requests",
-    "domain_prompts",
-    "judged_domains",
-    "layout_agreement",
-    "open_controlled",
-    "open_pipeline",
-    "sample_pictures",
-]
-
 
 def open_pipeline(folder: str | os.PathLike, device: str = "cpu") -> StableDiffusionPipeline:
     """The diffusers pipeline of a mini-SD folder, without a progress bar."""

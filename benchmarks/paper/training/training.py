@@ -17,8 +17,6 @@ from tqdm import tqdm
 
 from mmseg_domino.utils.io import atomic_write
 
-__all__ = ["TrainingLog", "cosine_rate", "optimise", "save_half", "trained_once"]
-
 
 def cosine_rate(step: int, iterations: int, warmup: int) -> float:
     """Share of the peak rate at ``step`` from 0 on: linear warm-up times a half cosine to 0."""

@@ -8,8 +8,6 @@ from diffusers import UNet2DConditionModel
 from benchmarks.paper.training.denoising import TrainingData, View, train_denoiser
 from street_world.models import build_unet
 
-__all__ = ["UnetPhase", "UnetRecipe", "train_unet"]
-
 
 @dataclass(frozen=True)
 class UnetPhase:

@@ -18,18 +18,6 @@ from benchmarks.paper.training.training import optimise
 from street_world.frames import FrameRecipe, Frames
 from street_world.models import build_vae
 
-__all__ = [
-    "DecoderRecipe",
-    "VaeRecipe",
-    "encode_images",
-    "halved",
-    "normalise_latents",
-    "reconstruction_loss",
-    "reconstruction_psnr",
-    "train_decoder",
-    "train_vae",
-]
-
 
 @dataclass(frozen=True)
 class VaeRecipe:

@@ -11,8 +11,6 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-__all__ = ["CORRUPTIONS", "Corrupt"]
-
 #: The 15 corruptions of the benchmark, in its order.
 CORRUPTIONS = (
     "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur",

@@ -24,8 +24,6 @@ from ...domain.sources import (
 )
 from ...domain.store import EmbeddingStore, MissingEmbeddingError, load_prototypes
 
-__all__ = ["EncodeDomain", "LoadDomainEmbedding", "encode_image"]
-
 # `domain` knows no registry, so whoever builds an encoder from a config registers it here and in
 # models/data_preprocessor.py.
 MODELS.register_module(module=DomainEncoder, force=True)

@@ -12,8 +12,6 @@ from mmseg.registry import TRANSFORMS
 
 from ...domain.sources import SPACE_FIELDS
 
-__all__ = ["DOMAIN_META_KEYS", "PackDominoInputs"]
-
 #: What every packed sample of this package says about itself, where it is known.
 DOMAIN_META_KEYS = ("img_path", "dataset", "domain", "domain_names", "domain_space")
 _TENSOR_KEYS = ("domain_embedding", *SPACE_FIELDS.values(), "domain_scores")

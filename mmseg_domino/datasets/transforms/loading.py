@@ -18,8 +18,6 @@ from mmseg.registry import TRANSFORMS
 from ...utils import printable
 from ...utils.images import DamagedImageError, check_image, exif_orientation
 
-__all__ = ["LoadCheckedAnnotations", "LoadCheckedImage", "check_label_values", "exif_note"]
-
 
 def check_label_values(
     label: np.ndarray, allowed: np.ndarray, path: str, expected: str = ""

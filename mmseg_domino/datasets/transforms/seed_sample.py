@@ -9,8 +9,6 @@ from mmseg.registry import TRANSFORMS
 
 from ..mixture import SampleIndex
 
-__all__ = ["SeedSample"]
-
 
 @TRANSFORMS.register_module()
 class SeedSample(BaseTransform):

@@ -5,8 +5,6 @@ from mmseg.registry import TRANSFORMS
 
 from ...metrics import check_name
 
-__all__ = ["SetDomain"]
-
 
 @TRANSFORMS.register_module()
 class SetDomain(BaseTransform):

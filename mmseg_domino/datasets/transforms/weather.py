@@ -17,8 +17,6 @@ from mmseg.utils import get_classes
 from ...weather import DOMAINS, DepthFiles, Ranges, Scene, Weather, describe_view, draw_weather
 from .domain import encode_image
 
-__all__ = ["DrawWeather", "RenderWeather"]
-
 _INDEX = "weather_index"
 #: Rows of the view, and of what CLIP is shown.
 _VIEW_ROWS, _SHOWN_ROWS = 512, 320

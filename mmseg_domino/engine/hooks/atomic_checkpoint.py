@@ -12,8 +12,6 @@ from mmseg.registry import HOOKS
 
 from ...utils import TEMPORARY_PREFIX, atomic_write
 
-__all__ = ["AtomicCheckpointHook"]
-
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):

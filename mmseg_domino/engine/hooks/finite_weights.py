@@ -9,8 +9,6 @@ from mmseg.registry import HOOKS
 
 from ..loading import check_finite, unwrapped
 
-__all__ = ["FiniteWeightsHook"]
-
 
 @HOOKS.register_module()
 class FiniteWeightsHook(Hook):

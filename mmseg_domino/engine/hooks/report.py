@@ -43,8 +43,6 @@ from ...reporting import (
 )
 from ..record import write_tables
 
-__all__ = ["DominoReportHook", "collect_examples", "draw_figures"]
-
 
 @HOOKS.register_module()
 class DominoReportHook(Hook):

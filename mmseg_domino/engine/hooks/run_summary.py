@@ -5,8 +5,6 @@ from mmseg.registry import HOOKS
 
 from ..console import describe_training
 
-__all__ = ["RunSummaryHook"]
-
 
 @HOOKS.register_module()
 class RunSummaryHook(Hook):

@@ -6,8 +6,6 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
-__all__ = ["SeedIterationHook", "iteration_seed"]
-
 
 def iteration_seed(seed: int, rank: int, iteration: int) -> int:
     """A 63-bit seed that differs between runs, processes and iterations.

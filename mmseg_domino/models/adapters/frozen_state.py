@@ -9,8 +9,6 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FINGERPRINT", "keep_out_frozen"]
-
 #: Name of the fingerprint in a state dict.
 FINGERPRINT = "frozen_fingerprint"
 #: Values of a tensor that enter the fingerprint. All would take minutes on a billion of them.

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from ...utils.options import complete_options
 from ..layers.key_names import hide_child_name
 
-__all__ = ["LORA_OPTIONS", "add_lora", "lora_parameters", "reset_lora", "train_lora"]
-
 #: What ``lora = dict(...)`` may hold, with its defaults. ``targets`` is a regular expression,
 #: searched for in the names of linear, convolution and multi-head attention layers. ``None``: those
 #: of attention, or all in a network without attention.

@@ -7,8 +7,6 @@ from torch import nn
 from ..layers.domain_adaptive_norm import is_norm
 from .lora import add_lora, lora_parameters, train_lora
 
-__all__ = ["TUNING", "apply_tuning", "train_tuned"]
-
 #: ``full``: all. ``frozen``: none. ``lora``: low-rank adapters beside its layers. ``norms``: scale
 #: and shift of its normalisation layers.
 TUNING = ("full", "frozen", "lora", "norms")

@@ -14,8 +14,6 @@ from ...domain.encoder import DomainEncoder
 from ...domain.sources import DomainText
 from ...domain.store import EmbeddingStore
 
-__all__ = ["check_centre", "choose_rows", "part_injection", "read_domain_text"]
-
 
 def part_injection(whole: str, own: str | None, part: str) -> str:
     """How the domain enters a part.

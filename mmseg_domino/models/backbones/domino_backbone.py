@@ -18,8 +18,6 @@ from ..layers.key_names import hide_child_name
 from .domain_options import check_centre, choose_rows, part_injection, read_domain_text
 from .missing_weights import explain_missing_weights
 
-__all__ = ["DominoBackbone"]
-
 
 @MODELS.register_module()
 class DominoBackbone(BaseModule):

@@ -14,8 +14,6 @@ from huggingface_hub import constants as hub
 from mmengine.runner.checkpoint import get_external_models
 from torch import nn
 
-__all__ = ["explain_missing_weights"]
-
 
 @contextmanager
 def explain_missing_weights(backbone: nn.Module) -> Iterator[None]:

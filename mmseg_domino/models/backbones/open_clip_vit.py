@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from ...domain.encoder_weights import RANDOM, build_clip, load_clip
 from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole, resize_position_grid
 
-__all__ = ["OpenClipViT"]
-
 
 @MODELS.register_module()
 class OpenClipViT(BaseModule):

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from ...utils.checkpoints import read_pickle
 from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole
 
-__all__ = ["TimmViT", "build_vit", "load_vit"]
-
 
 @MODELS.register_module()
 class TimmViT(BaseModule):

@@ -27,8 +27,6 @@ from ..layers.domain_inputs import DomainInputs
 from ..layers.domain_norms import DomainNorms, norm_options
 from .domain_options import check_centre, choose_rows, part_injection, read_domain_text
 
-__all__ = ["ATTENTION_OPTIONS", "EXECUTION_OPTIONS", "VAE_OPTIONS", "DominoVPD"]
-
 #: Pixels a position of the four feature levels.
 STRIDES = (8, 16, 32, 64)
 #: The middle block's resolution has no attention but its own, which VPD leaves out.

@@ -12,14 +12,6 @@ from diffusers.loaders.single_file_utils import (
     create_vae_diffusers_config_from_ldm,
 )
 
-__all__ = [
-    "ARCHITECTURES",
-    "architecture_of_shapes",
-    "check_unet_config",
-    "resolve_architecture",
-    "unet_problems",
-]
-
 _UNET = dict(
     sample_size=64,
     in_channels=4,

@@ -25,15 +25,6 @@ from .files import check_safetensors
 from .text_towers import TextTower, open_text_tower
 from .weights import RandomWeights, WeightSource, expand_path
 
-__all__ = [
-    "CLASS_CACHE",
-    "embed_classes",
-    "embed_classes_in_domains",
-    "find_class_embeddings",
-    "random_states",
-    "read_class_embeddings",
-]
-
 #: Folder of embeddings that were computed before.
 CLASS_CACHE = "~/.cache/mmseg_domino/class_embeddings"
 #: The mean norm of CLIP ViT-L/14's class embeddings, which random ones imitate.

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from ..kernels import attention, use_fast_linear_layers
 
-__all__ = ["FastResnetBlock", "ImageAttentionProcessor", "use_fast_layers"]
-
 
 class FastResnetBlock(ResnetBlock2D):
     """Diffusers' residual block as Stable Diffusion uses it.

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from ...utils.checkpoints import read_pickle
 
-__all__ = ["check_safetensors", "load_parameters", "read_state_dict"]
-
 
 def check_safetensors(path: str | Path) -> None:
     """Refuse a safetensors file that is not whole.

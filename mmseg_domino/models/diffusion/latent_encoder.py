@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from ..kernels import full_precision
 from .fast_layers import use_fast_layers
 
-__all__ = ["LATENT_MODES", "SD_SCALE", "VAE_DTYPES", "LatentEncoder"]
-
 LATENT_MODES = ("mode", "sample")
 #: Stable Diffusion's factor from the autoencoder's latents to those that the diffusion runs on.
 SD_SCALE = 0.18215

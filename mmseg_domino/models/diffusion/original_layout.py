@@ -16,20 +16,6 @@ from diffusers.loaders.single_file_utils import (
 )
 from torch import Tensor, nn
 
-__all__ = [
-    "OPEN_CLIP_PREFIX",
-    "TEXT_PREFIX",
-    "UNET_PREFIX",
-    "VAE_PREFIX",
-    "convert_open_clip_text",
-    "convert_taesd",
-    "convert_text",
-    "convert_unet",
-    "convert_vae",
-    "original_problems",
-    "unknown_keys",
-]
-
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "cond_stage_model.transformer."

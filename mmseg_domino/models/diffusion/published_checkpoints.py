@@ -6,8 +6,6 @@ from torch import Tensor
 
 from .original_layout import UNET_PREFIX, VAE_PREFIX, convert_unet, convert_vae
 
-__all__ = ["convert_published_vpd"]
-
 _UNET = "unet.unet.diffusion_model."
 _VAE = "encoder_vq."
 _ADAPTER = "text_adapter.fc."

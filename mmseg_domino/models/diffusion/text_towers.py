@@ -24,8 +24,6 @@ from .weights import (
     weight_variant,
 )
 
-__all__ = ["MAX_LENGTH", "TextTower", "open_text_tower"]
-
 #: Tokens of a prompt, start and end included. VPD: 20. A longer one is warned of.
 MAX_LENGTH = 20
 _OPEN_CLIP = "open_clip:"

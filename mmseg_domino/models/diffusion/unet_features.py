@@ -13,8 +13,6 @@ from torch.utils.checkpoint import checkpoint
 
 from ..layers.attention_maps import AttentionMapProcessor, AttentionMaps
 
-__all__ = ["LEVELS", "place_processors", "unet_features"]
-
 #: Resolution levels of the UNet, and of the features; 0 is the finest.
 LEVELS = 4
 #: The middle block's layers count to no level: VPD leaves their maps out.

@@ -31,8 +31,6 @@ from .weights import (
     strip_vae,
 )
 
-__all__ = ["CLASS_OPTIONS", "VPDParts", "resolve_weights", "weight_options"]
-
 #: What ``classes = dict(...)`` may hold, with its defaults.
 CLASS_OPTIONS = {
     # Their names, embedded by the text tower of the weights.

@@ -27,20 +27,6 @@ from .original_layout import (
     unknown_keys,
 )
 
-__all__ = [
-    "FolderWeights",
-    "OriginalWeights",
-    "RandomWeights",
-    "WeightSource",
-    "expand_path",
-    "hub_folder",
-    "open_vae",
-    "open_weights",
-    "strip_unet",
-    "strip_vae",
-    "weight_variant",
-]
-
 _FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer")
 #: What VPD never runs: the UNet's output layers and the autoencoder's decoder.

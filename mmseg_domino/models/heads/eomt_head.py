@@ -18,8 +18,6 @@ from ..backbones.timm_vit import build_vit, load_vit
 from ..layers.patches import load_from_whole
 from .mask_loss import MaskSetLoss, class_masks
 
-__all__ = ["EoMTHead"]
-
 
 class _Upscale(nn.Module):
     """Double the resolution of ``(B, C, h, w)``."""

@@ -12,8 +12,6 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["MaskSetLoss", "class_masks"]
-
 
 def class_masks(labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """The classes of a label map ``(H, W)`` and a mask of each: ``(T,)`` and ``(T, H, W)``."""

@@ -14,15 +14,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-__all__ = [
-    "OneDNNLinear",
-    "OneDNNPointwise",
-    "attention",
-    "linear",
-    "onednn_serves",
-    "use_onednn_layers",
-]
-
 #: Queries at a time: enough for oneDNN, and 16 MiB of scores over 4,096 keys.
 _CHUNK = 1024
 #: Multiplications below which the calls' overhead is not worth it.

@@ -4,8 +4,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-__all__ = ["full_precision"]
-
 
 def full_precision(device: torch.device) -> AbstractContextManager:
     """A context without autocast; the meta device knows none and needs nothing."""

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from ..kernels import attention, full_precision
 
-__all__ = ["AttentionMapProcessor", "AttentionMaps"]
-
 
 class AttentionMaps:
     """Running means of cross-attention maps, one a resolution level.

@@ -10,8 +10,6 @@ from ..kernels import full_precision
 from .domain_inputs import SCORES, Centre, DomainInputs, take_domain
 from .domain_modulation import INJECTION_SIGNS, check_domain, project_gain
 
-__all__ = ["CONTEXT_INJECTIONS", "ClassContext"]
-
 #: How a domain embedding may enter the context.
 CONTEXT_INJECTIONS = ("none", *INJECTION_SIGNS, "concat")
 

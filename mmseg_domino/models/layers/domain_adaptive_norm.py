@@ -13,8 +13,6 @@ from torch.func import functional_call
 from ..kernels import full_precision
 from .key_names import hide_child_name
 
-__all__ = ["DomainAdaptiveNorm", "DomainState", "is_norm"]
-
 _NORM_BASES = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 #: Norms of other libraries that inherit from none of PyTorch's.
 _NORM_NAMES = ("LayerNorm", "RMSNorm", "RmsNorm", "BatchNorm", "GroupNorm", "LN2d")

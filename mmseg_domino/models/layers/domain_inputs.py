@@ -8,8 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SCORES", "Centre", "DomainInputs", "repeat_domain", "take_domain"]
-
 #: A batch's embeddings ``(B, D)`` by the space they lie in (``"joint"``, ``"context"``) and its
 #: :data:`SCORES`; or the embeddings alone, of which it is not said in which space they lie.
 DomainInputs = Mapping[str, Tensor] | Tensor | None

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 
 from ..kernels import full_precision
 
-__all__ = ["INJECTION_SIGNS", "DomainModulation", "TiedModulation", "check_domain"]
-
 #: How the two signed injections enter a sum: ``x + sign * d``.
 INJECTION_SIGNS = {"add": 1.0, "subtract": -1.0}
 

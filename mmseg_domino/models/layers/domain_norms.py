@@ -18,8 +18,6 @@ from .domain_modulation import (
     check_domain,
 )
 
-__all__ = ["NORM_OPTIONS", "DomainNorms", "norm_options"]
-
 #: What ``norms = dict(...)`` may hold, with its defaults.
 NORM_OPTIONS = {
     # "all" normalisation layers, or a regular expression that is searched for in their names.

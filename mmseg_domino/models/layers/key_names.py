@@ -4,8 +4,6 @@ from functools import partial
 
 from torch import nn
 
-__all__ = ["hide_child_name"]
-
 
 def hide_child_name(module: nn.Module, child: str) -> None:
     """Give a child's entries in the state dict the names that they had before it was wrapped.

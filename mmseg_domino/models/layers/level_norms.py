@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-__all__ = ["LEVEL_NORMS", "LayerNorm2d", "make_level_norm"]
-
 #: Over groups of channels, the channels of each position, single channels, the batch.
 LEVEL_NORMS = ("group", "layer", "instance", "batch")
 

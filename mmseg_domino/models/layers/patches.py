@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["choose_blocks", "fit_to_patches", "load_from_whole", "resize_position_grid"]
-
 
 def choose_blocks(indices: Sequence[int] | None, depth: int, model: str) -> tuple[int, ...]:
     """The blocks of a transformer whose outputs are wanted, in their order.

@@ -15,8 +15,6 @@ from ..layers.domain_modulation import INJECTION_SIGNS
 from ..layers.domain_norms import DomainNorms
 from ..layers.level_norms import make_level_norm
 
-__all__ = ["DominoNorm"]
-
 
 @MODELS.register_module()
 class DominoNorm(BaseModule):

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-__all__ = ["fit_head", "fit_neck"]
-
 
 def fit_neck(neck: Mapping | None, backbone: nn.Module) -> dict | None:
     """A neck's config with what the backbone says of its outputs.

@@ -11,8 +11,6 @@ from torch import Tensor
 from ...domain.sources import SPACE_FIELDS
 from ..layers.domain_inputs import SCORES, DomainInputs
 
-__all__ = ["gather_domain"]
-
 #: Field of a sample that carries one embedding.
 _ONE = "domain_embedding"
 

@@ -18,8 +18,6 @@ from .channels import fit_head, fit_neck
 from .conditioning import gather_domain
 from .slide import accumulate_windows, cut_windows, slide_options, window_positions
 
-__all__ = ["DominoCascadeEncoderDecoder", "DominoEncoderDecoder"]
-
 
 @dataclass(frozen=True)
 class _Condition:

@@ -10,14 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "SlideOptions",
-    "accumulate_windows",
-    "cut_windows",
-    "slide_options",
-    "window_positions",
-]
-
 _LATENTS = ("window", "image")
 #: What a backbone needs for windows that are cut from one latent.
 _LATENT_PARTS = ("encode", "forward_latent", "latent_stride")

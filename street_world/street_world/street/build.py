@@ -36,8 +36,6 @@ from street_world.street.planes import fraction, row_of, sample, threefold
 from street_world.street.raster import GBuffer, Painter, Texture
 from street_world.street.scene import Frontage, StreetScene, Thing
 
-__all__ = ["Caster", "Geometry", "Lamp", "build"]
-
 Colour = tuple[int, int, int]
 Outline = Sequence[tuple[float, float]]
 _UP = (0.0, 1.0, 0.0)

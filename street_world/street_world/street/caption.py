@@ -8,8 +8,6 @@ import numpy as np
 from street_world.street.classes import CLASSES
 from street_world.street.scene import StreetScene
 
-__all__ = ["caption"]
-
 _WEATHER = {
     "clear_day": "in clear daytime weather",
     "fog": "in fog",

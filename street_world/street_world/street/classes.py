@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["CLASSES", "IGNORE", "LABEL_IDS", "PALETTE", "label_ids"]
-
 CLASSES = (
     "road",
     "sidewalk",

@@ -13,8 +13,6 @@ import numpy as np
 
 from street_world.street.scene import StreetScene
 
-__all__ = ["DOMAINS", "HELD_OUT_DOMAINS", "Conditions", "conditions"]
-
 DOMAINS = ("clear_day", "fog", "night", "rain", "snow")
 HELD_OUT_DOMAINS = ("dusk", "low_sun", "heavy_rain_night")
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from street_world.street.raster import Camera, clip_near
 
-__all__ = ["fill_hulls", "fill_lines"]
-
 _NEAR, _FAR = 0.6, 150.0  # metres
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
 _LIMIT = 8000.0  # pixels; OpenCV's fixed-point corners must not overflow

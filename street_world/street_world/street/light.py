@@ -24,8 +24,6 @@ from street_world.street.planes import fraction, look_up, sample, spread, threef
 from street_world.street.raster import GBuffer
 from street_world.street.scene import StreetScene
 
-__all__ = ["sky_radiance", "surface_radiance"]
-
 _LINEAR = (np.arange(256, dtype=np.float32) / 255) ** np.float32(2.2)
 
 

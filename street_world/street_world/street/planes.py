@@ -9,8 +9,6 @@ Shapes: ``H W`` image, ``F`` entries of a table.
 import cv2
 import numpy as np
 
-__all__ = ["fraction", "look_up", "row_of", "sample", "spread", "threefold"]
-
 
 def threefold(plane: np.ndarray) -> np.ndarray:
     """``np.repeat(plane[..., None], 3, -1)`` of a plane (H, W)."""

@@ -20,8 +20,6 @@ import numpy as np
 from street_world.street.classes import IGNORE, SKY
 from street_world.street.planes import look_up
 
-__all__ = ["Camera", "GBuffer", "Painter", "Texture", "clip_near"]
-
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
 _NEAR = 0.4  # metres
 _MAX_FACES = 65535

@@ -11,8 +11,6 @@ from street_world.street.light import surface_radiance
 from street_world.street.scene import StreetScene
 from street_world.street.weather import develop, falling, koschmieder, optical_path
 
-__all__ = ["Rendering", "render"]
-
 
 @dataclass(frozen=True)
 class Rendering:

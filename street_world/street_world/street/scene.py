@@ -10,8 +10,6 @@ import numpy as np
 
 from street_world.street.raster import Camera
 
-__all__ = ["Frontage", "Look", "Road", "Sky", "StreetScene", "Thing", "sample_scene"]
-
 
 @dataclass(frozen=True)
 class Road:

@@ -11,25 +11,6 @@ import numpy as np
 
 from street_world.street.raster import Texture
 
-__all__ = [
-    "asphalt",
-    "clouds",
-    "facade",
-    "fence",
-    "flakes",
-    "foliage",
-    "grain",
-    "grass",
-    "hedge",
-    "masonry",
-    "noise",
-    "paving",
-    "person",
-    "streaks",
-    "tree",
-    "two_wheeler",
-]
-
 NUM_FACADES, NUM_TREES, NUM_PEOPLE = 18, 10, 20
 
 

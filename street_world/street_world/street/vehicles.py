@@ -10,8 +10,6 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["Body", "car_body", "long_body"]
-
 BODY, GLASS, DARK, TYRE, RIM, TAIL, HEAD, PLATE, STRIPE, LOAD = range(10)
 
 

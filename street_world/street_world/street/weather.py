@@ -12,8 +12,6 @@ from street_world.street.planes import row_of, spread, threefold
 from street_world.street.raster import Camera
 from street_world.street.scene import StreetScene
 
-__all__ = ["develop", "falling", "koschmieder", "optical_path"]
-
 FOG_HEIGHT = 60.0  # metres; fog and haze are layers, so the sky shows through thin ones
 
 
