@@ -57,9 +57,6 @@ def accept_configs_at_the_root(module: ModuleType) -> None:
 
     A config with any base of this package also registers its parts, as ``custom_imports`` would,
     which a base cannot bring along: MMEngine lets no two bases define a key.
-
-    Args:
-        module: One that has MMEngine's ``_get_package_and_cfg_path``, replaced in place.
     """
     original = getattr(module, "_get_package_and_cfg_path", None)
     if original is None or hasattr(original, "__wrapped__"):

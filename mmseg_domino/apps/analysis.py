@@ -146,13 +146,7 @@ def analyse_store(
     named: Mapping[str, str] | None = None,
     temperature: float | None = None,
 ) -> DomainAnalysis:
-    """Score all images of a store.
-
-    Args:
-        store: The store.
-        named: See :func:`true_conditions`.
-        temperature: Of the scores; ``None`` for the encoder's own.
-    """
+    """Score all images of a store."""
     text = store.text
     if temperature is None:
         temperature = 1 / text.logit_scale
@@ -211,12 +205,7 @@ def _pca(image: Tensor) -> Tensor:
 
 
 def spread_out(positions: Tensor, count: int) -> list[int]:
-    """Indices of some positions that lie far from each other, by farthest-point sampling.
-
-    Args:
-        positions: ``(M, 2)``.
-        count: How many, at most.
-    """
+    """Indices of some positions that lie far from each other, by farthest-point sampling."""
     if len(positions) == 0:
         return []
     chosen = [int((positions - positions.mean(dim=0)).norm(dim=1).argmax())]

@@ -54,23 +54,7 @@ def write_analysis(
     pictures: int = 300,
     extremes: int = 12,
 ) -> Path:
-    """Write the figures (PNG), the numbers (JSON) and the page (HTML).
-
-    Args:
-        analysis: The scores and conditions.
-        positions: ``(M, 2)`` in [0, 1], see :func:`~mmseg_domino.apps.analysis.project`.
-        method: What made the positions.
-        thumbnails: Where pictures come from.
-        folder: Where to write; made if need be.
-        title: The page's title.
-        provenance: The store's.
-        points: Images on the page's map, at most, chosen to be spread out.
-        pictures: How many of these show their picture under the pointer.
-        extremes: How many of the most, and of the least, certain images to show.
-
-    Returns:
-        The page, ``folder/index.html``.
-    """
+    """Write the figures (PNG), the numbers (JSON) and the page (HTML)."""
     colours, drawings = domain_colours(analysis), Drawings(folder)
     order = analysis.certainty().argsort(descending=True).tolist()
     strips = {"Most certain": order[:extremes], "Least certain": order[::-1][:extremes]}

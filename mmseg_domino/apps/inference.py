@@ -160,10 +160,6 @@ def force_domain(model: BaseSegmentor, domain: str | None) -> Iterator[None]:
     The embedding of each sample, wherever it is from, is replaced by that of the named domain
     before the data preprocessor sees it.
 
-    Args:
-        model: With a domain encoder.
-        domain: One of :func:`domains_of`; ``None`` changes nothing.
-
     Raises:
         ValueError: If the domain is unknown, or the model's kind of embedding has no named domains.
     """

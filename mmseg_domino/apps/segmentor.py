@@ -23,12 +23,6 @@ def load_segmentor(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Load a model of MMSegmentation or of this package.
 
-    Args:
-        config: Config file.
-        checkpoint: Its weights.
-        num_classes: Of the labels that it shall be compared with.
-        device: Where it runs.
-
     Returns:
         Image ``(H, W, 3)`` uint8 RGB -> class numbers ``(H, W)`` uint8.
 

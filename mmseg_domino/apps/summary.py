@@ -38,19 +38,7 @@ def write_summary(
     examples: int = 8,
     width: int = 320,
 ) -> Path:
-    """Write ``summary.html`` into a folder of generated images.
-
-    Args:
-        tree: The folder.
-        source: What they were made from, for the pictures beside them.
-        records: All images.
-        maker: What they were made with.
-        examples: Pictures of each domain, kept and rejected, spread evenly over the data set.
-        width: Of a picture in pixels.
-
-    Returns:
-        The page's path.
-    """
+    """Write ``summary.html`` into a folder of generated images."""
     numbers = {source.name(i): i for i in range(len(source))}
     by_domain: dict[str, dict[str, list[Record]]] = {}
     for record in sorted(records, key=lambda r: r.domain):

@@ -25,15 +25,7 @@ from .summary import write_summary
 
 
 def build_gate(options: dict, bank: PromptBank, num_classes: int, device: str) -> QualityGate:
-    """The gate that a config's ``synthesis.gate`` describes.
-
-    Args:
-        options: Thresholds, and ``encoder`` and ``segmentor``, the arguments of
-            :class:`~mmseg_domino.domain.DomainEncoder` and of :func:`load_segmentor`.
-        bank: Whose domains the images shall show.
-        num_classes: Of the labels.
-        device: Where encoder and segmentor run.
-    """
+    """The gate that a config's ``synthesis.gate`` describes."""
     options = dict(options)
     encoder, segmentor = options.pop("encoder", None), options.pop("segmentor", None)
     segment = name = None
@@ -69,18 +61,6 @@ def synthesise_config(
     **plan: int | float | None,
 ) -> tuple[SynthesisReport, Path | None]:
     """Make, or go on making, the images that a config describes.
-
-    Args:
-        cfg: With a data set and, usually, ``synthesis``.
-        out: Folder of the new data set.
-        domains: Of the prompt bank.
-        device: Where models run.
-        examples: Images a domain on the summary page.
-        rank: Of this process.
-        processes: How many share the work.
-        loader: Whose images are the sources.
-        bank: Prompt bank; ``None`` for the config's, else ``'acdc'``.
-        plan: Further arguments of :class:`~mmseg_domino.synthesis.Plan`.
 
     Returns:
         What was made, and the summary page; the latter ``None`` but in the first process.

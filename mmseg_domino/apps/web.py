@@ -40,9 +40,6 @@ _INSTALL = "the page needs gradio, an optional extra: pip install 'mmseg_domino[
 def read_upload(path: str | Path) -> tuple[np.ndarray, float]:
     """Read an image of unknown origin, at most :data:`SHOWN_PIXELS` of it.
 
-    Args:
-        path: Its file.
-
     Returns:
         ``(H, W, 3)`` uint8 RGB, and the factor by which height and width were reduced (1 or less).
 
@@ -149,13 +146,7 @@ def build_page(model: BaseSegmentor) -> "gradio.Blocks":
 
 
 class LocalRequests:
-    """ASGI middleware that lets through what the page itself sends to this machine.
-
-    Args:
-        app: The application.
-        port: That it listens on.
-        max_bytes: Of a request's body.
-    """
+    """ASGI middleware that lets through what the page itself sends to this machine."""
 
     def __init__(self, app: Callable, port: int, max_bytes: int = MAX_BYTES) -> None:
         self.app, self.max_bytes = app, max_bytes

@@ -15,11 +15,6 @@ _UNKNOWN = "unknown"
 def read_attributes(path: str, backend_args: dict | None = None) -> dict[str, dict[str, str]]:
     """Attributes of each image from BDD100K's label JSON.
 
-    Args:
-        path: ``bdd100k_labels_images_val.json`` or its like: a list of frames with ``name`` and
-            ``attributes``.
-        backend_args: As for ``BaseSegDataset``.
-
     Returns:
         Attributes by the image's name without its suffix.
 

@@ -166,12 +166,7 @@ def _tagged(dataset: BaseDataset) -> Iterable[dict]:
 
 
 def _orphans(dataset: BaseDataset, labels: Mapping[str, str]) -> dict[str, list[str]]:
-    """Labels that belong to no image, by the group whose labels lie nearest.
-
-    Args:
-        dataset: Says where labels are: ``label_folders``, or the prefix of all of them.
-        labels: Group by normalised path of each image's label.
-    """
+    """Labels that belong to no image, by the group whose labels lie nearest."""
     if not labels or dataset.ann_file or dataset._indices is not None:
         return {}  # a choice of images leaves others out on purpose
     suffix = getattr(dataset, "seg_map_suffix", ".png")
@@ -270,12 +265,7 @@ def check_loader(
     workers: int = 0,
     progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
 ) -> tuple[list[DatasetCheck], list[str]]:
-    """Checks of all data sets of a config's data loader, and what could not be read at all.
-
-    Args:
-        loader: With ``dataset``.
-        limit: As for :func:`check_dataset`; so are the others.
-    """
+    """Checks of all data sets of a config's data loader, and what could not be read at all."""
     checks, errors = [], []
     for leaf in leaf_datasets(loader["dataset"]):
         try:

@@ -117,12 +117,7 @@ class LabelTable:
 
 
 def label_table(labels: Mapping[str, Iterable[int]], values: int) -> LabelTable:
-    """A table from the label values of each class.
-
-    Args:
-        labels: Label values by Cityscapes class name.
-        values: Number of values that the data set has.
-    """
+    """A table from the label values of each class."""
     train_ids = np.full(256, IGNORED, dtype=np.uint8)
     for name, members in labels.items():
         for value in members:
@@ -274,16 +269,6 @@ def convert_labels(
 ) -> int:
     """Convert label files.
 
-    Args:
-        pairs: Source and target of each file.
-        decode: Reads a source as ``(H, W)`` integers; picklable.
-        table: Its values' trainIds.
-        workers: Processes; 0 to convert in this one.
-        overwrite: Also convert what is there already.
-
-    Returns:
-        How many files were written.
-
     Raises:
         FileNotFoundError: If there are no pairs.
         ValueError: If a file cannot be decoded or has unexpected values; names it. What was
@@ -302,19 +287,6 @@ def convert_panoptic(
     named_in: str | os.PathLike = "panoptic.json",
 ) -> int:
     """Convert COCO panoptic PNGs.
-
-    Args:
-        annotations: Of the JSON: ``file_name`` and ``segments_info`` with ``id`` and
-            ``category_id``.
-        folder: Where the PNGs are.
-        target: Where the labels go, under the same names.
-        table: The categories' trainIds.
-        workers: As for :func:`convert_labels`.
-        overwrite: As for :func:`convert_labels`.
-        named_in: The JSON file, for messages.
-
-    Returns:
-        How many files were written.
 
     Raises:
         FileNotFoundError: As for :func:`convert_labels`.

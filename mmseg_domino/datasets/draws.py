@@ -96,12 +96,7 @@ class OrderedDraws:
 
 
 class ShuffledDraws:
-    """All samples in random order, none again before all have come; a new order each pass.
-
-    Args:
-        samples: Sample numbers.
-        key: Whole numbers, at least 0, that determine the orders.
-    """
+    """All samples in random order, none again before all have come; a new order each pass."""
 
     def __init__(self, samples: Sequence[int], key: tuple[int, ...]) -> None:
         self.samples = np.asarray(samples, np.int64)
@@ -117,12 +112,7 @@ class ShuffledDraws:
 
 
 class BalancedDraws:
-    """Takes turns between parts (domains), each of which comes once in every round.
-
-    Args:
-        parts: One sequence a part.
-        key: Determines the order of the parts in each round.
-    """
+    """Takes turns between parts (domains), each of which comes once in every round."""
 
     def __init__(self, parts: Sequence[Draws], key: tuple[int, ...]) -> None:
         self.parts = list(parts)

@@ -11,12 +11,6 @@ from ..utils.images import walk_files
 def list_stems(folder: str, suffix: str, what: str, backend_args: dict | None = None) -> list[str]:
     """Images below a folder, sorted. Hidden files and folders are no data.
 
-    Args:
-        folder: Searched at any depth.
-        suffix: Ending of their names.
-        what: What they are, and what to do when there are none, for the messages.
-        backend_args: As for ``BaseSegDataset``.
-
     Returns:
         Paths relative to ``folder``, without the suffix.
 

@@ -13,9 +13,6 @@ from .transforms import SetDomain
 def group_keys(dataset: Dataset) -> Iterator[tuple[str, str]]:
     """Group key and image path of every sample, without loading any image.
 
-    Args:
-        dataset: A data set of the host framework, or a concatenation of such.
-
     Raises:
         TypeError: If it is something else.
     """

@@ -45,12 +45,6 @@ def brings_weights(model: str) -> bool:
 def load_clip(model: str, pretrained: str, seed: int = 0, cache_dir: str | None = None):
     """Build an open_clip model with its weights, and its tokenizer.
 
-    Args:
-        model: See :class:`~mmseg_domino.domain.encoder.DomainEncoder`, as for the others.
-        pretrained: As above; :data:`RANDOM` for random weights.
-        seed: Of random weights.
-        cache_dir: Where open_clip keeps what it fetches; ``None`` for its default.
-
     Raises:
         MissingWeightsError: If the weights are missing and cannot be fetched.
         ValueError: If the model or the tag is unknown.

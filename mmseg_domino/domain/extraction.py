@@ -281,12 +281,6 @@ def decode_loader(
 ) -> DataLoader:
     """Decoded and preprocessed batches, in order.
 
-    Args:
-        mine: Number and keys of each batch.
-        images: File by key.
-        encoder: Whose preprocessing to use.
-        workers: Processes that decode; 0 for none beside this one.
-
     Returns:
         A loader of tuples: the batch's number, the keys of its whole images, their pixels
         ``(B, 3, S, S)``, and the reason by key of its damaged ones.
@@ -381,11 +375,7 @@ def _read_batch(
 
 
 def _merge(plan: _Plan, encoder: DomainEncoder, out: Path) -> tuple[int, dict[str, str]]:
-    """Write the store from what it had and the finished batches.
-
-    Returns:
-        The number of images added, and the plan's damaged images.
-    """
+    """Write the store from what it had and the finished batches."""
     part = _part_folder(out)
     keys: list[str] = []
     rows: list[Tensor] = []

@@ -11,12 +11,6 @@ _MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision")
 def check_same_maker(made: Mapping, wanted: Mapping, where: str, remedy: str) -> None:
     """Raise if two provenances differ in the model, its arithmetic or the prompt bank.
 
-    Args:
-        made: The provenance of a store, or of part of one.
-        wanted: What it should be.
-        where: What ``made`` belongs to, for the message.
-        remedy: What to do about a difference, for the message.
-
     Raises:
         ValueError: Naming each difference.
     """
@@ -66,11 +60,6 @@ def _asked_for(encoder: Mapping) -> dict:
 
 def check_made_by(made: Mapping, encoder: Mapping, where: str) -> None:
     """Raise if embeddings were made by another encoder than a config names.
-
-    Args:
-        made: Their provenance.
-        encoder: Arguments of ``DomainEncoder``; what is not given is that class's default.
-        where: What ``made`` belongs to, for the message.
 
     Raises:
         ValueError: Naming each difference in model, weights, precision or prompt bank.

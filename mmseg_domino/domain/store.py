@@ -202,9 +202,6 @@ class EmbeddingStore:
     def check_encoder(self, encoder: Mapping) -> None:
         """Refuse to be used with another encoder than it was made with.
 
-        Args:
-            encoder: Arguments of ``DomainEncoder``; what is not given is that class's default.
-
         Raises:
             ValueError: Naming each difference in model, weights, precision or prompt bank.
         """

@@ -46,9 +46,6 @@ def training_types() -> dict[str, Callable]:
 
     The history of losses in the message hub, and NumPy's numbers and arrays, under the names of
     NumPy 1 and 2.
-
-    Returns:
-        Types and functions by the full names that files have for them.
     """
     core = getattr(np, "_core", None) or np.core
     allowed: dict[str, Callable] = {
@@ -70,10 +67,6 @@ def training_types() -> dict[str, Callable]:
 def load_from_local(filename: str | os.PathLike, map_location: Any = None) -> Any:
     """Read a checkpoint file.
 
-    Args:
-        filename: The file.
-        map_location: As for ``torch.load``; the CPU by default.
-
     Raises:
         FileNotFoundError: If there is no such file.
         UnsafeCheckpointError: If reading it would run code; the message says how to convert it.
@@ -89,10 +82,6 @@ def load_from_safetensors(
     filename: str, map_location: str | torch.device | None = None
 ) -> dict[str, dict]:
     """Read a checkpoint from a safetensors file.
-
-    Args:
-        filename: The file.
-        map_location: Device of the tensors.
 
     Returns:
         ``{"state_dict": tensors, "meta": {}}``, as MMEngine's checkpoints.
@@ -172,9 +161,6 @@ def newest_checkpoint(folder: str | os.PathLike) -> str | None:
     ``last_checkpoint`` says does not matter, as a kill may have left it empty or behind; but if
     the folder has no such file, those of the folder that it names are looked at. (Not before: a
     copied folder still names the one it was copied from.)
-
-    Args:
-        folder: The work folder.
 
     Returns:
         Its path; ``None`` if there are no checkpoints.

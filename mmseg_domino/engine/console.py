@@ -31,14 +31,7 @@ class Console(logging.Filter):
 
 
 def describe_training(runner: Runner) -> str:
-    """Data, model, what the domain adapts, where it is from, start and log of a training.
-
-    Args:
-        runner: Whose model is built and loaded, and whose training data are.
-
-    Returns:
-        One paragraph of lines of up to 100 characters.
-    """
+    """Data, model, what the domain adapts, where it is from, start and log of a training."""
     sentences = [
         _data(runner),
         _model(runner.model),

@@ -49,10 +49,6 @@ def bfloat16_slowdown(channels: int = 32, size: int = 32) -> float:
     """How many times longer a convolution takes on this CPU in bfloat16 than in float32.
 
     Takes well under a second.
-
-    Args:
-        channels: Of the convolution.
-        size: Height and width of its input.
     """
     times = {}
     for dtype in (torch.float32, torch.bfloat16):

@@ -107,11 +107,7 @@ def _distribute_on_cpu(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The runner that a config names, :class:`DominoRunner` if it names none.
-
-    Args:
-        cfg: A full config, as :func:`load_config` returns it.
-    """
+    """The runner that a config names, :class:`DominoRunner` if it names none."""
     if cfg.launcher != "none" and get_device() == "cpu":
         _distribute_on_cpu(cfg)
     if cfg.get("custom_imports"):

@@ -67,15 +67,6 @@ def read_and_load(
 ) -> tuple[dict, LoadReport]:
     """Read a checkpoint and give a model its weights.
 
-    Args:
-        model: The model.
-        source: A file, or an address that MMEngine knows.
-        device: Where the checkpoint's tensors are read to.
-        new_parts: As for :func:`load_weights`.
-
-    Returns:
-        The checkpoint, and what came out of it.
-
     Raises:
         CheckpointMismatchError: As :func:`load_weights`.
         NonFiniteWeightsError: As :func:`load_weights`.
@@ -150,10 +141,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def check_finite(state: Mapping[str, Any], source: str) -> None:
     """Refuse weights that are NaN or infinite.
-
-    Args:
-        state: Tensors by name; what is none is passed over.
-        source: Where they are from, for the message.
 
     Raises:
         NonFiniteWeightsError: With the names of the first.

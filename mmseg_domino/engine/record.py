@@ -138,11 +138,7 @@ def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
 
 
 def write_tables(work_dir: str) -> tuple[RunResults, Table]:
-    """Write ``results.md`` and ``results.csv`` beside ``results.json``.
-
-    Returns:
-        The results and the table of domains.
-    """
+    """Write ``results.md`` and ``results.csv`` beside ``results.json``."""
     results = load_results(work_dir)
     table = domain_table(results)
     for name, text in (("results.md", table.markdown()), ("results.csv", table.csv())):

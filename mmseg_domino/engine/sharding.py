@@ -140,12 +140,7 @@ class ShardingHook(Hook):
 
 
 def share_like(own: Tensor | None, value: object) -> object:
-    """This process's share of a whole tensor, if ``own`` of the same shape is sharded.
-
-    Args:
-        own: What the model has.
-        value: What a checkpoint has in its place.
-    """
+    """This process's share of a whole tensor, if ``own`` of the same shape is sharded."""
     cut = isinstance(own, DTensor) and isinstance(value, Tensor) and own.shape == value.shape
     if not cut or isinstance(value, DTensor):
         return value

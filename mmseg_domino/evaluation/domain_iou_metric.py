@@ -277,9 +277,6 @@ class DomainIoUMetric(BaseMetric):
     def evaluate(self, size: int) -> dict[str, float]:
         """Join the processes' counts, and report.
 
-        Args:
-            size: Number of images of the data set.
-
         Returns:
             The figures, in every process; empty with ``format_only``.
         """

@@ -15,11 +15,6 @@ FORMAT = "mmseg_domino.journal/1"
 def open_journal(folder: str, header: Mapping[str, Any], resume: bool) -> tuple[Journal, Counts]:
     """Open this process's file of the journal. To be called by all processes.
 
-    Args:
-        folder: The journal's; made if need be.
-        header: What the test is; what is resumed must agree with it.
-        resume: Go on with what the journal holds; else it is cleared.
-
     Returns:
         The open file, and the counts of all that was done before; empty without ``resume``.
 

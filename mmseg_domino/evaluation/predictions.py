@@ -66,10 +66,6 @@ class PredictionWriter:
 
     ``PATH`` is the image's below the folder of its data set's images, so that two sequences may
     have frames of the same name; of an image in none of the folders it is the name.
-
-    Args:
-        folder: Made if need be.
-        image_folders: Of the data sets' images.
     """
 
     def __init__(
@@ -175,12 +171,6 @@ class SubmissionWriter:
 
     def finish(self, images: Sequence[str]) -> Path:
         """Check what was written and make the archive.
-
-        Args:
-            images: Paths of all images that were predicted, by all processes.
-
-        Returns:
-            The archive's path.
 
         Raises:
             SubmissionError: If names repeat, the number of images is not that of the test set, or

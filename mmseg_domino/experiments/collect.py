@@ -28,13 +28,7 @@ class SeedRun:
 
 @dataclass(frozen=True)
 class Condition:
-    """A config with all the seeds that it should have.
-
-    Attributes:
-        group: Name of its set; may be empty.
-        name: Of the config.
-        runs: By seed.
-    """
+    """A config with all the seeds that it should have."""
 
     group: str
     name: str
@@ -137,9 +131,6 @@ def collect_conditions(paths: Iterable[str | os.PathLike]) -> list[Condition]:
     ``domino test``; or one with such below it. Without a plan, set, name and seed come from the
     path (``SET/NAME/seed3`` or ``SET/NAME_seed3``) or from the results, and a seed that one
     condition of a set has is expected of all of them.
-
-    Args:
-        paths: Folders; one that does not exist is a missing run.
 
     Raises:
         ResultsError: If runs of a set have different classes, or two runs are the same condition

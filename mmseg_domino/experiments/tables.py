@@ -21,9 +21,6 @@ def _reason(condition: Condition) -> Missing:
 def condition_estimate(condition: Condition, figure: str) -> Cell:
     """Mean and standard deviation (of the sample) of a figure over the seeds that have it.
 
-    Args:
-        figure: As of :func:`~mmseg_domino.metrics.figures`.
-
     Returns:
         ``Missing`` if no seed has results, or they were not tested on it.
     """
@@ -86,11 +83,6 @@ def averages_table(
     mean over domains and of its relative mIoU. ``Seeds`` says how many have results and what
     became of the others; no condition is left out. Notes say where rows were tested on different
     images.
-
-    Args:
-        conditions: At least one.
-        title: Caption.
-        labels: Names of the rows; those of the conditions by default.
     """
     labels = labels or [c.name for c in conditions]
     columns = ["Condition", "Seeds"]
@@ -136,11 +128,6 @@ def differences_table(
 
     Differences are paired by seed and image, with 95 % intervals over both; see
     :data:`~mmseg_domino.experiments.statistics.RULE`.
-
-    Args:
-        conditions: The first is what the others are compared with.
-        title: Caption.
-        labels: Names of the conditions; their own by default.
     """
     labels = labels or [c.name for c in conditions]
     datasets = _datasets(conditions)

@@ -77,12 +77,7 @@ def _group_to_json(results: RunResults, group: GroupResult) -> dict[str, Any]:
 
 
 def to_json(results: RunResults, per_image_sha256: str | None = None) -> dict[str, Any]:
-    """The contents of ``results.json``.
-
-    Args:
-        results: The results.
-        per_image_sha256: Checksum of the counts by image that are written with them.
-    """
+    """The contents of ``results.json``."""
     subsets = {name: list(members) for name, members in results.class_subsets.items()}
     data = {
         "format": FORMAT,
@@ -107,12 +102,7 @@ def _digest(data: Mapping[str, Any]) -> str:
 
 
 def write_results(results: RunResults, path: str | os.PathLike) -> None:
-    """Write ``results.json`` to ``path`` and ``per_image.safetensors`` beside it.
-
-    Args:
-        results: With their counts by image.
-        path: The JSON file.
-    """
+    """Write ``results.json`` to ``path`` and ``per_image.safetensors`` beside it."""
     path = Path(path)
     checksum = write_per_image(results.images, path.with_name(PER_IMAGE_FILE))
     data = to_json(results, checksum)
@@ -262,11 +252,6 @@ def parse_results(
 ) -> RunResults:
     """Check the contents of a ``results.json`` and make them into :class:`RunResults`.
 
-    Args:
-        data: The decoded JSON.
-        path: Where it came from, for messages.
-        images: The counts by image of the same test.
-
     Raises:
         ResultsError: If the format is another one, a key is missing, a shape does not fit the
             class list, the figures do not follow from the confusions, or the images do not add up
@@ -324,9 +309,6 @@ def _parse(data: Mapping[str, Any], path: Any, images: PerImage | None) -> RunRe
 
 def load_results(path: str | os.PathLike) -> RunResults:
     """Read a work folder's ``results.json``, and ``per_image.safetensors`` if it is there.
-
-    Args:
-        path: The file, or the work folder that holds it.
 
     Raises:
         FileNotFoundError: If there is none; the message says how to make one.

@@ -93,10 +93,6 @@ def write_per_image(images: PerImage, path: str | os.PathLike) -> str:
 def load_per_image(path: str | os.PathLike, sha256: str | None = None) -> PerImage | None:
     """Read ``per_image.safetensors``; ``None`` if it is not there.
 
-    Args:
-        path: The file.
-        sha256: Its checksum, if it is known.
-
     Raises:
         ResultsError: If it is damaged or another file.
     """

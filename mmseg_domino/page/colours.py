@@ -30,10 +30,6 @@ def luminance(rgb: Sequence[float]) -> float:
 
 
 def text_on(rgb: Sequence[float]) -> str:
-    """``'black'`` or ``'white'``, whichever contrasts more with the background.
-
-    Args:
-        rgb: Background, channels 0 to 1.
-    """
+    """``'black'`` or ``'white'``, whichever contrasts more with the background."""
     # Equal contrast ratios (L + 0.05) / 0.05 = 1.05 / (L + 0.05) are at L = 0.179.
     return "black" if luminance(rgb) > 0.179 else "white"

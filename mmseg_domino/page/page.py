@@ -69,11 +69,7 @@ def render_page(page: Page) -> str:
 
 
 def write_page(page: Page, path: str | os.PathLike) -> Path:
-    """Write the page.
-
-    Returns:
-        Its path.
-    """
+    """Write the page."""
     html = render_page(page)
     with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8")

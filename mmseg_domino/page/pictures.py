@@ -73,12 +73,7 @@ def data_uri(picture: Figure | Image.Image | np.ndarray, kind: str = "jpeg", sid
 
 @dataclass
 class Drawings:
-    """Draws figures into a page and, as PNG files, into a folder.
-
-    Attributes:
-        folder: Of the files; made if need be.
-        files: What was written.
-    """
+    """Draws figures into a page and, as PNG files, into a folder."""
 
     folder: Path
     files: list[Path] = field(default_factory=list)
@@ -86,15 +81,7 @@ class Drawings:
     def chart(
         self, key: str, caption: str, wide: Figure, narrow: Figure | None = None, alt: str = ""
     ) -> Chart:
-        """A figure for the page, and ``KEY.png``.
-
-        Args:
-            key: Name of the file and of the figure in the page.
-            caption: Below the figure.
-            wide: The figure.
-            narrow: The drawing for phones.
-            alt: What it shows, for those who cannot see it; the caption by default.
-        """
+        """A figure for the page, and ``KEY.png``."""
         self.save(key, wide)
         return Chart(key, caption, data_uri(wide), narrow and data_uri(narrow), alt or caption)
 

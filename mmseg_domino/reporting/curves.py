@@ -24,10 +24,6 @@ def calibration_curves(run: RunResults, narrow: bool = False) -> Figure | None:
     """Accuracy by confidence, and risk by coverage, a line a domain.
 
     ``None`` if the test did not measure them, or for more domains than lines can be told apart.
-
-    Args:
-        run: The results.
-        narrow: Draw for a phone.
     """
     groups = _calibrated(run)
     if not 0 < len(groups) <= MAX_LINES:

@@ -56,10 +56,6 @@ def select_examples(per_image: PerImage, number: int = 1) -> list[Selection]:
     group with fewer than ``3 * number`` images gives what it has. Images without a labelled pixel
     have no mIoU and are left out.
 
-    Args:
-        per_image: The counts of a test.
-        number: How many of each kind.
-
     Raises:
         ValueError: If ``number`` is less than 1.
     """
@@ -175,13 +171,7 @@ class Example:
 
 
 def write_example(folder: Path, selection: Selection, arrays: ExampleArrays) -> Example:
-    """Store the arrays as PNG files, each written whole or not at all.
-
-    Args:
-        folder: Where to; created if need be.
-        selection: What the arrays show.
-        arrays: Already of the size to keep.
-    """
+    """Store the arrays as PNG files, each written whole or not at all."""
     group = GroupKey(selection.group)
     stem = f"{group.dataset}_{group.domain}_{selection.rank:05}"
     files = {}

@@ -51,10 +51,6 @@ def domain_bars(runs: Sequence[RunResults], narrow: bool = False) -> Figure:
 
     The number behind a bar is the mIoU; what follows in brackets is the share of the source's.
     A domain that a run was not tested on says so.
-
-    Args:
-        runs: At least one, of one class set.
-        narrow: Draw for a phone.
     """
     groups = ordered_groups(runs)
     bar = 0.8 / len(runs)
@@ -244,11 +240,6 @@ def confusion_heat_map(
     """Where the pixels of each class went: rows truth, columns prediction, percent of the row.
 
     The colour scale is that of the square root, so that an error of a few percent shows.
-
-    Args:
-        confusion: ``(N, N)`` pixel counts.
-        classes: ``N`` names.
-        narrow: Draw for a phone.
     """
     total = confusion.sum(axis=1, keepdims=True)
     share = np.divide(100 * confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
@@ -308,12 +299,7 @@ def domain_score_heat_map(run: RunResults, narrow: bool = False) -> Figure | Non
 def example_grid(
     examples: Sequence[tuple[Example, ExampleArrays]], palette: Sequence[tuple[int, int, int]]
 ) -> Figure:
-    """Rows of input, truth, prediction, error and confidence, an image a row.
-
-    Args:
-        examples: At least one; parts that an example lacks stay empty.
-        palette: ``N`` RGB triples.
-    """
+    """Rows of input, truth, prediction, error and confidence, an image a row."""
     names = ("input", "truth", "prediction", "error", "confidence")
     height, width = examples[0][1].prediction.shape
     cell = 2.6

@@ -85,13 +85,6 @@ def annotate(
     The legend lists the classes that occur, the largest first, each in its colour with the share
     of the picture that it covers.
 
-    Args:
-        picture: ``(H, W, 3)`` uint8 RGB, usually an :func:`overlay`.
-        labels: ``(H, W)`` class indices.
-        classes: ``N`` names.
-        palette: ``N`` RGB triples.
-        domain: What to write about the domain.
-
     Returns:
         ``(H + some, W, 3)`` uint8.
     """

@@ -313,9 +313,6 @@ def write_report(
         out: The folder to write into; created if need be.
         title: Heading; by default made of the runs' names.
 
-    Returns:
-        The path of the HTML file.
-
     Raises:
         FileNotFoundError: If a work folder has no results.
         ResultsError: If results are damaged or the runs' class sets differ.

@@ -28,9 +28,6 @@ class ReportRun:
 def load_run(work_dir: str | Path) -> ReportRun:
     """Read everything a report shows of a work folder.
 
-    Args:
-        work_dir: A folder into which ``domino test`` wrote.
-
     Raises:
         FileNotFoundError: If it has no ``results.json``.
         ResultsError: If a file is damaged or of another class set.

@@ -16,12 +16,6 @@ NEGATIVE_PROMPT = (
 def image_seed(seed: int, name: str, domain: str, index: int = 0) -> int:
     """The seed of one image: the same on every machine and in every order of work.
 
-    Args:
-        seed: Of the whole run.
-        name: Of the source image.
-        domain: Domain key.
-        index: Which of several images of this label and domain.
-
     Returns:
         A number below 2**53, which JSON readers keep exactly.
     """

@@ -24,10 +24,6 @@ def blank_problem(image: np.ndarray, min_range: int = 12) -> str | None:
     A safety checker hands back black; a broken decoder one grey. Night images are dark but have
     lights: their values span more than ``min_range`` levels between the 0.5th and 99.5th
     percentile.
-
-    Args:
-        image: ``(H, W, 3)`` uint8.
-        min_range: Levels.
     """
     low, high = np.percentile(image, (0.5, 99.5))
     if high - low >= min_range:

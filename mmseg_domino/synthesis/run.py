@@ -118,17 +118,6 @@ def synthesise(
 ) -> SynthesisReport:
     """Make all images of a plan that the folder lacks.
 
-    Args:
-        source: Labelled images.
-        generator: Makes images.
-        gate: Judges them.
-        tree: Where they go.
-        plan: Which to make.
-        rank: Number of this process.
-        world_size: Number of processes that share the work.
-        barrier: Waits for all of them.
-        progress: Show progress and time left (rank 0).
-
     Raises:
         OtherMakerError: If the folder was begun with another model, bank or settings.
         DiskFullError: If the disk runs full.

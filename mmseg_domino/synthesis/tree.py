@@ -79,11 +79,7 @@ class Record:
 
 
 class SynthesisTree:
-    """Reads and writes one output folder.
-
-    Args:
-        root: The folder.
-    """
+    """Reads and writes one output folder."""
 
     def __init__(self, root: str | os.PathLike) -> None:
         self.root = Path(root)
@@ -108,9 +104,6 @@ class SynthesisTree:
 
     def open(self, maker: Mapping) -> None:
         """Begin, or go on with what the same maker began.
-
-        Args:
-            maker: JSON values: all that the images depend on.
 
         Raises:
             OtherMakerError: If the folder was made by another; names what differs.
@@ -217,10 +210,6 @@ class SynthesisTree:
 
     def check_disk(self, needed: int, reserve: int) -> None:
         """Refuse to go on when the disk would run full.
-
-        Args:
-            needed: Bytes still to be written.
-            reserve: Bytes that shall stay free.
 
         Raises:
             DiskFullError: If there is not as much.

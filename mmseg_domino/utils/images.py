@@ -117,10 +117,6 @@ def check_image(content: bytes, path: str | os.PathLike) -> None:
     OpenCV fills what is missing or damaged with grey and goes on. Whatever follows a whole image
     (padding, the film of a motion photo) is no damage.
 
-    Args:
-        content: The file's bytes.
-        path: Its name, for the message.
-
     Raises:
         DamagedImageError: If the file is empty, truncated or damaged.
     """

@@ -6,11 +6,6 @@ from collections.abc import Mapping
 def complete_options(given: Mapping | None, defaults: Mapping, name: str) -> dict:
     """``given`` over ``defaults``.
 
-    Args:
-        given: Some of the options; None for none.
-        defaults: All options there are.
-        name: The argument's name, for the message.
-
     Raises:
         ValueError: If ``given`` is no mapping or has an unknown option.
     """

@@ -73,11 +73,6 @@ class Weather:
 def draw_weather(domain: str, ranges: Ranges, rng: np.random.Generator) -> Weather:
     """Draw how much of a weather there is.
 
-    Args:
-        domain: One of :data:`DOMAINS`.
-        ranges: What to draw from.
-        rng: Source of the draw.
-
     Raises:
         ValueError: If the domain is none of these.
     """

@@ -38,12 +38,7 @@ def luminance(light: np.ndarray) -> np.ndarray:
 
 
 def soften(value: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur; wide ones are made at reduced size, which they do not show.
-
-    Args:
-        value: ``(H, W)`` or ``(H, W, C)`` float32.
-        sigma: In pixels.
-    """
+    """Gaussian blur; wide ones are made at reduced size, which they do not show."""
     reduce = 1
     while sigma / reduce > 4 and min(value.shape[:2]) / reduce > 8:
         reduce *= 2

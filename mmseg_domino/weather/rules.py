@@ -78,14 +78,7 @@ def fog(scene: Scene, visibility: float, linear: bool = False) -> np.ndarray:
 
 
 def _overcast(light: np.ndarray, scene: Scene, amount: float, cloud: np.ndarray) -> np.ndarray:
-    """Flat, grey light under a closed sky.
-
-    Args:
-        light: Linear RGB.
-        scene: The image.
-        amount: 0 to 1.
-        cloud: ``(3,)`` linear RGB of the sky.
-    """
+    """Flat, grey light under a closed sky."""
     bright = luminance(light)
     # What the sun lit comes down and the shade comes up: the wide differences of light go.
     around = soften(bright, scene.height / 25) + np.float32(0.02)
@@ -176,16 +169,7 @@ def _falling(
 
 
 def rain(scene: Scene, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """A closed sky, a wet road, mist and streaks of drops.
-
-    Args:
-        scene: The image.
-        strength: 0 to 1.
-        rng: For puddles and drops.
-
-    Returns:
-        ``(H, W, 3)`` uint8.
-    """
+    """A closed sky, a wet road, mist and streaks of drops."""
     cloud = _cloud(rng, 0.42 - 0.12 * strength)
     light = _overcast(to_linear(scene.image), scene, 0.5 + 0.5 * strength, cloud)
     light *= np.float32(0.95 - 0.3 * strength)
@@ -275,16 +259,7 @@ def _snow_cover(
 
 
 def snow(scene: Scene, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """A closed sky, snow on what faces up, a white veil and falling flakes.
-
-    Args:
-        scene: The image.
-        strength: 0 to 1.
-        rng: For patches and flakes.
-
-    Returns:
-        ``(H, W, 3)`` uint8.
-    """
+    """A closed sky, snow on what faces up, a white veil and falling flakes."""
     cloud = _cloud(rng, 0.55)
     light = to_linear(scene.image)
     cover = _snow_cover(scene, luminance(light), strength, rng)[..., None]

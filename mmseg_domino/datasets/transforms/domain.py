@@ -49,12 +49,7 @@ def _describe_encoder(encoder: Mapping | None) -> str:
 
 
 def encode_image(encoder: Mapping | None, image: np.ndarray) -> Tensor:
-    """CLIP's embedding ``(E,)`` of an RGB image ``(H, W, 3)`` uint8.
-
-    Args:
-        encoder: Arguments of ``DomainEncoder``; each process builds it once.
-        image: The image.
-    """
+    """CLIP's embedding ``(E,)`` of an RGB image ``(H, W, 3)`` uint8."""
     built = _build_encoder(_describe_encoder(encoder))
     return built.encode_pixels(built.prepare(image)[None])[0].cpu()
 

@@ -93,11 +93,7 @@ def _decode(content: bytes, path: str, flag: str, backend: str) -> np.ndarray:
 
 
 def exif_note(results: dict) -> str | None:
-    """What to look at when an EXIF tag turned an image but not its label, sizes agreeing.
-
-    Args:
-        results: A sample whose image and label are loaded.
-    """
+    """What to look at when an EXIF tag turned an image but not its label, sizes agreeing."""
     orientation = results.get("exif_orientation", 1)
     height, width = results["ori_shape"][:2]
     if orientation == 1 or (orientation > 4 and height != width):

@@ -126,12 +126,6 @@ def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) 
 
     To be called by every process after a test.
 
-    Args:
-        runner: With its model and test data loader.
-        folder: The work folder, with ``results.json`` and ``per_image.safetensors``.
-        number: Images of each kind.
-        long_side: Pixels of the longer side as stored.
-
     Raises:
         RuntimeError: If there are no counts by image.
     """

@@ -8,13 +8,7 @@ from mmseg.registry import HOOKS
 
 
 def iteration_seed(seed: int, rank: int, iteration: int) -> int:
-    """A 63-bit seed that differs between runs, processes and iterations.
-
-    Args:
-        seed: The run's seed, at least 0.
-        rank: The process's rank.
-        iteration: The iteration, counted from 0.
-    """
+    """A 63-bit seed that differs between runs, processes and iterations."""
     state = np.random.SeedSequence((seed, rank, iteration)).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
