@@ -38,12 +38,7 @@ def _is_installed(name: str) -> bool:
 
 
 def complete_package_table(table: dict[str, str]) -> None:
-    """Add this package to MMEngine's ``module -> distribution`` table and correct renamed ones.
-
-    Args:
-        table: ``mmengine.config.utils.MODULE2PACKAGE``, changed in place. An entry whose
-            distribution is installed is left as it is.
-    """
+    """Add this package to MMEngine's ``module -> distribution`` table and correct renamed ones."""
     table.setdefault(_MODULE, _MODULE)
     for module, names in _DISTRIBUTIONS.items():
         if not _is_installed(table.get(module, names[0])):

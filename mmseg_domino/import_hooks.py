@@ -41,13 +41,7 @@ class _ActingFinder:
 
 
 def after_import(name: str, action: Callable[[ModuleType], None]) -> None:
-    """Call ``action(module)`` now if the module ``name`` is loaded, else once it is.
-
-    Args:
-        name: full name of a module inside a package, such as ``'mmengine.config.utils'``.
-        action: must be safe to run twice. A second call with the same name and action changes
-            nothing.
-    """
+    """Call ``action(module)``, which may run twice, now if ``name`` is loaded, else once it is."""
     module = sys.modules.get(name)
     if module is not None:
         action(module)

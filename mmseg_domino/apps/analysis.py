@@ -113,20 +113,11 @@ class DomainAnalysis:
 def true_conditions(
     keys: Sequence[str], domains: Sequence[str], named: Mapping[str, str] | None = None
 ) -> list[str | None]:
-    """The true condition of each image, read from its path.
+    """The true condition of each image, read from the folders of its path; ``None`` for unknown.
 
-    Args:
-        keys: ``M`` POSIX paths.
-        domains: The ``K`` domain keys; a folder of such a name gives its images that condition.
-        named: Conditions of other folders, such as ``{'leftImg8bit': 'clear_day'}``; these come
-            first. A condition need not be a domain. Below a folder whose name ends in ``_ref``, as
-            ACDC's images of the same places in clear weather are, only these count.
-
-    Returns:
-        ``M`` conditions, ``None`` where no folder says it.
-
-    Raises:
-        ValueError: If the folders of a path say different things.
+    ``named`` gives the conditions of further folders, such as ``{'leftImg8bit': 'clear_day'}``;
+    these come first. Below a folder whose name ends in ``_ref``, as ACDC's images of the same
+    places in clear weather are, only these count.
     """
     meaning = {domain: domain for domain in domains} | dict(named or {})
     conditions: list[str | None] = []

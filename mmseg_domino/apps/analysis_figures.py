@@ -33,9 +33,6 @@ class Thumbnails:
     Args:
         roots: Data roots that the store's keys are relative to: an image is looked for in each.
         size: Longest side in pixels.
-
-    Attributes:
-        unread: Keys of images that were asked for and could not be read.
     """
 
     def __init__(self, roots: Sequence[Path] = (), size: int = 128) -> None:

@@ -87,14 +87,7 @@ def check_weights() -> Iterator[Finding]:
 def check_config(
     file: str, overrides: Mapping | None = None, model: bool = True
 ) -> Iterator[Finding]:
-    """Look at everything that a config names.
-
-    Args:
-        file: Config file.
-        overrides: Settings by dotted key.
-        model: Also build the model, with its weights; takes the time and memory that the start of
-            a training takes.
-    """
+    """Look at everything that a config names; with ``model``, also build that with its weights."""
     try:
         cfg = Config.fromfile(file)
         cfg.merge_from_dict(dict(overrides or {}))

@@ -23,17 +23,7 @@ def images_by_key(
     splits: Sequence[str] = ("train", "val", "test"),
     root: str | os.PathLike | None = None,
 ) -> dict[str, Path]:
-    """Image file by its name in a store, its path from the data root.
-
-    Args:
-        source: A folder, or a config file.
-        splits: Whose data sets, of a config.
-        root: Folder that the names start at; ``None`` for that of each data set.
-
-    Raises:
-        FileNotFoundError: If the folder or a data set is not there, or has no images.
-        ValueError: If two images would have one name.
-    """
+    """Image file by its name in a store, its path from ``root`` or the data set's own root."""
     if Path(source).is_dir():
         return {_key(file, root or source): file for file in list_images(source).values()}
     if not is_config(source):

@@ -25,18 +25,11 @@ _INSTALL_HOST = "MMCV_WITH_OPS=0 pip install -r requirements/onedl.txt"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        subject: What it is about.
-        text: What was found.
-        state: ``'ok'``, ``'note'`` (works, and is worth knowing) or ``'problem'``.
-        remedy: The command that mends a problem, or what to do.
-    """
+    """One thing that was looked at."""
 
     subject: str
     text: str
-    state: str = "ok"
+    state: str = "ok"  # or "note" (works, and is worth knowing) or "problem"
     remedy: str = ""
 
 

@@ -31,9 +31,6 @@ class PictureWriter:
         forced: A domain to force, or ``None``.
         labels: Folder of the raw label maps, ``(H, W)`` class numbers as 8-bit PNG files; ``None``
             for none.
-
-    Raises:
-        ValueError: If the domain is unknown.
     """
 
     def __init__(
@@ -56,10 +53,6 @@ class PictureWriter:
         """Predict an image, a folder or a video; write its pictures and ``domains.csv``.
 
         What cannot be read in a folder is listed in ``unreadable``.
-
-        Raises:
-            FileNotFoundError: If a folder has no images.
-            ValueError: If a video cannot be read.
         """
         self._video(source) if source.suffix.lower() in _VIDEOS else self._images(source)
         if self.scores:

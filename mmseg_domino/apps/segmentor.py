@@ -25,10 +25,6 @@ def load_segmentor(
 
     Returns:
         Image ``(H, W, 3)`` uint8 RGB -> class numbers ``(H, W)`` uint8.
-
-    Raises:
-        FileNotFoundError: If the checkpoint is missing: a gate with random weights judges nothing.
-        ValueError: If it has another number of classes.
     """
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f"the gate's segmentation model has no checkpoint {checkpoint}")

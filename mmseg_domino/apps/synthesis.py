@@ -60,15 +60,7 @@ def synthesise_config(
     bank: str | None = None,
     **plan: int | float | None,
 ) -> tuple[SynthesisReport, Path | None]:
-    """Make, or go on making, the images that a config describes.
-
-    Returns:
-        What was made, and the summary page; the latter ``None`` but in the first process.
-
-    Raises:
-        ValueError: If the config does not describe it.
-        OSError: If the disk is full, or another process works in the folder.
-    """
+    """Make the images that a config describes; in the first process, write their summary page."""
     init_default_scope(cfg.get("default_scope", "mmseg"))
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)

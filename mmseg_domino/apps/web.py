@@ -42,9 +42,6 @@ def read_upload(path: str | Path) -> tuple[np.ndarray, float]:
 
     Returns:
         ``(H, W, 3)`` uint8 RGB, and the factor by which height and width were reduced (1 or less).
-
-    Raises:
-        ValueError: If it is no image, damaged, or has more than :data:`MAX_PIXELS`.
     """
     try:
         with Image.open(path) as header:
@@ -97,12 +94,7 @@ def compare_domains(
 
 
 def build_page(model: BaseSegmentor) -> "gradio.Blocks":
-    """The page: upload an image, choose two domains, see both predictions side by side.
-
-    Raises:
-        ImportError: If gradio is not installed; says how to install it.
-        ValueError: If the model has no domain encoder.
-    """
+    """The page: upload an image, choose two domains, see both predictions side by side."""
     try:
         import gradio
     except ImportError as error:
@@ -184,12 +176,7 @@ async def _answer(send: Callable[[dict], Awaitable], status: int, text: str) -> 
 
 
 def build_app(model: BaseSegmentor, port: int) -> "fastapi.FastAPI":
-    """The page as an application that answers this machine only.
-
-    Raises:
-        ImportError: As :func:`build_page`.
-        ValueError: As :func:`build_page`.
-    """
+    """The page as an application that answers this machine only."""
     page = build_page(model)
     import fastapi
     import gradio

@@ -126,11 +126,7 @@ def import_host() -> None:
 
 @contextmanager
 def join_processes(hours: float) -> Iterator[tuple[int, int]]:
-    """This process's rank and their number, under torchrun or alone.
-
-    Args:
-        hours: How far the slowest process may be behind the first.
-    """
+    """This process's rank and their number, under torchrun or alone."""
     processes = int(os.environ.get("WORLD_SIZE", 1))
     if processes == 1:
         yield 0, 1

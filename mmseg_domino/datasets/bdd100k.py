@@ -13,14 +13,7 @@ _UNKNOWN = "unknown"
 
 
 def read_attributes(path: str, backend_args: dict | None = None) -> dict[str, dict[str, str]]:
-    """Attributes of each image from BDD100K's label JSON.
-
-    Returns:
-        Attributes by the image's name without its suffix.
-
-    Raises:
-        ValueError: If the file is no such list; names it.
-    """
+    """Attributes of each image from BDD100K's label JSON."""
     try:
         frames = json.loads(fileio.get_text(path, backend_args=backend_args))
         return {Path(frame["name"]).stem: dict(frame["attributes"]) for frame in frames}

@@ -109,15 +109,7 @@ class DatasetCheck:
 
 
 def published_count(group: str, folders: str) -> tuple[int | None, bool]:
-    """Number of images of a published split, and whether it is of the group alone.
-
-    Args:
-        group: ``dataset/domain``.
-        folders: Path of one of its images below the data root, whose folders name the split.
-
-    Returns:
-        ``None`` if no number is known; ``False`` if it is of all groups of the data set.
-    """
+    """Number of images of a published split, and whether it is of the group alone or of all."""
     alone = group in IMAGE_COUNTS
     counts = IMAGE_COUNTS.get(group) or IMAGE_COUNTS.get(group.split("/")[0]) or {}
     split = next((part for part in PurePath(folders).parts if part in _SPLITS), "")
@@ -203,9 +195,6 @@ def check_dataset(
         limit: Look at so many images, evenly spread, instead of all.
         workers: Processes; 0 for this one.
         progress: Wraps the iteration, given its length, to show how far it is.
-
-    Returns:
-        One check a group, in the order of the data set.
     """
     infos = list(_tagged(dataset))
     checks = _groups(dataset, infos)

@@ -30,9 +30,6 @@ def load_class_pixels(dataset, file: str | Path) -> np.ndarray:
 
     Labels are read as the data set's own pipeline reads them. If the file is missing, the main
     process makes it, about 10 ms an image of 2048 x 1024, and the others wait.
-
-    Raises:
-        ValueError: If the file was made for other labels or classes, or a pipeline loads none.
     """
     file = Path(file)
     if not file.is_file() and is_main_process():

@@ -103,11 +103,7 @@ class LabelTable:
     values: int
 
     def apply(self, label: np.ndarray, path: str | os.PathLike = "the label") -> np.ndarray:
-        """Convert ``(H, W)`` label values to uint8 trainIds.
-
-        Raises:
-            ValueError: If a value is not one of the data set's; names the file.
-        """
+        """Convert ``(H, W)`` label values to uint8 trainIds."""
         if label.size and int(label.max()) >= self.values:
             raise ValueError(
                 f"{path} holds the value {int(label.max())}, expected 0 to {self.values - 1}; is "
@@ -126,14 +122,7 @@ def label_table(labels: Mapping[str, Iterable[int]], values: int) -> LabelTable:
 
 
 def mapillary_labels(version: str) -> tuple[dict[str, tuple[int, ...]], int]:
-    """Label values of Mapillary Vistas by Cityscapes class, and their number.
-
-    Args:
-        version: ``'1.2'`` (66 values) or ``'2.0'`` (124 values).
-
-    Raises:
-        ValueError: For another version.
-    """
+    """Label values of Mapillary Vistas 1.2 or 2.0 by Cityscapes class, and their number."""
     if version not in ("1.2", "2.0"):
         raise ValueError(f"version must be '1.2' or '2.0', got {version!r}")
     second = version == "2.0"
@@ -159,9 +148,6 @@ def wilddash_table(categories: Sequence[Mapping]) -> LabelTable:
 
     Args:
         categories: Mappings with ``id`` (0 to 254) and ``name``.
-
-    Raises:
-        ValueError: If one of the 19 classes is not among them.
     """
     wanted = {}
     for name in CLASSES:
@@ -179,11 +165,7 @@ def wilddash_table(categories: Sequence[Mapping]) -> LabelTable:
 
 
 def decode_single_channel(path: str | os.PathLike) -> np.ndarray:
-    """``(H, W)`` values of a grey or palette PNG.
-
-    Raises:
-        ValueError: If it has colour channels; names the file.
-    """
+    """``(H, W)`` values of a grey or palette PNG."""
     with Image.open(path) as image:
         label = np.array(image)
     if label.ndim != 2:
@@ -194,11 +176,7 @@ def decode_single_channel(path: str | os.PathLike) -> np.ndarray:
 
 
 def decode_last_channel(path: str | os.PathLike) -> np.ndarray:
-    """``(H, W)`` values of SYNTHIA's 16-bit labels: the class is in OpenCV's last channel.
-
-    Raises:
-        ValueError: If the file cannot be decoded; names it.
-    """
+    """``(H, W)`` values of SYNTHIA's 16-bit labels: the class is in OpenCV's last channel."""
     import cv2
 
     label = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
@@ -210,12 +188,7 @@ def decode_last_channel(path: str | os.PathLike) -> np.ndarray:
 def decode_panoptic(path: str | os.PathLike, categories: Mapping[int, int]) -> np.ndarray:
     """``(H, W)`` category ids of a COCO panoptic PNG (segment id = R + 256 G + 65536 B).
 
-    Args:
-        path: The PNG.
-        categories: Category id by segment id; segments that it lacks are category 0.
-
-    Raises:
-        ValueError: If the PNG has no three channels; names it.
+    Segments that ``categories`` lacks are category 0.
     """
     with Image.open(path) as image:
         channels = np.array(image)
@@ -267,13 +240,7 @@ def convert_labels(
     workers: int = 0,
     overwrite: bool = False,
 ) -> int:
-    """Convert label files.
-
-    Raises:
-        FileNotFoundError: If there are no pairs.
-        ValueError: If a file cannot be decoded or has unexpected values; names it. What was
-            converted before stays.
-    """
+    """Convert label files."""
     return _run([_Job(a, b, decode) for a, b in pairs], table, workers, overwrite)
 
 
@@ -286,13 +253,7 @@ def convert_panoptic(
     overwrite: bool = False,
     named_in: str | os.PathLike = "panoptic.json",
 ) -> int:
-    """Convert COCO panoptic PNGs.
-
-    Raises:
-        FileNotFoundError: As for :func:`convert_labels`.
-        OutsideNameError: If a ``file_name`` leads out of its folder; nothing is written.
-        ValueError: As for :func:`convert_labels`.
-    """
+    """Convert COCO panoptic PNGs."""
     jobs = []
     for annotation in annotations:
         categories = {s["id"]: s["category_id"] for s in annotation["segments_info"]}

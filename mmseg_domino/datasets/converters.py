@@ -84,24 +84,7 @@ def convert_dataset(
     workers: int = 0,
     overwrite: bool = False,
 ) -> tuple[int, int]:
-    """Make trainId labels of a data set's original ones.
-
-    Args:
-        name: ``'wilddash2'`` or one of :data:`CONVERTERS`.
-        root: Folder of the data set.
-        out: The labels go below it as they would go below ``root``, which is the default.
-        version: Label release of Mapillary Vistas, 1.2 or 2.0.
-        splits: Folders of Mapillary Vistas.
-        workers: Processes; 0 for this one.
-        overwrite: Convert existing ones again.
-
-    Returns:
-        How many were written, and how many there are.
-
-    Raises:
-        FileNotFoundError: If there are no labels to convert.
-        ValueError: If a label cannot be converted.
-    """
+    """Make trainId labels of a data set's original ones."""
     root = Path(root)
     out = root if out is None else Path(out)
     if name == "wilddash2":

@@ -22,9 +22,6 @@ def parse_ratio(ratio: str | Sequence[int]) -> tuple[int, ...]:
     Args:
         ratio: Two or more whole numbers joined by ``:``, or a sequence of them. A term may be 0
             (nothing is drawn from that source), but not all.
-
-    Raises:
-        ValueError: If it is none of these.
     """
     terms = ratio.split(":") if isinstance(ratio, str) else list(ratio)
     try:
@@ -42,9 +39,6 @@ def parse_ratio(ratio: str | Sequence[int]) -> tuple[int, ...]:
 
 def spread(terms: Sequence[int]) -> np.ndarray:
     """One period of a ratio, each source spread as evenly as whole slots allow.
-
-    Args:
-        terms: ``S`` whole numbers.
 
     Returns:
         ``(P,)`` source numbers; source ``s`` occurs ``terms[s]`` times.
@@ -132,9 +126,6 @@ def class_probabilities(pixels: np.ndarray, temperature: float) -> np.ndarray:
 
     Returns:
         ``(N,)`` probabilities; 0 for classes that do not occur.
-
-    Raises:
-        ValueError: If the temperature is not above 0 or no class occurs.
 
     Source: Hoyer et al., DAFormer, CVPR 2022, equation 6 (there with temperature 0.01).
     """

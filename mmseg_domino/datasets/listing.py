@@ -9,14 +9,7 @@ from ..utils.images import walk_files
 
 
 def list_stems(folder: str, suffix: str, what: str, backend_args: dict | None = None) -> list[str]:
-    """Images below a folder, sorted. Hidden files and folders are no data.
-
-    Returns:
-        Paths relative to ``folder``, without the suffix.
-
-    Raises:
-        FileNotFoundError: If the folder is missing or holds no such image.
-    """
+    """Images below a folder, sorted. Hidden files and folders are no data."""
     if not fileio.exists(folder, backend_args=backend_args):
         raise FileNotFoundError(f"{what} The folder {osp.normpath(folder)} is missing.")
     if isinstance(fileio.get_file_backend(folder, backend_args=backend_args), LocalBackend):

@@ -18,11 +18,6 @@ _EMPTY = (
 class SampleIndex(int):
     """The index of a sample that remembers which draw of a run's stream it is.
 
-    Args:
-        value: The index.
-        draw: Position in the stream that all processes share, from 0.
-        seed: The stream's seed.
-
     ``ConcatDataset`` subtracts from an index and ``RepeatDataset`` takes its remainder; the result
     is still the same draw.
     """

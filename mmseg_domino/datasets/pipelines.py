@@ -35,11 +35,7 @@ def is_loading(step: Mapping) -> bool:
 
 
 def split_loading(pipeline: Sequence[Mapping]) -> tuple[list, list]:
-    """The steps that load, and those after them.
-
-    Raises:
-        ValueError: If a step that loads comes after one that does not.
-    """
+    """The steps that load, and those after them."""
     end = next((i for i, step in enumerate(pipeline) if not is_loading(step)), len(pipeline))
     late = [type_name(step) for step in pipeline[end:] if is_loading(step)]
     if late:
@@ -55,9 +51,6 @@ def steps_after_loading(pipeline: Sequence[Mapping]) -> list[dict]:
 
     Labels are not loaded. What belongs to a data set (its domain, a corruption, a store's entry) is
     left out; an encoder stays.
-
-    Raises:
-        ValueError: If no step loads an image.
     """
     start = next((i for i, step in enumerate(pipeline) if loads_image(step)), None)
     if start is None:

@@ -11,11 +11,7 @@ from .transforms import SetDomain
 
 
 def group_keys(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """Group key and image path of every sample, without loading any image.
-
-    Raises:
-        TypeError: If it is something else.
-    """
+    """Group key and image path of every sample, without loading any image."""
     if isinstance(dataset, RemainingDataset):
         dataset = dataset.dataset
     if isinstance(dataset, ConcatDataset):

@@ -29,9 +29,6 @@ def sample_domain(dataset, index: int) -> str:
     """The domain of a sample, without reading its image.
 
     It is what the data set class has recorded, or what a ``SetDomain`` of its pipeline says.
-
-    Raises:
-        ValueError: If neither names a domain.
     """
     dataset, index = leaf_sample(dataset, index)
     for transform in getattr(getattr(dataset, "pipeline", None), "transforms", ()):

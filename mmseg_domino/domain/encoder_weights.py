@@ -43,12 +43,7 @@ def brings_weights(model: str) -> bool:
 
 
 def load_clip(model: str, pretrained: str, seed: int = 0, cache_dir: str | None = None):
-    """Build an open_clip model with its weights, and its tokenizer.
-
-    Raises:
-        MissingWeightsError: If the weights are missing and cannot be fetched.
-        ValueError: If the model or the tag is unknown.
-    """
+    """Build an open_clip model with its weights, and its tokenizer."""
     if model.endswith(".json"):
         return _load_from_json(Path(model), pretrained, seed)
     if brings_weights(model):
@@ -104,10 +99,6 @@ def build_clip(model: str, pretrained: str) -> nn.Module:
 
     Nothing is read or fetched, but for the description of a ``hf-hub:`` model. Random numbers come
     from PyTorch's global generator.
-
-    Raises:
-        MissingWeightsError: If the model's description is missing.
-        ValueError: If the model or the tag is unknown.
     """
     if model.endswith(".json"):
         with _as_folder(Path(model)) as folder:

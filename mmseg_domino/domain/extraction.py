@@ -34,11 +34,7 @@ from .store import EmbeddingStore, checksum, write_store
 
 
 class DamagedImagesError(RuntimeError):
-    """Some images could not be decoded; nothing of the others' work is lost.
-
-    Attributes:
-        damaged: The reason by image key.
-    """
+    """Some images could not be decoded; nothing of the others' work is lost."""
 
     def __init__(self, damaged: Mapping[str, str], out: Path) -> None:
         self.damaged = dict(damaged)

@@ -9,11 +9,7 @@ _MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision")
 
 
 def check_same_maker(made: Mapping, wanted: Mapping, where: str, remedy: str) -> None:
-    """Raise if two provenances differ in the model, its arithmetic or the prompt bank.
-
-    Raises:
-        ValueError: Naming each difference.
-    """
+    """Raise if two provenances differ in the model, its arithmetic or the prompt bank."""
     differing = [name for name in _MAKER if made.get(name) != wanted.get(name)]
     if not differing:
         return
@@ -59,11 +55,7 @@ def _asked_for(encoder: Mapping) -> dict:
 
 
 def check_made_by(made: Mapping, encoder: Mapping, where: str) -> None:
-    """Raise if embeddings were made by another encoder than a config names.
-
-    Raises:
-        ValueError: Naming each difference in model, weights, precision or prompt bank.
-    """
+    """Raise if embeddings were made by another encoder than a config names."""
     wanted = _asked_for(encoder)
     differing = [name for name, value in wanted.items() if made.get(name) != value]
     if "weights_sha256" in wanted and "weights_sha256" not in differing:

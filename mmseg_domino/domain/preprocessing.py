@@ -27,9 +27,6 @@ def preprocess_tensor(image: Tensor, spec: Mapping) -> Tensor:
 
     Returns:
         ``(3, S, T)`` float32, normalised.
-
-    Raises:
-        ValueError: If the image is not ``(3, H, W)``, or the resize mode is unknown.
     """
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"expected an RGB image of shape (3, H, W), got {tuple(image.shape)}")

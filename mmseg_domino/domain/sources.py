@@ -126,9 +126,6 @@ def domain_weights(
         scores: ``(B, K)``.
         keys: The ``K`` domain keys.
         true: The true condition of each image, for ``'oracle'``.
-
-    Raises:
-        ValueError: For ``'oracle'``, if a true condition is unknown or not a domain of the bank.
     """
     if assign == "soft":
         return scores
@@ -185,9 +182,6 @@ def prototype_table(groups: Sequence[Tensor]) -> Tensor:
 
     Returns:
         ``(P, E)``.
-
-    Raises:
-        ValueError: If there is no group, or a group has no example.
     """
     if not groups or any(len(group) == 0 for group in groups):
         sizes = [len(group) for group in groups]
@@ -196,11 +190,7 @@ def prototype_table(groups: Sequence[Tensor]) -> Tensor:
 
 
 def split_spaces(space: str | Sequence[str]) -> tuple[str, ...]:
-    """The spaces that ``space`` names: one, or several.
-
-    Raises:
-        ValueError: If one is unknown or named twice.
-    """
+    """The spaces that ``space`` names: one, or several."""
     spaces = (space,) if isinstance(space, str) else tuple(space)
     if not spaces or set(spaces) - set(SPACES) or len(set(spaces)) < len(spaces):
         raise ValueError(
@@ -289,9 +279,6 @@ class EmbeddingSource:
         Returns:
             The embeddings ``(B, D)`` (``(B, K)`` for ``learned``) and the scores ``(B, K)``, in
             float32 on the device of ``image``.
-
-        Raises:
-            ValueError: If the widths differ, or the oracle lacks a true condition.
         """
         temperature = 1 / text.logit_scale if self.temperature is None else self.temperature
         scores = domain_scores(image, text.joint.to(image), temperature)

@@ -315,9 +315,6 @@ class EmbeddingStore:
 def load_prototypes(stores: str | Mapping[str, str] | None) -> Tensor | None:
     """The prototypes of one store of examples, or of several, one each.
 
-    Args:
-        stores: A path, or a name and a path for each prototype; ``None`` for none.
-
     Returns:
         ``(P, E)`` of norm 1, or ``None``.
     """

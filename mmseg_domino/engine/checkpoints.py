@@ -65,13 +65,7 @@ def training_types() -> dict[str, Callable]:
 
 
 def load_from_local(filename: str | os.PathLike, map_location: Any = None) -> Any:
-    """Read a checkpoint file.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        UnsafeCheckpointError: If reading it would run code; the message says how to convert it.
-        CheckpointError: If it is damaged.
-    """
+    """Read a checkpoint file."""
     location = "cpu" if map_location is None else map_location
     return read_pickle(Path(filename), training_types(), location)
 

@@ -11,11 +11,7 @@ from ..import_hooks import after_import
 
 
 def _prepared(cfg: Config) -> Config:
-    """The config with the one pipeline for images of no data set that the inferencer asks for.
-
-    Raises:
-        ValueError: If the config is one that the mix-in was not applied to.
-    """
+    """The config with the one pipeline for images of no data set that the inferencer asks for."""
     if "domino" in cfg and "applied" not in cfg.domino:
         raise ValueError(
             "MMSegInferencer builds the model as this config has it, and the config becomes a "

@@ -140,11 +140,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def check_finite(state: Mapping[str, Any], source: str) -> None:
-    """Refuse weights that are NaN or infinite.
-
-    Raises:
-        NonFiniteWeightsError: With the names of the first.
-    """
+    """Refuse weights that are NaN or infinite."""
     bad = [
         name
         for name, value in state.items()

@@ -59,16 +59,7 @@ def _is_place(value: Any) -> bool:
 def check_resumable(stored: str, cfg: Config, source: str) -> str | None:
     """Refuse to resume with settings that would be ignored, or make it another training.
 
-    Args:
-        stored: What :func:`training_settings` said when the checkpoint was written.
-        cfg: The config now.
-        source: The checkpoint, for the message.
-
-    Returns:
-        What is different and takes effect from here, if anything: places of files, batch sizes.
-
-    Raises:
-        ResumeMismatchError: If learning rate, schedule, model or data differ.
+    Returns what is different and takes effect from here: places of files, batch sizes.
     """
     changed = changed_settings(stored, cfg)
     places = {k for k, values in changed.items() if any(map(_is_place, values))}

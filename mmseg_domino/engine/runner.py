@@ -108,11 +108,7 @@ class DominoRunner(Runner):
 
     @contextmanager
     def _alone(self, name: str, task: str) -> Iterator[None]:
-        """Keep other trainings, or other tests, out of the work folder; then write the config.
-
-        Raises:
-            FolderInUseError: In all processes, if there is another.
-        """
+        """Keep other trainings, or other tests, out of the work folder; then write the config."""
         with ExitStack() as held, explain_disk(self.work_dir):
             refusal: list = [None]
             if is_main_process():

@@ -122,9 +122,6 @@ def check_source(loop: BaseLoop) -> None:
     """Refuse a metric's ``source`` that is nearly, but not, what is tested.
 
     A source that is not tested at all is no error: then there are no relative figures.
-
-    Raises:
-        ValueError: If it looks mistyped; lists what is tested.
     """
     sources = {getattr(metric, "source", None) for metric in loop.evaluator.metrics} - {None}
     dataset = loop.dataloader.dataset

@@ -13,14 +13,7 @@ FORMAT = "mmseg_domino.journal/1"
 
 
 def open_journal(folder: str, header: Mapping[str, Any], resume: bool) -> tuple[Journal, Counts]:
-    """Open this process's file of the journal. To be called by all processes.
-
-    Returns:
-        The open file, and the counts of all that was done before; empty without ``resume``.
-
-    Raises:
-        JournalError: If a file is damaged or of another test.
-    """
+    """Open this process's file of the journal. To be called by all processes."""
     header = {"format": FORMAT, **header}
     done = Counts()
     if resume:

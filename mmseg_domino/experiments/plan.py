@@ -82,11 +82,7 @@ def plan_runs(
 
 
 def read_plan(work_dir: str | os.PathLike) -> list[PlannedRun]:
-    """Every run that was ever planned in a sweep's folder, without its config.
-
-    Raises:
-        SetError: If the file is damaged.
-    """
+    """Every run that was ever planned in a sweep's folder, without its config."""
     path = Path(work_dir) / PLAN_FILE
     if not path.is_file():
         return []

@@ -44,13 +44,8 @@ def _work(
 class RunProcess:
     """A run at work: in one process or, under torchrun, in several.
 
-    Args:
-        work_dir: Work folder with the frozen config; what the run prints goes into ``sweep.log``.
-        processes: Of the run.
-        gpus: The cards it may use, as ``CUDA_VISIBLE_DEVICES`` names them. Without one the process
-            is forked from one that has imported everything; CUDA does not survive a fork.
-        cwd: Folder that relative paths of the config start from.
-        environment: Changes of the environment variables.
+    Without a GPU the process is forked from one that has imported everything; CUDA does not
+    survive a fork.
     """
 
     def __init__(

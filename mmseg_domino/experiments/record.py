@@ -56,11 +56,7 @@ def config_hash(config: Mapping) -> str:
 
 
 def freeze_config(work_dir: str | os.PathLike, config: Config) -> str:
-    """Write a complete config into the folder of the run that it describes; return its hash.
-
-    Raises:
-        ValueError: If the config holds what no file can, such as a class instead of its name.
-    """
+    """Write a complete config into the folder of the run that it describes; return its hash."""
     digest = config_hash(config.to_dict())
     path = Path(work_dir) / CONFIG_FILE
     with atomic_write(path) as temporary:
@@ -79,11 +75,7 @@ def freeze_config(work_dir: str | os.PathLike, config: Config) -> str:
 
 
 def read_frozen(work_dir: str | os.PathLike) -> Config:
-    """The frozen config of a run's folder.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
+    """The frozen config of a run's folder."""
     path = Path(work_dir) / CONFIG_FILE
     try:
         return Config.fromfile(path, format_python_code=False)
@@ -96,11 +88,7 @@ def read_frozen(work_dir: str | os.PathLike) -> Config:
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
-    """The content of a JSON file without its ``format``, which must be ``kind``.
-
-    Raises:
-        ValueError: If it is no JSON object or of another format.
-    """
+    """The content of a JSON file without its ``format``, which must be ``kind``."""
     data = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict) or data.pop("format", None) != kind:
         raise ValueError(f"expected a JSON object of the format {kind!r}")

@@ -87,14 +87,6 @@ def train_and_test(work_dir: str | os.PathLike, launcher: str = "none") -> None:
 
     Training goes on from the newest checkpoint in ``work_dir``; so does an interrupted test from
     its last image.
-
-    Args:
-        work_dir: Of this run alone; holds its frozen config.
-        launcher: As for ``domino train``.
-
-    Raises:
-        ValueError: If the frozen config is damaged or not the one that the record names.
-        FolderInUseError: If another process works in ``work_dir``.
     """
     work_dir = Path(work_dir).resolve()
     if os.environ.get(SWEEP_PID):

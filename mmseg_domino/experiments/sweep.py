@@ -190,11 +190,7 @@ class Sweep:
             write_record(folder, RunRecord(run.group, run.name, run.seed, "failed", reason))
 
     def _prepare(self, run: PlannedRun) -> RunRecord | None:
-        """Freeze a run's config; return the record to start with, ``None`` if it is finished.
-
-        Raises:
-            ValueError: If its config is not the one that it was started with.
-        """
+        """Freeze a run's config; return the record to start with, ``None`` if it is finished."""
         folder = self._folder(run)
         if self.redo and folder.is_dir():
             shutil.rmtree(folder)
@@ -214,11 +210,7 @@ class Sweep:
         return record.change(config_sha256=digest)
 
     def _freeze(self, folder: Path, config: Config) -> str:
-        """The hash of a run's config, frozen now unless it was before.
-
-        Raises:
-            ValueError: If what lies in the folder is of another config, or of an unknown one.
-        """
+        """The hash of a run's config, frozen now unless it was before."""
         remedy = "use another --work-dir, or --redo to start over"
         frozen = folder / CONFIG_FILE
         if frozen.is_file():

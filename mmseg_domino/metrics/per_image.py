@@ -68,11 +68,7 @@ class PerImage:
 
 
 def write_per_image(images: PerImage, path: str | os.PathLike) -> str:
-    """Write the counts.
-
-    Returns:
-        The file's SHA-256.
-    """
+    """Write the counts; return the file's SHA-256."""
     tensors = {
         name: np.ascontiguousarray(images.counts[:, i], dtype=np.int32)
         for i, name in enumerate(_COUNTS)

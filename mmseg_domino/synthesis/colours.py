@@ -76,11 +76,7 @@ def class_colours(
 
 
 def check_label(label: np.ndarray, num_classes: int, ignore_index: int = 255) -> None:
-    """Refuse a label map with values that are neither a class nor ``ignore_index``.
-
-    Raises:
-        LabelValuesError: If there are any; the message lists them.
-    """
+    """Refuse a label map with values that are neither a class nor ``ignore_index``."""
     if label.ndim != 2:
         raise LabelValuesError(
             f"a label map must have one channel, got shape {label.shape}: is it a colour image?"

@@ -14,11 +14,7 @@ NEGATIVE_PROMPT = (
 
 
 def image_seed(seed: int, name: str, domain: str, index: int = 0) -> int:
-    """The seed of one image: the same on every machine and in every order of work.
-
-    Returns:
-        A number below 2**53, which JSON readers keep exactly.
-    """
+    """The seed of one image: the same on every machine and in every order of work."""
     digest = hashlib.sha256(f"{seed}\n{name}\n{domain}\n{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 11
 

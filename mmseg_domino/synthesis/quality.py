@@ -57,14 +57,9 @@ def perceptual_hash(image: np.ndarray) -> str:
 
 
 def duplicates(hashes: Sequence[str], max_distance: int) -> list[int | None]:
-    """For each image the earlier, kept one that it nearly repeats.
+    """For each image the earlier, kept one that it nearly repeats; ``None`` for those to be kept.
 
-    Args:
-        hashes: ``M`` of :func:`perceptual_hash`, in order of precedence.
-        max_distance: Differing bits, of 64, up to which two images count as the same.
-
-    Returns:
-        ``M`` positions, ``None`` for images to be kept. None points to a removed image.
+    Nearly is up to ``max_distance`` differing bits, of 64, between :func:`perceptual_hash`.
     """
     bits = np.array([[int(h, 16)] for h in hashes], np.uint64).view(np.uint8)
     bits = np.unpackbits(bits.reshape(len(hashes), 8), axis=1)

@@ -258,9 +258,6 @@ class RecordWriter:
             image: ``(H, W, 3)`` uint8 RGB; may be missing if rejected.
             label: ``(H, W)`` uint8, needed if kept.
             label_file: A PNG file with just these values, which is linked instead of written.
-
-        Raises:
-            DiskFullError: If the disk or the quota ran full; what is on disk is whole.
         """
         with explain_disk(self.tree.root):
             self._write(record, image, label, label_file)

@@ -39,20 +39,10 @@ def read_pickle(
     name: str | None = None,
     mmap: bool = False,
 ) -> Any:
-    """Read what ``torch.save`` wrote.
+    """Read what ``torch.save`` wrote, without running what it may hold.
 
-    Args:
-        source: The file.
-        allowed: Further types and functions that may be built or called, by the full name that the
-            file has for them.
-        map_location: Device of the tensors, or what else ``torch.load`` takes.
-        name: What the messages call the file; its path by default.
-        mmap: Leave tensors on disk until they are used, where the format allows it.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        UnsafeCheckpointError: If it holds more than tensors, plain values and what is allowed.
-        CheckpointError: If it is damaged, or no checkpoint.
+    ``allowed`` has further types and functions that may be built or called, by the full name that
+    the file has for them.
     """
     if isinstance(source, str | Path):
         source = Path(source).expanduser()
@@ -129,11 +119,6 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a TorchScript archive by name, on the CPU.
 
     ``torch.jit.load`` would compile and run what is in the archive.
-
-    Raises:
-        UnsafeCheckpointError: If the archive's data are more than modules, tensors and plain
-            values.
-        CheckpointError: If it is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -29,15 +29,7 @@ def free_space(folder: str | os.PathLike) -> str:
 
 @contextmanager
 def explain_disk(folder: str | os.PathLike) -> Iterator[None]:
-    """Within the block, errors of writing into a folder say which, how full, and what to do.
-
-    Args:
-        folder: What the block writes to. Errors of files elsewhere pass unchanged.
-
-    Raises:
-        DiskFullError: If the disk or the quota is full.
-        FolderNotWritableError: If the folder is read-only or another's.
-    """
+    """Within the block, errors of writing into a folder say which, how full, and what to do."""
     try:
         yield
     except OSError as error:

@@ -10,9 +10,6 @@ def file_sha256(path: str | os.PathLike) -> str:
     """SHA-256 of a file's content, in hexadecimal.
 
     A file that has not changed (by its size and time) is read once a process.
-
-    Raises:
-        OSError: If it cannot be read.
     """
     path = Path(path)
     status = path.stat()

@@ -30,12 +30,7 @@ _ORIENTATION = 0x112
 
 
 class DamagedImageError(ValueError):
-    """A file that cannot be decoded whole.
-
-    Attributes:
-        path: The file.
-        reason: What is wrong with it.
-    """
+    """A file that cannot be decoded whole."""
 
     def __init__(self, path: str | os.PathLike, reason: str) -> None:
         super().__init__(path, reason)
@@ -70,11 +65,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Itera
 
 
 def list_images(folder: str | os.PathLike) -> dict[str, Path]:
-    """All images below a folder, by their POSIX path relative to it, sorted; see `walk_files`.
-
-    Raises:
-        FileNotFoundError: If there is no such folder, or no image in it.
-    """
+    """All images below a folder, by their POSIX path relative to it, sorted; see `walk_files`."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
@@ -95,10 +86,6 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
     Returns:
         RGB ``(H, W, 3)`` uint8, 8-bit whatever the file's depth.
-
-    Raises:
-        DamagedImageError: If the file is not a whole image.
-        FileNotFoundError: If there is no such file.
     """
     content = Path(path).read_bytes()
     check_image(content, path)
@@ -116,9 +103,6 @@ def check_image(content: bytes, path: str | os.PathLike) -> None:
 
     OpenCV fills what is missing or damaged with grey and goes on. Whatever follows a whole image
     (padding, the film of a motion photo) is no damage.
-
-    Raises:
-        DamagedImageError: If the file is empty, truncated or damaged.
     """
     if not content:
         raise DamagedImageError(path, "is empty (0 bytes); copy or download it again")

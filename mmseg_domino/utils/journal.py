@@ -24,13 +24,7 @@ class JournalError(ValueError):
 
 
 class Journal:
-    """One process's file of a journal, open for appending.
-
-    Args:
-        folder: The journal's folder; made if need be.
-        name: Name of this process's file, unlike that of any other process or earlier run.
-        header: What the work is.
-    """
+    """One process's file of a journal, open for appending."""
 
     def __init__(self, folder: str | os.PathLike, name: str, header: Mapping[str, Any]) -> None:
         folder = Path(folder)
@@ -79,16 +73,7 @@ def _lines(path: Path) -> Iterator[dict]:
 def read_journal(
     folder: str | os.PathLike, header: Mapping[str, Any] | None = None
 ) -> Iterator[dict]:
-    """The entries of all files of a journal.
-
-    Args:
-        folder: The journal's folder; without one there are no entries.
-        header: What the work is now; ``None`` to take any.
-
-    Raises:
-        JournalError: If a file is damaged, or was written for other work: counting its images
-            would give a wrong number.
-    """
+    """The entries of all files of a journal."""
     for path in journal_files(folder):
         lines = _lines(path)
         found = next(lines, None)

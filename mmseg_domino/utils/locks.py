@@ -33,9 +33,6 @@ def folder_lock(
         name: Of the lock; locks of other names do not matter.
         task: What is done under it, such as ``'training'``, for the other's message.
         wait: Seconds to wait for another process.
-
-    Raises:
-        FolderInUseError: If another process holds it; says which.
     """
     path = Path(folder) / f".{name}.lock"
     with explain_disk(folder):

@@ -4,11 +4,7 @@ from collections.abc import Mapping
 
 
 def complete_options(given: Mapping | None, defaults: Mapping, name: str) -> dict:
-    """``given`` over ``defaults``.
-
-    Raises:
-        ValueError: If ``given`` is no mapping or has an unknown option.
-    """
+    """``given`` over ``defaults``."""
     given = {} if given is None else given
     valid = ", ".join(defaults)
     if not isinstance(given, Mapping):

@@ -29,9 +29,6 @@ def check_label_values(
         allowed: ``(65536,)`` bool, true for values that may occur.
         path: Name of the file, for the message.
         expected: What the values should be, for the message.
-
-    Raises:
-        ValueError: If another value occurs; names the first few and their share of the pixels.
     """
     counts = np.bincount(label.ravel(), minlength=1)
     wrong = counts.nonzero()[0]

@@ -125,9 +125,6 @@ def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) 
     """Predict the best, median and worst images of each domain again and store them.
 
     To be called by every process after a test.
-
-    Raises:
-        RuntimeError: If there are no counts by image.
     """
     rank, world = get_dist_info()
     plan: list = [None]
@@ -168,11 +165,7 @@ class _ImageFinder:
         self._index: dict[tuple[str, str], int] | None = None
 
     def find(self, selection: Selection) -> dict:
-        """The sample as the test's pipeline makes it.
-
-        Raises:
-            RuntimeError: If the data set has no such image.
-        """
+        """The sample as the test's pipeline makes it."""
         if self._index is None:
             self._index = {key: index for index, key in enumerate(group_keys(self.dataset))}
         # Samples that do not say where they are from belong to the metric's default group.
