@@ -5,16 +5,22 @@
 
 FILE is the ``_ext*.so`` of an mmcv with compiled operators (of this Python and PyTorch); mmcv
 itself may be installed without. Each operator runs forward and backward through mmcv's own classes
-with either behind them, by turns. mmcv has no compiled deformable attention for CPUs: there, and
-without FILE, it is compared with mmcv's own PyTorch function. Ratios are the stand-in's time over
-the other's.
+with either behind them, by turns. mmcv compiles no deformable attention for CPUs: there it is
+compared with mmcv's PyTorch function, which mmcv runs in its place, and, where there is a C++
+compiler, with the loops of ``deformable_attention.cpp`` on one core. Ratios are the stand-in's time
+over the other's.
 """
 
 import argparse
+import ctypes
 import importlib.util
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import mmcv.ops
@@ -30,7 +36,6 @@ from mmseg.structures import SegDataSample
 
 import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.operators import which_operators
-from mmseg_domino.operators.attention import deformable_attention
 
 PARTS = ("operators", "attention", "step")
 CONFIG = "mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py"
@@ -94,7 +99,44 @@ def operator_calls(small: bool, device: torch.device) -> dict[str, tuple[str, Ca
 
 def stand_in_attention(value, shapes, locations, weights):
     """The stand-in with the arguments of mmcv's PyTorch function."""
-    return deformable_attention(value, shapes.tolist(), locations, weights)
+    starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
+    function = attention_module.MultiScaleDeformableAttnFunction
+    return function.apply(value, shapes, starts, locations, weights, 64)
+
+
+def compiled_loops() -> ModuleType | None:
+    """The loops in C++ under mmcv's names of the operators; None without a compiler."""
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        library, source = Path(folder, "loops.so"), Path(__file__).with_suffix(".cpp")
+        source = source.with_stem("deformable_attention")
+        flags = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
+        subprocess.run([compiler, *flags, "-o", library, source], check=True)
+        loaded = ctypes.CDLL(str(library))
+
+    def run(function, sizes, *tensors) -> None:
+        assert all(t.is_contiguous() for t in tensors)
+        pointers = (ctypes.c_void_p(t.data_ptr()) for t in tensors)
+        function((ctypes.c_int * len(sizes))(*sizes), *pointers)
+
+    def sizes_of(value, locations) -> tuple[int, ...]:
+        return (*value.shape, locations.shape[1], *locations.shape[3:5])
+
+    def forward(value, shapes, starts, locations, weights, im2col_step):
+        output = value.new_zeros(len(value), locations.shape[1], value[0, 0].numel())
+        sizes = sizes_of(value, locations)
+        run(loaded.forward, sizes, value, shapes, starts, locations, weights, output)
+        return output
+
+    def backward(value, shapes, starts, locations, *rest, im2col_step) -> None:
+        sizes = sizes_of(value, locations)
+        run(loaded.backward, sizes, value, shapes, starts, locations, *rest)
+
+    module = ModuleType("loops")
+    module.ms_deform_attn_forward, module.ms_deform_attn_backward = forward, backward
+    return module
 
 
 def attention_calls(small: bool, device: torch.device, compiled) -> dict[str, Callable]:
@@ -103,7 +145,6 @@ def attention_calls(small: bool, device: torch.device, compiled) -> dict[str, Ca
     side = 128 if small else 512
     sizes = [(side // s, 2 * side // s) for s in (8, 16, 32)]
     shapes = torch.tensor(sizes, device=device)
-    starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
     count = sum(h * w for h, w in sizes)
     value = torch.randn(1, count, 8, 32, device=device)
     locations = torch.rand(1, count, 8, 3, 4, 2, device=device)
@@ -114,14 +155,16 @@ def attention_calls(small: bool, device: torch.device, compiled) -> dict[str, Ca
             lambda v, p, w: function(v, shapes, p, w), value, locations, weights
         )
 
-    calls = {
-        "stand-in": call(stand_in_attention),
-        "mmcv's PyTorch": call(attention_module.multi_scale_deformable_attn_pytorch),
-    }
-    if device.type == "cuda" and compiled is not None:
-        function = attention_module.MultiScaleDeformableAttnFunction
-        run = call(lambda v, s, p, w: function.apply(v, s, starts, p, w, 64))
-        calls["compiled"] = behind("multi_scale_deform_attn", compiled)(run)
+    reference = attention_module.multi_scale_deformable_attn_pytorch
+    calls = {"stand-in": call(stand_in_attention), "mmcv's PyTorch": call(reference)}
+    other = compiled if device.type == "cuda" else compiled_loops()
+    if other is not None:
+        name = "compiled" if device.type == "cuda" else "loops in C++"
+        with mock.patch.object(attention_module, "ext_module", other):
+            found = stand_in_attention(value, shapes, locations, weights)
+        torch.testing.assert_close(found, reference(value, shapes, locations, weights))
+        wrap = behind("multi_scale_deform_attn", other)
+        calls[name] = wrap(call(stand_in_attention))
     return calls
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mmpretrain.models  # noqa: F401  registers ConvNeXt
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -15,6 +15,7 @@ import mmseg_domino.models  # noqa: F401  registers the parts
 from .models.diffusion.vpd_models import ARCHITECTURE, UNET
 from .tiny_clip import write_tiny_clip
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 D, CLASSES = UNET["cross_attention_dim"], 5
 _DEPTH = dict(depth=2, embed_dim=32, num_heads=2)
 _STOCK = {
@@ -99,6 +100,49 @@ def _segmentor(kind: str = "DominoEncoderDecoder", mode: str = "slide", **test_c
     )
 
 
+def _eomt() -> dict:
+    model = dict(
+        model="vit_large_patch14_reg4_dinov2", weights=None,
+        options=dict(img_size=56, depth=4, embed_dim=32, num_heads=2),
+    )  # fmt: skip
+    vit = dict(type="TimmViT", out_indices=(1,), prefix_tokens=True, **model)
+    return dict(
+        type="DominoEncoderDecoder",
+        backbone=dict(type="DominoBackbone", backbone=vit, domain_channels=D),
+        decode_head=dict(
+            type="EoMTHead", num_classes=CLASSES, num_blocks=2, num_queries=6,
+            loss=dict(num_points=64), **model,
+        ),
+        test_cfg=dict(mode="whole"),
+    )  # fmt: skip
+
+
+def _mask2former() -> dict:
+    """The head of the configs, smaller, behind the stock ResNet with Domino."""
+    read = Config.fromfile(CONFIGS / "_base_" / "models" / "mask2former_head.py")
+    head = read.mask2former_head.to_dict()
+    attention = dict(embed_dims=16, num_heads=2)
+    feed_forward = dict(embed_dims=16, feedforward_channels=32)
+    encoder, decoder = head["pixel_decoder"]["encoder"], head["transformer_decoder"]
+    for part, layers in ((encoder, 1), (decoder, 1)):
+        part["num_layers"] = layers
+        for name, options in part["layer_cfg"].items():
+            options.update(feed_forward if name == "ffn_cfg" else attention)
+    head["pixel_decoder"]["norm_cfg"]["num_groups"] = 4
+    for owner in (head, head["pixel_decoder"]):
+        owner["positional_encoding"]["num_feats"] = 8
+    head["train_cfg"]["num_points"] = 64
+    head["loss_cls"]["class_weight"] = [1.0] * CLASSES + [0.1]
+    head.update(
+        in_channels=[8, 16, 32, 64], feat_channels=16, out_channels=16, num_queries=6,
+        num_classes=CLASSES,
+    )  # fmt: skip
+    return dict(
+        type="DominoEncoderDecoder", backbone=_wrapped("resnet"), decode_head=head,
+        test_cfg=dict(mode="whole"),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Member:
     """A model and how to run it.
@@ -106,12 +150,14 @@ class Member:
     Attributes:
         config: Of the model; a model named ``CLIP`` stands for the folder of a small one.
         inputs: What it is called with, on the CPU, drawn anew and the same at each call.
+        draws: Whether its loss is taken at random points, which are others on another device.
         checkpointing: The option that recomputes in the backward pass, if it has one.
     """
 
     config: dict
     inputs: Callable[[], tuple]
     checkpointing: str | None = None
+    draws: bool = False
 
     def build(self, folder: Path, **kwargs) -> nn.Module:
         """The model with values that show in its output, the same at each call.
@@ -197,4 +243,6 @@ SEGMENTORS = {
     "slide": Member(_segmentor(windows_per_batch=3), _images),
     "slide-one-latent": Member(_segmentor(windows_per_batch=4, latent="image"), _images),
     "cascade": Member(_segmentor("DominoCascadeEncoderDecoder", mode="whole"), _images),
+    "eomt": Member(_eomt(), _images, draws=True),
+    "mask2former": Member(_mask2former(), _images, draws=True),
 }

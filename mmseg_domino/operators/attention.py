@@ -2,49 +2,76 @@
 
 ``B`` batch, ``S`` positions of all levels, ``M`` heads of ``D`` channels, ``Q`` queries, ``L``
 levels, ``P`` points.
+
+A head of a query is a weighted sum of ``4 * L * P`` rows of the values, the four neighbours of
+each point: what ``embedding_bag`` computes without a copy of the rows. The sizes of the levels stay
+on the device; to read them would make the host wait for it.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .common import check_operands, full_precision, gradients
+from .common import check_operands, full_precision
+
+
+def _corners(
+    value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Rows of ``value`` as ``(B * S * M, D)``, and weights; each ``(B * Q * M, 4 * L * P)``."""
+    batch, positions, heads, _ = value.shape
+    entries = 4 * weights.numel()
+    kind = torch.int32 if max(value.numel(), entries) < 2**31 else torch.int64
+    size = shapes.flip(1)[:, None].to(kind)  # (L, 1, 2): width and height
+    point = locations * size - 0.5
+    low = point.floor()
+    ends = torch.stack([low.to(kind), low.to(kind) + 1], dim=-1)
+    inside = (ends >= 0) & (ends < size[..., None])
+    share = torch.stack([1 - (point - low), point - low], dim=-1) * inside
+    ends = ends.clamp(min=0).minimum(size[..., None] - 1)
+    (x, y), (share_x, share_y) = ends.unbind(-2), share.unbind(-2)
+    row = y[..., :, None] * size[..., 0, None, None] + x[..., None, :]
+    row = row + starts.to(kind)[:, None, None, None]
+    image = torch.arange(batch, device=row.device, dtype=kind) * positions
+    head = torch.arange(heads, device=row.device, dtype=kind)
+    row = (row + image.view(-1, 1, 1, 1, 1, 1, 1)) * heads + head.view(-1, 1, 1, 1, 1)
+    weight = (weights[..., None] * share_y)[..., :, None] * share_x[..., None, :]
+    columns = 4 * weights.shape[-1] * weights.shape[-2]
+    return row.reshape(-1, columns), weight.reshape(-1, columns)
 
 
 def deformable_attention(
-    value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor
+    value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor
 ) -> Tensor:
     """Read each level at the locations, bilinearly, and add up by weight.
 
     Args:
         value: ``(B, S, M, D)``.
-        shapes: height and width of each level.
+        shapes: ``(L, 2)`` integers, height and width of each level.
+        starts: ``(L,)`` integers, the first position of each level.
         locations: ``(B, Q, M, L, P, 2)``, ``(x, y)`` with 0 and 1 the outer edges of a level.
         weights: ``(B, Q, M, L, P)``.
 
     Returns:
         ``(B, Q, M * D)``.
     """
-    batch, _, heads, channels = value.shape
-    queries = locations.shape[1]
-    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)
-    weights = weights.permute(3, 0, 2, 1, 4).flatten(1, 2)[:, :, None]
-    output = value.new_zeros(batch * heads, channels, queries)
-    levels = value.split([h * w for h, w in shapes], dim=1)
-    for level, (height, width), grid, weight in zip(levels, shapes, grids, weights, strict=True):
-        plane = level.permute(0, 2, 3, 1).reshape(batch * heads, channels, height, width)
-        sampled = F.grid_sample(plane, grid, mode="bilinear", align_corners=False)
-        output = output + (sampled * weight).sum(-1)
-    return output.view(batch, heads * channels, queries).transpose(1, 2).contiguous()
+    rows, shares = _corners(value, shapes, starts, locations, weights)
+    table = value.reshape(-1, value.shape[-1])
+    output = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
+    return output.view(len(value), -1, value.shape[2] * value.shape[3])
 
 
-def _shapes(value: Tensor, spatial_shapes: Tensor, locations: Tensor) -> list[tuple[int, int]]:
-    shapes = [(int(h), int(w)) for h, w in spatial_shapes.tolist()]
-    if len(shapes) != locations.shape[3] or sum(h * w for h, w in shapes) != value.shape[1]:
+def _check_levels(value: Tensor, shapes: Tensor, locations: Tensor) -> None:
+    fits = len(shapes) == locations.shape[3]
+    if fits and not value.is_cuda:  # on a GPU the sizes are not read; mmcv's layer compares them
+        fits = int(shapes.prod(1).sum()) == value.shape[1]
+    if not fits:
         raise ValueError(
-            f"ms_deform_attn: {len(shapes)} levels of {shapes} do not fit {value.shape[1]} "
-            f"positions and sampling locations of {locations.shape[3]} levels"
+            f"ms_deform_attn: {len(shapes)} levels"
+            + ("" if value.is_cuda else f" of {shapes.tolist()}")
+            + f" do not fit {value.shape[1]} positions and sampling locations of "
+            f"{locations.shape[3]} levels"
         )
-    return shapes
 
 
 def ms_deform_attn_forward(
@@ -63,9 +90,10 @@ def ms_deform_attn_forward(
     """
     operands = {"value": value, "locations": sampling_locations, "weights": attention_weights}
     check_operands("ms_deform_attn", **operands)
-    shapes = _shapes(value, value_spatial_shapes, sampling_locations)
-    tensors = full_precision(value, sampling_locations, attention_weights)
-    return deformable_attention(tensors[0], shapes, *tensors[1:]).to(value.dtype)
+    _check_levels(value, value_spatial_shapes, sampling_locations)
+    levels = value_spatial_shapes, value_level_start_index
+    values, *points = full_precision(value, sampling_locations, attention_weights)
+    return deformable_attention(values, *levels, *points).to(value.dtype)
 
 
 def ms_deform_attn_backward(
@@ -81,13 +109,20 @@ def ms_deform_attn_backward(
     im2col_step: int,
 ) -> None:
     """Write the gradients of values, locations and weights."""
-    shapes = _shapes(value, value_spatial_shapes, sampling_locations)
-
-    def attend(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-        return deformable_attention(value, shapes, locations, weights)
-
-    found = gradients(attend, [value, sampling_locations, attention_weights], grad_output)
-    for target, gradient in zip(
-        (grad_value, grad_sampling_loc, grad_attn_weight), found, strict=True
-    ):
-        target.copy_(gradient)
+    operands = full_precision(value, sampling_locations, attention_weights, grad_output)
+    values, points, weights, grad = (t.detach() for t in operands)
+    with torch.enable_grad():
+        leaves = points.requires_grad_(), weights.requires_grad_()
+        levels = value_spatial_shapes, value_level_start_index
+        rows, shares = _corners(values, *levels, *leaves)
+        table, grad = (t.reshape(-1, values.shape[-1]) for t in (values, grad))
+        output = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
+    found = torch.autograd.grad(output, leaves, grad)
+    grad_sampling_loc.copy_(found[0])
+    grad_attn_weight.copy_(found[1])
+    # The same sum, turned round: which queries read a row, in place of which rows a query reads.
+    read, order = rows.flatten().sort()
+    first = torch.searchsorted(read, torch.arange(len(table), device=read.device, dtype=read.dtype))
+    queries, shares = order // rows.shape[1], shares.detach().flatten()[order]
+    turned = F.embedding_bag(queries, grad, first, mode="sum", per_sample_weights=shares)
+    grad_value.copy_(turned.view_as(grad_value))

@@ -4,6 +4,7 @@
 names, orders and in-place outputs of the arguments are mmcv's.
 """
 
+import numpy as np
 import torch
 import torchvision
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from .common import check_operands, full_precision, gradients
 
 _MAX = 0  # mmcv's pool_mode; 1 is the average
+_LINEAR, _GAUSSIAN = 1, 2  # mmcv's methods of soft_nms; 0 drops boxes
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -43,31 +45,34 @@ def soft_nms(
     Args:
         boxes: ``(N, 4)``. ``scores``: ``(N,)``. ``dets``: ``(N, 5)``, written in place.
         method: 0 drops a box whose IoU reaches the threshold, 1 lowers its score linearly, 2
-            lowers all scores by a Gaussian of width ``sigma``. Boxes under ``min_score`` go.
+            lowers all scores by a Gaussian of width ``sigma``. Boxes under ``min_score`` go. It is
+            mmcv that moves the operands to the CPU.
     """
     check_operands("soft_nms", boxes=boxes, scores=scores)
-    corners, rest = full_precision(boxes, scores)
-    rest = rest.clone()
-    area = (corners[:, 2:] - corners[:, :2] + offset).prod(1)
-    alive = torch.arange(len(corners))
-    chosen = []
-    while len(alive):
-        best = alive[rest[alive].argmax()]
-        dets[len(chosen), :4], dets[len(chosen), 4] = boxes[best], rest[best]
-        chosen.append(best)
-        alive = alive[alive != best]
-        low = torch.maximum(corners[best, :2], corners[alive, :2])
-        high = torch.minimum(corners[best, 2:], corners[alive, 2:])
-        overlap = (high - low + offset).clamp(min=0).prod(1)
-        iou = (overlap / (area[best] + area[alive] - overlap)).nan_to_num()  # 0 without area
-        if method == 2:
-            weight = torch.exp(-iou.square() / sigma)
+    corners, rest = (t.numpy() for t in full_precision(boxes, scores))
+    low, high = np.ascontiguousarray(corners[:, :2].T), np.ascontiguousarray(corners[:, 2:].T)
+    area, index = (high - low + offset).prod(0), np.arange(len(rest))
+    chosen, lowered = [], []
+    while len(index):
+        best = rest.argmax()
+        chosen.append(index[best])
+        lowered.append(rest[best])
+        sides = np.minimum(high, high[:, best, None]) - np.maximum(low, low[:, best, None]) + offset
+        overlap = np.maximum(sides, 0, out=sides).prod(0)
+        union = area[best] + area - overlap
+        iou = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+        if method == _GAUSSIAN:
+            rest = rest * np.exp(-iou * iou / sigma)
         else:
-            lowered = torch.zeros_like(iou) if method == 0 else 1 - iou
-            weight = torch.where(iou >= iou_threshold, lowered, 1.0)
-        rest[alive] *= weight
-        alive = alive[~(rest[alive] < min_score)]
-    return torch.stack(chosen) if chosen else torch.empty(0, dtype=torch.long)
+            rest = np.where(iou < iou_threshold, rest, rest * (1 - iou) if method == _LINEAR else 0)
+        kept = ~(rest < min_score)
+        kept[best] = False
+        low, high, area = low[:, kept], high[:, kept], area[kept]
+        rest, index = rest[kept], index[kept]
+    found = torch.from_numpy(np.array(chosen, dtype=np.int64))
+    dets[: len(found), :4] = boxes[found]
+    dets[: len(found), 4] = torch.from_numpy(np.array(lowered, dtype=corners.dtype))
+    return found
 
 
 def _check_regions(features: Tensor, rois: Tensor, aligned: bool) -> None:

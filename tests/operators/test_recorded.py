@@ -23,16 +23,16 @@ def test_the_records_are_those_of_the_cases(operator):
 
 
 @pytest.mark.parametrize("operator", CASES)
-def test_outputs_and_gradients_are_those_of_the_compiled_operator(operator):
+def test_outputs_and_gradients_are_those_of_the_compiled_operator(operator, device):
     for inputs, options, expected in recorded(operator):
         # The records keep the order of the names, not that of mmcv's arguments.
         order = ("input", "boxes", "scores", "rois", "offset", "weight", "mask", "bias")
-        inputs = {name: inputs[name] for name in order if name in inputs}
+        inputs = {name: inputs[name].to(device) for name in order if name in inputs}
         found = call(operator, inputs, options)
         assert found.keys() == expected.keys()
         for name, tensor in expected.items():
             message = f"{operator} {options}: {name}"
             torch.testing.assert_close(
-                found[name], tensor, rtol=1e-5, atol=1e-5,
+                found[name].cpu(), tensor, rtol=1e-5, atol=1e-5,
                 msg=lambda text, message=message: f"{message}: {text}",
             )  # fmt: skip
