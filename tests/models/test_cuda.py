@@ -189,6 +189,8 @@ def samples(images, domain):
 
 @pytest.mark.parametrize("name", SEGMENTORS)
 def test_segmentors_predict_and_train_as_on_the_cpu(name, clip, cuda):
+    if name == "mask2former":
+        pytest.importorskip("mmdet")
     model, inputs = SEGMENTORS[name].build(clip), SEGMENTORS[name].inputs()
     results, losses = [], []
     for device in ("cpu", cuda):
@@ -202,4 +204,20 @@ def test_segmentors_predict_and_train_as_on_the_cpu(name, clip, cuda):
         losses.append(loss.detach().cpu())
         model.zero_grad()
     close(results[1], results[0], 1e-3)
-    torch.testing.assert_close(losses[1], losses[0], rtol=1e-3, atol=1e-3)
+    tolerance = 0.5 if SEGMENTORS[name].draws else 1e-3
+    torch.testing.assert_close(losses[1], losses[0], rtol=tolerance, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("name", ["eomt", "mask2former"])
+def test_mask_heads_train_in_half_precision(name, dtype, clip, cuda):
+    if name == "mask2former":
+        pytest.importorskip("mmdet")
+    model = SEGMENTORS[name].build(clip).to(cuda).train()
+    there = moved(SEGMENTORS[name].inputs(), cuda)
+    with torch.autocast("cuda", dtype):
+        losses = model(there[0], samples(*there), mode="loss")
+    sum(v for k, v in losses.items() if "loss" in k).backward()
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    assert found
+    assert all(g.isfinite().all() for g in found)

@@ -19,6 +19,10 @@ from ..layers.patches import load_from_whole
 from .mask_loss import MaskSetLoss, class_masks
 
 
+def _forget_probabilities(head: "EoMTHead", keys: object) -> None:
+    head._probabilities = None
+
+
 class _Upscale(nn.Module):
     """Double the resolution of ``(B, C, h, w)``."""
 
@@ -145,6 +149,9 @@ class EoMTHead(BaseDecodeHead):
         self.class_embed = nn.Linear(width, num_classes + 1)
         self.loss_masks = MaskSetLoss(num_classes, **(loss or {}))
         self.register_buffer("mask_probability", torch.ones(num_blocks))
+        # Its values on the host, where they decide what is computed; None if not known.
+        self._probabilities: list[float] | None = [1.0] * num_blocks
+        self.register_load_state_dict_post_hook(_forget_probabilities)
 
     def init_weights(self) -> None:
         """Load the weights of the blocks that ``weights`` names."""
@@ -161,7 +168,9 @@ class EoMTHead(BaseDecodeHead):
         parts[2] = patches.flatten(2).transpose(1, 2)
         x = torch.cat([part for part in parts if part is not None], dim=1)
         classes, masks = [], []
-        for index, probability in zip(self.vit.blocks, self.mask_probability.tolist(), strict=True):
+        if self._probabilities is None:
+            self._probabilities = self.mask_probability.tolist()
+        for index, probability in zip(self.vit.blocks, self._probabilities, strict=True):
             mask = None
             if self.training or probability >= 0.5:
                 for kept, new in zip((classes, masks), self._predict(x, grid), strict=True):
@@ -194,6 +203,12 @@ class EoMTHead(BaseDecodeHead):
         allowed[:, 0, : self.query.num_embeddings, -grid[0] * grid[1] :] = inside
         return allowed
 
+    def set_mask_probability(self, values: Sequence[float]) -> None:
+        """For each block, the share of the queries that are masked while it trains, in [0, 1]."""
+        if list(values) != self._probabilities:
+            self.mask_probability.copy_(torch.tensor(values))
+            self._probabilities = list(values)
+
     def _anneal(self) -> None:
         """Set the probabilities by how far the run is; without a run they stay as they are."""
         hub = MessageHub.get_current_instance()
@@ -203,8 +218,7 @@ class EoMTHead(BaseDecodeHead):
         start, end = self.annealing
         blocks = len(self.mask_probability)
         place = (done / total - start) / (end - start) * blocks
-        parts = place - torch.arange(blocks, dtype=torch.float)
-        self.mask_probability.copy_((1 - parts.clamp(0, 1)) ** 0.9)
+        self.set_mask_probability([(1 - min(max(place - i, 0), 1)) ** 0.9 for i in range(blocks)])
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: list, train_cfg) -> dict:
         """Losses after each block, those before the last under ``d0.``, ``d1.``, ..."""

@@ -103,30 +103,30 @@ def images(count=2, size=56):
 
 
 @pytest.mark.parametrize("probability", [1.0, 0.0])
-def test_it_is_transformers_eomt(pair, probability):
-    other, mine, ours = (part.eval() for part in pair)
+def test_it_is_transformers_eomt(pair, probability, device):
+    other, mine, ours = (part.to(device).eval() for part in pair)
     other.attn_mask_probs.fill_(probability)
-    ours.mask_probability.fill_(probability)
+    ours.set_mask_probability([probability] * 2)
     with torch.no_grad():
-        expected = other(images())
-        classes, masks = ours(mine(images()))
+        expected = other(images().to(device))
+        classes, masks = ours(mine(images().to(device)))
     assert len(masks) == (3 if probability else 1)
     assert_close(masks[-1], expected.masks_queries_logits, rtol=1e-4, atol=1e-4)
     assert_close(classes[-1], expected.class_queries_logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("probability", [1.0, 0.5])
-def test_its_loss_and_gradients_are_those_of_transformers(pair, probability):
-    other, mine, ours = (part.train() for part in pair)
+def test_its_loss_and_gradients_are_those_of_transformers(pair, probability, device):
+    other, mine, ours = (part.to(device).train() for part in pair)
     other.attn_mask_probs.fill_(probability)
-    ours.mask_probability.fill_(probability)
-    samples = labelled()
+    ours.set_mask_probability([probability] * 2)
+    samples, x = labelled(device=device), images().to(device)
     targets = [class_masks(s.gt_sem_seg.data[0], 255) for s in samples]
     torch.manual_seed(4)
-    expected = other(images(), mask_labels=[m.float() for _, m in targets],
+    expected = other(x, mask_labels=[m.float() for _, m in targets],
                      class_labels=[c for c, _ in targets]).loss  # fmt: skip
     torch.manual_seed(4)
-    losses = ours.loss(mine(images()), samples, None)
+    losses = ours.loss(mine(x), samples, None)
     assert sorted(losses) == sorted(f"{d}loss_{x}" for d in ("", "d0.", "d1.")
                                     for x in ("cls", "dice", "mask"))  # fmt: skip
     found = sum(losses.values())
@@ -140,8 +140,8 @@ def test_its_loss_and_gradients_are_those_of_transformers(pair, probability):
     assert_close(ours.query.weight.grad, other.query.weight.grad, rtol=1e-3, atol=1e-4)
 
 
-def labelled(count=2, size=56, fill=None):
-    label = torch.randint(0, CLASSES, (count, 1, size, size))
+def labelled(count=2, size=56, fill=None, device="cpu"):
+    label = torch.randint(0, CLASSES, (count, 1, size, size)).to(device)
     label[:, :, :9] = 255
     if fill is not None:
         label.fill_(fill)
@@ -149,7 +149,8 @@ def labelled(count=2, size=56, fill=None):
     for i, one in enumerate(label):
         meta = dict(ori_shape=(size, size), img_shape=(size, size), pad_shape=(size, size))
         sample = SegDataSample(gt_sem_seg=PixelData(data=one), metainfo=meta)
-        sample.domain_embedding = torch.randn(D, generator=torch.Generator().manual_seed(i))
+        embedding = torch.randn(D, generator=torch.Generator().manual_seed(i))
+        sample.domain_embedding = embedding.to(device)
         samples.append(sample)
     return samples
 
@@ -162,18 +163,18 @@ def segmentor(**test_cfg):
     ))  # fmt: skip
 
 
-def test_it_learns_and_predicts_under_domino():
-    model = segmentor().train()
-    sum(model(images(), labelled(), mode="loss").values()).backward()
+def test_it_learns_and_predicts_under_domino(device):
+    model, x = segmentor().to(device).train(), images().to(device)
+    sum(model(x, labelled(device=device), mode="loss").values()).backward()
     without = [n for n, p in model.named_parameters() if p.grad is None]
     assert without == []
     with torch.no_grad():
         model.backbone.domain.modulation.out.weight.normal_(std=0.5)
         model.eval()
-        samples = labelled()
-        one = [s.seg_logits.data for s in model(images(), samples, mode="predict")]
+        samples = labelled(device=device)
+        one = [s.seg_logits.data for s in model(x, samples, mode="predict")]
         samples[0].domain_embedding = -samples[0].domain_embedding
-        other = [s.seg_logits.data for s in model(images(), samples, mode="predict")]
+        other = [s.seg_logits.data for s in model(x, samples, mode="predict")]
     assert one[0].shape == (CLASSES, 56, 56)
     assert (one[0] - other[0]).abs().max() > 0
     assert_close(one[1], other[1])
@@ -187,24 +188,29 @@ def test_images_without_any_class_give_finite_losses_and_gradients():
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-def test_sliding_over_one_window_is_the_whole_image():
-    whole = segmentor().eval()
-    slide = segmentor(mode="slide", crop_size=(56, 56), stride=(28, 28)).eval()
+def test_sliding_over_one_window_is_the_whole_image(device):
+    whole = segmentor().to(device).eval()
+    slide = segmentor(mode="slide", crop_size=(56, 56), stride=(28, 28)).to(device).eval()
     slide.load_state_dict(whole.state_dict())
+
+    def scores(model, size=56):
+        samples = labelled(size=size, device=device)
+        return model(images(size=size).to(device), samples, mode="predict")[0].seg_logits.data
+
     with torch.no_grad():
-        one = whole(images(), labelled(), mode="predict")[0].seg_logits.data
-        other = slide(images(), labelled(), mode="predict")[0].seg_logits.data
-        large = slide(images(size=84), labelled(size=84), mode="predict")[0].seg_logits.data
+        one, other, large = scores(whole), scores(slide), scores(slide, 84)
     assert_close(one, other)
     assert large.shape == (CLASSES, 84, 84)
 
 
-def test_it_trains_in_mixed_precision():
-    model = segmentor().train()
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = model(images(), labelled(), mode="loss")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_it_trains_in_mixed_precision(dtype, device):
+    model = segmentor().to(device).train()
+    with torch.autocast(device.type, dtype):
+        losses = model(images().to(device), labelled(device=device), mode="loss")
     assert all(value.dtype == torch.float32 for value in losses.values())
     sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("model", [MODEL, ROTARY, "eva02_tiny_patch14_224", "vit_tiny_patch16_224"])
@@ -238,11 +244,17 @@ def test_masking_is_given_up_block_by_block():
         hub.update_info("iter", done)
         model._anneal()
         seen[done] = model.mask_probability.tolist()
+        assert model._probabilities == [pytest.approx(p) for p in seen[done]]
     half = pytest.approx(0.5**0.9)
     one, zero = pytest.approx(1.0), pytest.approx(0.0, abs=1e-5)
     assert seen == {0: [one, one], 20: [one, one], 35: [half, one], 50: [zero, one],
                     65: [zero, half], 80: [zero, zero], 99: [zero, zero]}  # fmt: skip
-    assert "mask_probability" in model.state_dict()
+    later = MODELS.build(head())
+    later.load_state_dict(model.state_dict())
+    assert later._probabilities is None  # until they are read, once
+    prefixed = images().new_zeros(1, 32, 4, 4), images().new_zeros(1, 5, 32)
+    assert len(later.eval()(prefixed)[0]) == 1
+    assert later._probabilities == seen[99]
 
 
 def test_weights_come_from_the_models_own_file(tmp_path):
