@@ -28,7 +28,7 @@ from .hooks import AtomicCheckpointHook, FiniteWeightsHook, RunSummaryHook
 from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
 from .resuming import check_resumable, training_settings
-from .sharding import ShardingHook
+from .sharding import ShardingHook, whole_checkpoints
 from .testing import check_source, tell_image_folders
 
 
@@ -78,6 +78,10 @@ class DominoRunner(Runner):
         loop = super().build_test_loop(loop)
         tell_image_folders(loop)
         return loop
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        with whole_checkpoints():
+            return super().wrap_model(model_wrapper_cfg, model)
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         super().register_hooks(default_hooks, custom_hooks)

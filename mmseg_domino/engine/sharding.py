@@ -5,6 +5,8 @@ training on one card, one under DDP and a sharded one go on from each other's.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from mmengine.dist import broadcast, get_world_size, is_main_process
@@ -29,6 +31,19 @@ UNITS = (
 )
 
 
+_WHOLE_CHECKPOINTS = ContextVar("whole_checkpoints", default=False)
+
+
+@contextmanager
+def whole_checkpoints() -> Iterator[None]:
+    """Within it models may be sharded, by a runner that makes their checkpoints whole."""
+    token = _WHOLE_CHECKPOINTS.set(True)
+    try:
+        yield
+    finally:
+        _WHOLE_CHECKPOINTS.reset(token)
+
+
 @MODEL_WRAPPERS.register_module()
 class FullyShard:
     """Shards a model in place: ``model_wrapper_cfg = dict(type="FullyShard")``.
@@ -47,7 +62,7 @@ class FullyShard:
     Raises:
         ValueError: If the model has none of the units, or leaves frozen weights out of its
             checkpoints.
-        RuntimeError: On a CPU with PyTorch 2.6, which shards on cards only.
+        RuntimeError: Under another runner; on a CPU with PyTorch 2.6, which shards on cards only.
     """
 
     def __new__(
@@ -56,6 +71,12 @@ class FullyShard:
         units: Sequence[str] = UNITS,
         reshard_after_forward: bool = False,
     ) -> nn.Module:
+        if not _WHOLE_CHECKPOINTS.get():
+            raise RuntimeError(
+                "FullyShard needs DominoRunner: another runner would write each process's share "
+                "of the weights as if it were the model. Start with `domino train`, or set "
+                "runner_type='DominoRunner' and build the runner that it names"
+            )
         parts = [m for m in module.modules() if type(m).__name__ in units]
         if not parts:
             raise ValueError(

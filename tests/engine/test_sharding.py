@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 from torch import nn
 
 from mmseg_domino.engine import FullyShard
+from mmseg_domino.engine.sharding import whole_checkpoints
 
 from ..models.diffusion.vpd_models import ARCHITECTURE, UNET, make_vpd
 from ..small_training import write_small_training
@@ -184,17 +187,28 @@ def test_it_is_tested_as_whole_weights_are(folder, sharded):
 
 @pytest.mark.skipif(ON_CPU, reason="this PyTorch shards on a CPU")
 def test_a_cpu_is_refused_where_it_cannot_shard():
-    with pytest.raises(RuntimeError, match="shards models on GPUs only"):
+    with whole_checkpoints(), pytest.raises(RuntimeError, match="shards models on GPUs only"):
         FullyShard(nn.Linear(2, 2), units=["Linear"])
 
 
 def test_a_model_without_such_parts_is_refused():
-    with pytest.raises(ValueError, match="Linear has no part of the classes ResnetBlock2D"):
+    with (
+        whole_checkpoints(),
+        pytest.raises(ValueError, match="Linear has no part of the classes ResnetBlock2D"),
+    ):
         FullyShard(nn.Linear(2, 2))
 
 
 def test_a_model_that_leaves_out_frozen_weights_is_refused():
-    with pytest.raises(ValueError, match="set save_frozen=True"):
+    with whole_checkpoints(), pytest.raises(ValueError, match="set save_frozen=True"):
         FullyShard(
             make_vpd(classes=dict(count=3), tune="lora", injection="none", save_frozen=False)
         )
+
+
+def test_a_runner_that_would_save_shares_is_refused():
+    """MMEngine's own, in one of several processes."""
+    runner = object.__new__(Runner)
+    runner._distributed, runner.cfg = True, Config()
+    with pytest.raises(RuntimeError, match="FullyShard needs DominoRunner"):
+        runner.wrap_model(dict(type="FullyShard"), nn.Linear(2, 2))
