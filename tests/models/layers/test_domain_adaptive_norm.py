@@ -22,25 +22,25 @@ NORMS = {
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def make(kind):
+def make(kind, device="cpu"):
     """A layer with parameters that show, its adaptive twin, and a function for inputs."""
     torch.manual_seed(0)
     norm = NORMS[kind]()
     for parameter in norm.parameters():
         nn.init.normal_(parameter)
     adaptive = DomainAdaptiveNorm(copy.deepcopy(norm), DomainState(), 2, kind)
-    return norm, adaptive
+    return norm.to(device), adaptive.to(device)
 
 
-def features(kind, size=37):
+def features(kind, size=37, device="cpu"):
     torch.manual_seed(1)
     shape = (B, size * size, C) if kind in ("layer", "rms") else (B, C, size, size)
-    return torch.randn(shape) * 3 + 1
+    return (torch.randn(shape) * 3 + 1).to(device)
 
 
-def values(g=0.0, h=0.0):
+def values(g=0.0, h=0.0, device="cpu"):
     """Of a network whose layers have 12 channels, this one from the third on."""
-    held = torch.full((B, 2, 12), 9.0)
+    held = torch.full((B, 2, 12), 9.0, device=device)
     held[:, 0, 2 : 2 + C], held[:, 1, 2 : 2 + C] = g, h
     return held
 
@@ -48,10 +48,13 @@ def values(g=0.0, h=0.0):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("kind", NORMS)
-def test_at_its_start_it_equals_the_stock_layer_to_the_bit(kind, training, dtype):
-    norm, adaptive = (m.to(dtype).train(training) for m in make(kind))
-    for x in (features(kind), features(kind).to(memory_format=torch.preserve_format) * 0.1):
-        with adaptive.state.holding(values()):
+def test_at_its_start_it_equals_the_stock_layer_to_the_bit(kind, training, dtype, device):
+    norm, adaptive = (m.to(dtype).train(training) for m in make(kind, device))
+    for x in (
+        features(kind, device=device),
+        features(kind, device=device).to(memory_format=torch.preserve_format) * 0.1,
+    ):
+        with adaptive.state.holding(values(device=device)):
             ours = adaptive(x.to(dtype))
         expected = norm(x.to(dtype))
         assert ours.dtype == expected.dtype
@@ -61,10 +64,10 @@ def test_at_its_start_it_equals_the_stock_layer_to_the_bit(kind, training, dtype
 
 
 @pytest.mark.parametrize("kind", NORMS)
-def test_at_its_start_it_equals_the_stock_layer_under_autocast(kind):
-    norm, adaptive = make(kind)
-    with torch.autocast("cpu", torch.bfloat16), adaptive.state.holding(values()):
-        for x in (features(kind), features(kind).bfloat16()):
+def test_at_its_start_it_equals_the_stock_layer_under_autocast(kind, device):
+    norm, adaptive = make(kind, device)
+    with torch.autocast(device.type, torch.bfloat16), adaptive.state.holding(values(device=device)):
+        for x in (features(kind, device=device), features(kind, device=device).bfloat16()):
             ours, expected = adaptive(x), norm(x)
             assert ours.dtype == expected.dtype
             assert torch.equal(ours, expected)
@@ -72,10 +75,10 @@ def test_at_its_start_it_equals_the_stock_layer_under_autocast(kind):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("kind", NORMS)
-def test_small_changes_of_the_scale_are_not_lost_in_half_precision(kind, dtype):
-    norm, adaptive = (m.to(dtype) for m in make(kind))
-    x = features(kind).to(dtype)
-    with adaptive.state.holding(values(g=1e-3)):
+def test_small_changes_of_the_scale_are_not_lost_in_half_precision(kind, dtype, device):
+    norm, adaptive = (m.to(dtype) for m in make(kind, device))
+    x = features(kind, device=device).to(dtype)
+    with adaptive.state.holding(values(g=1e-3, device=device)):
         ours = adaptive(x).double()
     stock = norm(x).double()
     exact = copy.deepcopy(norm).double()(x.double())
@@ -86,25 +89,25 @@ def test_small_changes_of_the_scale_are_not_lost_in_half_precision(kind, dtype):
 
 
 @pytest.mark.parametrize("kind", NORMS)
-def test_it_computes_the_equation_for_each_image(kind):
-    norm, adaptive = make(kind)
-    x = features(kind, size=5)
-    g, h = torch.randn(B, C), torch.randn(B, C)
+def test_it_computes_the_equation_for_each_image(kind, device):
+    norm, adaptive = make(kind, device)
+    x = features(kind, size=5, device=device)
+    g, h = torch.randn(2, B, C, device=device)
     shape = (B, 1, C) if x.ndim == 3 else (B, C, 1, 1)
-    with adaptive.state.holding(values(g, h)):
+    with adaptive.state.holding(values(g, h, device)):
         ours = adaptive(x)
     torch.testing.assert_close(ours, (1 + g).view(shape) * norm(x) + h.view(shape))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kind", ["group", "batch", "layer"])
-def test_gradients_are_those_of_the_equation(kind, dtype):
-    norm, adaptive = make(kind)
-    x = features(kind, size=5).to(dtype)
-    held = values(0.1, 0.2).requires_grad_()
+def test_gradients_are_those_of_the_equation(kind, dtype, device):
+    norm, adaptive = make(kind, device)
+    x = features(kind, size=5, device=device).to(dtype)
+    held = values(0.1, 0.2, device).requires_grad_()
     reference = held.detach().clone().requires_grad_()
     shape = (B, 1, C) if x.ndim == 3 else (B, C, 1, 1)
-    weights = torch.randn(x.shape)
+    weights = torch.randn(x.shape, device=device)
     with adaptive.state.holding(held):
         (adaptive(x).float() * weights).sum().backward()
     own = reference[:, :, 2 : 2 + C]

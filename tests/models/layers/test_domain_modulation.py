@@ -9,13 +9,13 @@ B, C, D = 3, 8, 6
 
 
 @pytest.fixture
-def domain():
-    return torch.randn(B, D, generator=torch.Generator().manual_seed(1)) * 28
+def domain(device):
+    return torch.randn(B, D, generator=torch.Generator().manual_seed(1)).to(device) * 28
 
 
 @pytest.mark.parametrize("kind", [DomainModulation, TiedModulation])
 def test_it_starts_at_zero_and_trains_from_there(kind, domain):
-    modulation = kind(C, D)
+    modulation = kind(C, D).to(domain.device)
     values = modulation(domain)
     assert values.shape == (B, 2, C)
     assert not values.any()
@@ -25,7 +25,7 @@ def test_it_starts_at_zero_and_trains_from_there(kind, domain):
 
 
 def test_it_is_the_network_of_its_description(domain):
-    modulation = DomainModulation(C, D, hidden_channels=5)
+    modulation = DomainModulation(C, D, hidden_channels=5).to(domain.device)
     torch.nn.init.normal_(modulation.out.weight)
     x = (domain - domain.mean(1, keepdim=True)) / (domain.var(1, False, keepdim=True) + 1e-5).sqrt()
     hidden = x @ modulation.hidden.weight.T + modulation.hidden.bias
@@ -35,10 +35,10 @@ def test_it_is_the_network_of_its_description(domain):
 
 
 def test_it_is_computed_in_float32_whatever_surrounds_it(domain):
-    modulation = DomainModulation(C, D)
+    modulation = DomainModulation(C, D).to(domain.device)
     torch.nn.init.normal_(modulation.out.weight)
     exact = modulation(domain)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(domain.device.type, torch.bfloat16):
         assert torch.equal(modulation(domain), exact)
     assert modulation.bfloat16()(domain).dtype == torch.float32
 
@@ -46,7 +46,7 @@ def test_it_is_computed_in_float32_whatever_surrounds_it(domain):
 def train(modulation, domain, sign, steps=20):
     optimizer = torch.optim.AdamW(modulation.parameters(), lr=0.05, weight_decay=0.01)
     torch.manual_seed(5)
-    target = torch.randn(B, 2, C)
+    target = torch.randn(B, 2, C).to(domain.device)
     for _ in range(steps):
         optimizer.zero_grad()
         (sign * modulation(domain) - target).square().mean().backward()
@@ -57,8 +57,7 @@ def train(modulation, domain, sign, steps=20):
 @pytest.mark.parametrize("kind", [DomainModulation, TiedModulation])
 def test_training_with_either_sign_is_the_same_unless_tied(kind, domain):
     torch.manual_seed(0)
-    first = kind(C, D)
-    second = kind(C, D)
+    first, second = (kind(C, D).to(domain.device) for _ in range(2))
     second.load_state_dict(first.state_dict())
     added, subtracted = train(first, domain, 1.0), train(second, domain, -1.0)
     assert added.abs().max() > 0.1
@@ -66,7 +65,7 @@ def test_training_with_either_sign_is_the_same_unless_tied(kind, domain):
 
 
 def test_a_tied_channel_that_went_below_zero_comes_back(domain):
-    modulation = TiedModulation(C, D)
+    modulation = TiedModulation(C, D).to(domain.device)
     optimizer = torch.optim.AdamW(modulation.parameters(), lr=0.01)
     for sign in (-1.0, 1.0):
         # The sign of every channel's gradient: first all want to be negative, then positive.

@@ -8,7 +8,7 @@ import mmseg_domino.models  # noqa: F401  registers the parts
 CHANNELS, D = (8, 16), 6
 
 
-def levels(batch=2, maps=(0, 0)):
+def levels(batch=2, maps=(0, 0), device="cpu"):
     generator = torch.Generator().manual_seed(0)
     features = [
         torch.randn(batch, c, 8 // 2**i, 8 // 2**i, generator=generator) * 3 + 1
@@ -18,7 +18,7 @@ def levels(batch=2, maps=(0, 0)):
         torch.randn(batch, n, *f.shape[2:], generator=generator).softmax(dim=1)
         for n, f in zip(maps, features, strict=True)
     ]
-    return tuple(torch.cat(pair, dim=1) for pair in zip(features, attention, strict=True))
+    return tuple(torch.cat(pair, 1).to(device) for pair in zip(features, attention, strict=True))
 
 
 def build(**kwargs):
@@ -39,41 +39,41 @@ def plain(norm, x):
 
 @pytest.mark.parametrize("injection", ["add", "subtract", "none"])
 @pytest.mark.parametrize("norm", ["group", "layer", "instance", "batch"])
-def test_it_starts_as_the_plain_norm_of_each_level(norm, injection):
-    outputs = build(norm=norm, injection=injection)(levels(), torch.randn(2, D))
-    for output, level in zip(outputs, levels(), strict=True):
+def test_it_starts_as_the_plain_norm_of_each_level(norm, injection, device):
+    neck, given = build(norm=norm, injection=injection).to(device), levels(device=device)
+    outputs = neck(given, torch.randn(2, D, device=device))
+    for output, level in zip(outputs, given, strict=True):
         torch.testing.assert_close(output, plain(norm, level))
 
 
 @pytest.mark.parametrize(("injection", "sign"), [("add", 1), ("subtract", -1)])
 @pytest.mark.parametrize("tied", [False, True])
-def test_one_network_modulates_all_levels(injection, sign, tied):
-    neck = build(injection=injection, tied=tied)
+def test_one_network_modulates_all_levels(injection, sign, tied, device):
+    neck, given = build(injection=injection, tied=tied).to(device), levels(device=device)
     for parameter in neck.domain.parameters():
         torch.nn.init.uniform_(parameter)
-    domain = torch.randn(2, D)
+    domain = torch.randn(2, D, device=device)
     values = sign * neck.domain.modulation(domain)
-    outputs, first = neck(levels(), domain), 0
-    for output, level in zip(outputs, levels(), strict=True):
+    outputs, first = neck(given, domain), 0
+    for output, level in zip(outputs, given, strict=True):
         g, h = values[:, :, first : first + level.shape[1], None, None].unbind(1)
         torch.testing.assert_close(output, (1 + g) * F.group_norm(level, 4) + h)
         first += level.shape[1]
 
 
-def test_attention_maps_pass_beside_the_norm():
+def test_attention_maps_pass_beside_the_norm(device):
     maps = (0, 5)
-    neck = build(in_channels=(8, 21), map_channels=maps, norm="layer")
+    neck = build(in_channels=(8, 21), map_channels=maps, norm="layer").to(device)
     torch.nn.init.normal_(neck.domain.modulation.out.weight)
-    given = levels(maps=maps)
-    outputs = neck(given, torch.randn(2, D))
-    attention, passed = given[1][:, 16:], outputs[1][:, 16:]
+    given, domain = levels(maps=maps, device=device), torch.randn(2, D, device=device)
+    attention, passed = given[1][:, 16:], neck(given, domain)[1][:, 16:]
     torch.testing.assert_close(passed, attention * 5)
-    torch.testing.assert_close(passed.mean(), torch.tensor(1.0))
-    alone = neck((given[0], torch.cat([given[1][:, :16], attention * 0], dim=1)), torch.zeros(2, D))
-    again = neck(given, torch.zeros(2, D))
+    assert passed.mean().item() == pytest.approx(1.0)
+    without = torch.cat([given[1][:, :16], attention * 0], dim=1)
+    alone, again = neck((given[0], without), domain * 0), neck(given, domain * 0)
     assert torch.equal(again[1][:, :16], alone[1][:, :16])
-    scaled = build(in_channels=(8, 21), map_channels=maps, norm="layer", map_scale=2.0)
-    torch.testing.assert_close(scaled(given, torch.randn(2, D))[1][:, 16:], attention * 2)
+    scaled = build(in_channels=(8, 21), map_channels=maps, norm="layer", map_scale=2.0).to(device)
+    torch.testing.assert_close(scaled(given, domain)[1][:, 16:], attention * 2)
 
 
 def test_without_a_norm_the_levels_are_as_they_were():
@@ -85,13 +85,13 @@ def test_without_a_norm_the_levels_are_as_they_were():
         build(norm="none")
 
 
-def test_another_neck_may_follow_and_learns_its_channels():
+def test_another_neck_may_follow_and_learns_its_channels(device):
     neck = build(
         in_channels=(8, 21),
         map_channels=(0, 5),
         neck=dict(type="FPN", out_channels=4, num_outs=2),
-    )
-    given, domain = levels(maps=(0, 5)), torch.randn(2, D)
+    ).to(device)
+    given, domain = levels(maps=(0, 5), device=device), torch.randn(2, D, device=device)
     outputs = neck(given, domain)
     assert [tuple(o.shape) for o in outputs] == [(2, 4, 8, 8), (2, 4, 4, 4)]
     features, attention = given[1].split([16, 5], dim=1)
