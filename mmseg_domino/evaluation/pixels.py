@@ -80,11 +80,18 @@ def predicted_probability(logits: Tensor, prediction: Tensor) -> Tensor:
         ``(H, W)`` float32 ratios.
 
     Raises:
-        ValueError: If the prediction is not everywhere a class of the largest logit.
+        ValueError: If the prediction is not everywhere a class of the largest logit, or the values
+            are no logits: nowhere below 0, as probabilities and the scores of mask heads are.
     """
     classes, height, width = logits.shape
     prediction = prediction.to(logits.device).long()
     probability = torch.empty((height, width), device=logits.device)
+    if logits.numel() and bool(logits.amin() >= 0):
+        raise ValueError(
+            "the scores of an image are nowhere below 0, so they are no logits, and their softmax "
+            "is no probability: those of mask heads (Mask2Former, EoMT) are sums over masks. Leave "
+            "calibration away"
+        )
     rows = height if logits.is_cuda else max(1, _CACHED // (classes * width))
     for start in range(0, height, rows):
         part = logits[:, start : start + rows].float()

@@ -73,3 +73,10 @@ def test_the_probability_is_the_softmax(kind, monkeypatch):
     prediction[8, 6] = logits[:, 8, 6].argmin()
     with pytest.raises(ValueError, match="not the largest of its logits"):
         predicted_probability(logits, prediction)
+
+
+def test_scores_that_are_no_logits_have_no_probability():
+    scores = torch.rand(4, 3, 5)
+    for values in (scores, scores.softmax(0)):
+        with pytest.raises(ValueError, match=r"no logits.*mask heads"):
+            predicted_probability(values, values.argmax(0))
