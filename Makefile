@@ -57,7 +57,9 @@ test: $(STAMP)
 
 # What depends most on PyTorch, on the oldest and the newest that the package works with: each has
 # an environment of its own (about 5 GB), in which the rest of the tested stack is that of .venv.
-VERSION_TESTS := tests/models/kernels tests/models/layers tests/models/backbones/test_vpd.py
+VERSION_TESTS := tests/models/kernels tests/models/layers tests/models/heads \
+	tests/models/backbones/test_vpd.py tests/operators/test_recorded.py \
+	tests/operators/test_stand_ins.py tests/test_fake_cuda.py
 
 test-versions: $(STAMP)
 	@set -e; site=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
