@@ -1,7 +1,8 @@
 """All but the model: Cityscapes to ACDC, 40,000 iterations, domain-aware; for any backbone.
 
 --cfg-options domino.backbone.tune=frozen                                 only g and h, and the head
---cfg-options domino.backbone.tune=lora                                   and low-rank adapters
+--cfg-options domino.backbone.tune=lora                                   and low-rank adapters;
+                                                                          rein, soma: others
 --cfg-options domino.backbone.injection=none domino.encode=none           without Domino
 """
 
@@ -22,7 +23,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         # what is pretrained at a tenth of the rate, what starts untrained inside it at the full one
         lr_mult={"backbone": 0.1},
-        new=r"\.domain\.|\.lora_",
+        new=r"\.domain\.|\.lora_|\.reins\.",
         norm_decay_mult=0.0,
     ),
 )

@@ -12,7 +12,8 @@ from .segment import segment
 from .sweep import sweep
 from .synthesise import synthesise
 from .training import test, train
-from .vpd import verify, vpd
+from .verify import verify
+from .vpd import vpd
 
 
 @click.group("domino", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,4 +1,4 @@
-"""``domino vpd`` and ``domino verify``: files of the published VPD code and of Stable Diffusion."""
+"""``domino vpd``: files of the published VPD code and of Stable Diffusion."""
 
 import json
 from pathlib import Path
@@ -95,31 +95,3 @@ def embed(out, classes, names, dataset, weights, text_encoder) -> None:
     count, width = embeddings.shape
     norm = embeddings.norm(dim=1).mean().item()
     click.echo(f"{count} classes, {width} wide, mean norm {norm:.1f}, by {tower.name}: {out}")
-
-
-@click.command()
-@click.argument("stem", type=Path)
-@click.option(
-    "--tolerance", type=float, default=2e-5, show_default=True, help="Largest relative difference."
-)
-@click.pass_context
-def verify(ctx, stem, tolerance) -> None:
-    """Check that DominoVPD computes what the original VPD code computed.
-
-    STEM.json holds the layer configuration, STEM.weights.safetensors the weights under their
-    original names, STEM.activations.safetensors images and what the original computed with them.
-    Prints the largest difference of each tensor relative to the stored one's largest magnitude. The
-    exit code is 1 if one is not within the tolerance, 2 if the files cannot be used.
-    """
-    import_host()
-    from ..models.verification import verify_vpd
-
-    with plain_errors(exit_code=2):
-        differences = verify_vpd(stem)
-    # Written so that NaN does not pass.
-    within = {name: difference <= tolerance for name, difference in differences.items()}
-    for name, difference in differences.items():
-        click.echo(f"{name:<12}{difference:>12.3e}  {'ok' if within[name] else 'DIFFERS'}")
-    good = all(within.values())
-    click.echo(f"{'all within' if good else 'NOT all within'} {tolerance:g}")
-    ctx.exit(0 if good else 1)

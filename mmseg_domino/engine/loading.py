@@ -182,10 +182,12 @@ def _check_parts(new_parts: tuple[str, ...], own: Mapping) -> None:
 
 def _left_out(model: nn.Module, state: Mapping, new: set[str]) -> int:
     """How many frozen parameters are not in a state dict that fits all the same."""
-    return sum(
-        not parameter.requires_grad and name not in state and name not in new
-        for name, parameter in model.named_parameters()
+    frozen = (
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in model.named_modules()
+        for name in getattr(module, "_frozen_names", ())
     )
+    return sum(name not in state and name not in new for name in frozen)
 
 
 def _parts(keys: Iterable[str]) -> list[str]:

@@ -1,18 +1,23 @@
-"""Comparing DominoVPD with stored activations of the original VPD code.
+"""Comparing models with stored activations of the original code: VPD, Rein and SoMA.
 
-A set of files has one stem: ``STEM.json`` (layer configuration as in the original's files, class
-count, image size, timestep, latent scale, attention maps), ``STEM.weights.safetensors`` (original
-key names) and ``STEM.activations.safetensors`` (images, class embeddings, text adapter, and what
-the original computed).
+A set of files has one stem: ``STEM.json`` (``kind``, and the layers' configuration as in the
+original's files), ``STEM.weights.safetensors`` (original key names) and
+``STEM.activations.safetensors`` (images, and what the original computed). Sets without a kind are
+VPD's; theirs also hold class embeddings and the text adapter.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from mmengine.config import ConfigDict
+from mmseg.registry import MODELS
+from torch import Tensor, nn
 
+from .adapters.published import convert_published
+from .adapters.soma import decompose_soma
+from .backbones.domino_backbone import DominoBackbone
 from .backbones.vpd import DominoVPD
 from .diffusion.files import read_state_dict
 
@@ -48,17 +53,46 @@ def _file(stem: str | Path, ending: str) -> Path:
     return path
 
 
+def _paths(stem: str | Path) -> list[Path]:
+    return [_file(stem, e) for e in (".json", ".weights.safetensors", ".activations.safetensors")]
+
+
 def _read(stem: str | Path) -> tuple[dict, Path, Path, dict[str, Tensor]]:
-    paths = [_file(stem, e) for e in (".json", ".weights.safetensors", ".activations.safetensors")]
+    paths = _paths(stem)
     description = json.loads(paths[0].read_text(encoding="utf-8"))
-    absent = [field for field in _FIELDS if field not in description]
-    if absent:
-        raise ValueError(f"{paths[0]} lacks {', '.join(absent)}")
+    _refuse_absent(paths[0], _FIELDS, description)
     stored = read_state_dict(paths[2])
-    absent = [name for name in _STORED if name not in stored]
-    if absent:
-        raise ValueError(f"{paths[2]} lacks {', '.join(absent)}")
+    _refuse_absent(paths[2], _STORED, stored)
     return description, paths[1], paths[2], stored
+
+
+def _refuse_absent(path: Path, names: Sequence[str], found: Mapping) -> None:
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise ValueError(f"{path} lacks {', '.join(absent)}")
+
+
+def verify(stem: str | Path) -> dict[str, float]:
+    """Compare a set of files with what is computed here, by the kind that its JSON names.
+
+    Args:
+        stem: Path of the files without their endings.
+
+    Returns:
+        :func:`relative_difference` by name of the tensor.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If one lacks something, is of an unknown kind, or does not fit.
+    """
+    path = _file(stem, ".json")
+    description = json.loads(path.read_text(encoding="utf-8"))
+    kind = description.get("kind", "vpd")
+    if kind == "vpd":
+        return verify_vpd(stem)
+    if kind in ("rein", "soma"):
+        return verify_adapter(stem)
+    raise ValueError(f"{path} is of the kind {kind!r}; known are vpd, rein and soma")
 
 
 @torch.no_grad()
@@ -108,3 +142,209 @@ def verify_vpd(stem: str | Path) -> dict[str, float]:
     for level, feature in enumerate(features):
         differences[f"features.{level}"] = relative_difference(feature, stored[f"features.{level}"])
     return differences
+
+
+_ADAPTER_FIELDS = ("vit", "num_classes", "num_queries", "adapter", "head")
+
+
+@torch.no_grad()
+def verify_adapter(stem: str | Path) -> dict[str, float]:
+    """Build a backbone with Rein or SoMA under Mask2Former's head, and compare every output.
+
+    Args:
+        stem: As for :func:`verify`.
+
+    Returns:
+        :func:`relative_difference` of each stored output. For SoMA, ``at_start/*`` are those of
+        adapters that were made here of the pretrained weights, up to the sign of each component.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If one lacks something, or the weights do not fit.
+    """
+    paths = _paths(stem)
+    description = json.loads(paths[0].read_text(encoding="utf-8"))
+    _refuse_absent(paths[0], _ADAPTER_FIELDS, description)
+    stored = read_state_dict(paths[2])
+    _refuse_absent(paths[2], ("images",), stored)
+    weights, _ = convert_published(read_state_dict(paths[1]))
+    model = _segmentor(description)
+    _load(model, weights, paths[1])
+    found = _outputs(model, stored["images"])
+    prefix = "at_start/"
+    if any(name.startswith(prefix) for name in stored):
+        pretrained = {k: v for k, v in stored.items() if k.startswith("pretrained/")}
+        pretrained, _ = convert_published({k.split("/", 1)[1]: v for k, v in pretrained.items()})
+        head = {k: v for k, v in weights.items() if k.startswith("decode_head.")}
+        fresh = _segmentor(description)
+        adapters = {k: v for k, v in fresh.state_dict().items() if ".lora_" in k}
+        _load(fresh, {**adapters, **pretrained, **head}, paths[2])
+        decompose_soma(fresh)
+        started = {**_outputs(fresh, stored["images"]), **_at_start(fresh, stored)}
+        found |= {prefix + name: value for name, value in started.items()}
+    compared = [n for n in stored if n != "images" and not n.startswith("pretrained/")]
+    _refuse_absent(paths[2], list(found), stored)
+    differences = {}
+    for name in compared:
+        if name not in found:
+            raise ValueError(f"{paths[2]} holds {name}, which is nothing that is computed here")
+        differences[name] = relative_difference(found[name], stored[name])
+        if name.startswith("at_start/adapter/") and name.endswith("lora_A.weight"):
+            second = name.replace("lora_A", "lora_B")
+            products = (values[second] @ values[name] for values in (found, stored))
+            product = name.replace("/adapter/", "/product/").removesuffix(".lora_A.weight")
+            differences[product] = relative_difference(*products)
+    return differences
+
+
+def _segmentor(description: Mapping) -> nn.ModuleDict:
+    """Backbone and head as a description says, with random weights, in evaluation mode."""
+    vit, adapter, head = description["vit"], dict(description["adapter"]), description["head"]
+    kind = adapter.pop("kind").split(",")[0]
+    options = dict(
+        img_size=vit["img_size"],
+        patch_size=vit["patch_size"],
+        embed_dim=vit["embed_dim"],
+        depth=vit["depth"],
+        num_heads=vit["num_heads"],
+        mlp_ratio=vit["mlp_ratio"],
+    )
+    backbone = DominoBackbone(
+        dict(
+            type="TimmViT",
+            model="vit_large_patch14_dinov2",
+            weights=None,
+            out_indices=vit["out_indices"],
+            scales=(4, 2, 1, 0.5),
+            resampling="bicubic",
+            options=options,
+        ),
+        domain_channels=1,
+        injection="none",
+        tune=kind,
+        adapter=_adapter_options(kind, adapter),
+    )
+    linked = adapter.get("link_token_to_query", False)
+    head = _head(head, description, "ReinMask2FormerHead" if linked else "Mask2FormerHead")
+    decode_head = MODELS.build(ConfigDict(head))
+    return nn.ModuleDict({"backbone": backbone, "decode_head": decode_head}).eval()
+
+
+def _adapter_options(kind: str, given: Mapping) -> dict:
+    if kind == "rein":
+        return dict(
+            token_length=given["token_length"],
+            rank=given.get("lora_dim"),
+            link_token_to_query=given["link_token_to_query"],
+            query_dims=given["query_dims"],
+        )
+    if kind != "soma" or given.get("components", "minor") != "minor":
+        raise ValueError(f"no adapter of this package is {kind} with {dict(given)}")
+    targets = "|".join(given["targets"])
+    return dict(
+        rank=given["rank"],
+        alpha=given["alpha"],
+        start_block=given["start_block"],
+        # query, key and value are one layer here
+        targets=rf"\.(qkv|{targets})$",
+    )
+
+
+def _head(head: Mapping, description: Mapping, kind: str) -> dict:
+    pixels, decoder, width = (
+        head["pixel_decoder"],
+        head["transformer_decoder"],
+        head["feat_channels"],
+    )
+    feed = dict(embed_dims=width, num_fcs=2, ffn_drop=0.0, act_cfg=dict(type="ReLU", inplace=True))
+    attention = dict(embed_dims=width, num_heads=decoder["heads"], batch_first=True)
+    deformable = dict(
+        embed_dims=width,
+        num_heads=pixels["heads"],
+        num_levels=pixels["levels"],
+        num_points=pixels["points"],
+        dropout=0.0,
+        batch_first=True,
+    )
+    classes, positions = description["num_classes"], head["positional_encoding"]
+    return dict(
+        type=kind,
+        in_channels=[description["vit"]["embed_dim"]] * len(head["strides"]),
+        strides=head["strides"],
+        feat_channels=width,
+        out_channels=head["out_channels"],
+        num_classes=classes,
+        num_queries=description["num_queries"],
+        num_transformer_feat_level=pixels["num_outs"],
+        pixel_decoder=dict(
+            type="mmdet.MSDeformAttnPixelDecoder",
+            num_outs=pixels["num_outs"],
+            norm_cfg=dict(type="GN", num_groups=pixels["norm_groups"]),
+            act_cfg=dict(type="ReLU"),
+            encoder=dict(
+                num_layers=pixels["layers"],
+                layer_cfg=dict(
+                    self_attn_cfg=deformable,
+                    ffn_cfg=dict(feed, feedforward_channels=pixels["feedforward_channels"]),
+                ),
+            ),
+            positional_encoding=positions,
+        ),
+        positional_encoding=positions,
+        transformer_decoder=dict(
+            return_intermediate=True,
+            num_layers=decoder["layers"],
+            layer_cfg=dict(
+                self_attn_cfg=attention,
+                cross_attn_cfg=attention,
+                ffn_cfg=dict(feed, feedforward_channels=decoder["feedforward_channels"]),
+            ),
+        ),
+        loss_cls=dict(type="mmdet.CrossEntropyLoss", class_weight=[1.0] * classes + [0.1]),
+        loss_mask=dict(type="mmdet.CrossEntropyLoss", use_sigmoid=True),
+        loss_dice=dict(type="mmdet.DiceLoss"),
+    )
+
+
+def _load(model: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{source} does not fit what its JSON describes: {error}") from error
+
+
+def _outputs(model: nn.ModuleDict, images: Tensor) -> dict[str, Tensor]:
+    """Features, queries and logits under the names that sets of files have for them."""
+    features = model["backbone"](images)
+    linked = model["backbone"].links_queries
+    levels = features[:-1] if linked else features
+    found = {f"feature{i}": feature for i, feature in enumerate(levels)}
+    if linked:
+        found["queries"] = features[-1]
+    samples = [None] * len(images)
+    classes, masks = (logits[-1] for logits in model["decode_head"](features, samples))
+    meta = [dict(img_shape=tuple(images.shape[-2:]))]
+    segmentation = model["decode_head"].predict(features, meta * len(images), None)
+    return found | dict(class_logits=classes, mask_logits=masks, segmentation_logits=segmentation)
+
+
+def _at_start(model: nn.ModuleDict, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Adapters and residual weights by SoMA's names, each component with the stored one's sign."""
+    own = {k.removeprefix("backbone.vit."): v for k, v in model.state_dict().items()}
+    found = {}
+    for key in (k.removeprefix("at_start/") for k in stored if k.startswith("at_start/")):
+        if "/" not in key:
+            continue
+        group, name = key.split("/", 1)
+        value = own.get(name)
+        for part, fused in enumerate(("q", "k", "v")):
+            if f".attn.{fused}." in name:
+                value = own[name.replace(f".attn.{fused}.", ".attn.qkv.")].chunk(3)[part]
+        if value is None:
+            raise ValueError(f"SoMA's {name} is nothing in the model")
+        if group == "adapter":
+            dim = 1 if name.endswith("lora_A.weight") else 0
+            sign = (value * stored[f"at_start/{key}"]).sum(dim=dim, keepdim=True).sign()
+            value = value * sign
+        found[key] = value
+    return found

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from ...utils.options import complete_options
 from ..layers.key_names import hide_child_name
 
-#: What ``lora = dict(...)`` may hold, with its defaults. ``targets`` is a regular expression,
-#: searched for in the names of linear, convolution and multi-head attention layers. ``None``: those
-#: of attention, or all in a network without attention.
+#: What ``adapter = dict(...)`` may hold with ``tune='lora'``, with its defaults. ``targets`` is a
+#: regular expression, searched for in the names of linear, convolution and multi-head attention
+#: layers. ``None``: those of attention, or all in a network without attention.
 LORA_OPTIONS = {"rank": 16, "alpha": 16, "dropout": 0.0, "targets": None}
 _ATTENTION = r"attn|attention"
 
@@ -40,7 +40,7 @@ def add_lora(module: nn.Module, options: dict) -> list[str]:
         ValueError: For an unknown option, or if ``targets`` fits no layer.
         ImportError: If peft is not installed.
     """
-    options = complete_options(options, LORA_OPTIONS, "lora")
+    options = complete_options(options, LORA_OPTIONS, "adapter")
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
@@ -61,8 +61,9 @@ def add_lora(module: nn.Module, options: dict) -> list[str]:
         targets = possible
     if not targets:
         raise ValueError(
-            f"lora targets {pattern!r} fit none of the {len(possible)} linear, convolution and "
-            f"attention layers of {type(module).__name__}; the first are {possible[:5]}"
+            f"the adapter's targets {pattern!r} fit none of the {len(possible)} linear, "
+            f"convolution and attention layers of {type(module).__name__}; the first are "
+            f"{possible[:5]}"
         )
     config = LoraConfig(
         r=options["rank"],
@@ -116,3 +117,20 @@ def train_lora(module: nn.Module, mode: bool) -> None:
     """Set only the adapters' dropout to training or evaluation."""
     for layer in _layers(module):
         layer.lora_dropout.train(mode)
+
+
+def merge_lora(module: nn.Module) -> None:
+    """Add the adapters to the weights and put the layers themselves back, in place."""
+    from peft.tuners.lora import LoraLayer
+
+    adapted = [(n, m) for n, m in module.named_modules() if isinstance(m, LoraLayer)]
+    for name, layer in adapted:
+        if any(name.startswith(f"{outer}.") for outer, _ in adapted):
+            continue  # an attention layer takes its projections back itself
+        if hasattr(layer, "unload_and_optionally_merge_module"):
+            plain = layer.unload_and_optionally_merge_module(True, False, None)
+        else:
+            layer.merge()
+            plain = layer.get_base_layer()
+        parent, _, own = name.rpartition(".")
+        setattr(module.get_submodule(parent), own, plain)

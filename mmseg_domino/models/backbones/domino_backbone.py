@@ -10,8 +10,8 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..adapters.lora import reset_lora
-from ..adapters.tuning import apply_tuning, train_tuned
+from ..adapters.frozen_state import keep_out_frozen
+from ..adapters.tuning import apply_tuning, merge_tuned, starting_weights, train_tuned
 from ..layers.domain_inputs import DomainInputs
 from ..layers.domain_norms import DomainNorms, norm_options
 from ..layers.key_names import hide_child_name
@@ -41,16 +41,21 @@ class DominoBackbone(BaseModule):
         centre: Domain at which the backbone is the plain one; see
             :func:`~.domain_options.check_centre`. None for no such domain.
         tune: ``"full"`` trains the backbone's own parameters too; ``"frozen"`` keeps them and its
-            statistics; ``"lora"`` keeps them and trains low-rank adapters beside its layers;
-            ``"norms"`` trains scale and shift of its norm layers. ``g`` and ``h`` are trained in
-            each case.
-        lora: For ``tune="lora"``; see :data:`~mmseg_domino.models.adapters.lora.LORA_OPTIONS`.
+            statistics; ``"norms"`` trains scale and shift of its norm layers. ``"lora"``,
+            ``"rein"`` and ``"soma"`` keep them and train adapters; see
+            :data:`~mmseg_domino.models.adapters.tuning.TUNING`. ``g`` and ``h`` are trained in each
+            case.
+        adapter: Options of the adapter: :data:`~mmseg_domino.models.adapters.lora.LORA_OPTIONS`,
+            :data:`~mmseg_domino.models.adapters.rein.REIN_OPTIONS` or
+            :data:`~mmseg_domino.models.adapters.soma.SOMA_OPTIONS`.
+        save_frozen: Whether state dicts hold frozen weights. If not, they are restored by the
+            wrapped backbone's own initialisation.
         pretrained: Handed to the wrapped backbone, as segmentors do with theirs.
         init_cfg: MMEngine's initialisation config, of the wrapper.
 
     Shape:
         - ``x``: images ``(B, 3, H, W)``; ``domain``: ``(B, D)``, or by space.
-        - Output: what the wrapped backbone gives.
+        - Output: what the wrapped backbone gives, and Rein's linked queries ``(m, Q)`` last.
 
     Raises:
         ValueError: If the backbone needs more than the images, no layer is chosen, the embeddings
@@ -67,7 +72,8 @@ class DominoBackbone(BaseModule):
         injection: str = "subtract",
         centre: str | Mapping | None = None,
         tune: str = "full",
-        lora: Mapping | None = None,
+        adapter: Mapping | None = None,
+        save_frozen: bool = True,
         pretrained: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -84,7 +90,8 @@ class DominoBackbone(BaseModule):
         self.backbone = MODELS.build(backbone)
         _check_wrappable(self.backbone)
         self.tune = tune
-        apply_tuning(self.backbone, tune, lora)
+        self.reins = apply_tuning(self.backbone, tune, adapter)
+        self.links_queries = hasattr(self.reins, "merge")
         self.domain: DomainNorms | None = None
         self.centre = None
         if options["injection"] != "none":
@@ -93,17 +100,40 @@ class DominoBackbone(BaseModule):
                 self.backbone, domain_channels, centred=centre is not None, **options
             )
         hide_child_name(self, "backbone")
+        keep_out_frozen(self, save_frozen)
+        self._has_weights = False
 
     def init_weights(self) -> None:
         """Initialise the wrapped backbone by its own rules; ``g`` and ``h`` stay as they are."""
-        with explain_missing_weights(self.backbone):
+        with (
+            explain_missing_weights(self.backbone),
+            starting_weights(self.backbone, self.tune),
+        ):
             super().init_weights()
-        if self.tune == "lora":
-            reset_lora(self.backbone)
+        self._has_weights = True
         if self.centre is not None:
             text = read_domain_text(self.centre)
             table = text.table(self.domain.space)
             self.domain.centre.set(choose_rows(table, text.keys, self.centre["domain"]))
+
+    def read_weights(self) -> None:
+        """Give the wrapped backbone the weights that training starts from, if it has none yet."""
+        if not self._has_weights:
+            with (
+                explain_missing_weights(self.backbone),
+                starting_weights(self.backbone, self.tune),
+            ):
+                self.backbone.init_weights()
+            self._has_weights = True
+
+    def merge_adapters(self) -> None:
+        """Add trained LoRA or SoMA adapters to the weights: the plain backbone remains.
+
+        Raises:
+            ValueError: For Rein.
+        """
+        merge_tuned(self.backbone, self.tune)
+        self.tune = "frozen"
 
     def train(self, mode: bool = True):
         """As the wrapped backbone does it; what is not trained whole stays in evaluation mode."""
@@ -113,14 +143,19 @@ class DominoBackbone(BaseModule):
 
     def forward(self, x: Tensor, domain: DomainInputs = None) -> Sequence[Tensor]:
         if self.domain is None:
-            return self.backbone(x)
-        return self.domain.run(self.backbone, x, domain)
+            features = self.backbone(x)
+        else:
+            features = self.domain.run(self.backbone, x, domain)
+        return (*features, self.reins.queries()) if self.links_queries else features
 
 
 def _check_wrappable(backbone: nn.Module) -> None:
     name = type(backbone).__name__
-    if hasattr(backbone, "domain"):
-        raise ValueError(f"{name} has a part called 'domain' already, which DominoBackbone adds")
+    for part in ("domain", "reins"):
+        if hasattr(backbone, part):
+            raise ValueError(
+                f"{name} has a part called {part!r} already, which DominoBackbone adds"
+            )
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [
         p.name

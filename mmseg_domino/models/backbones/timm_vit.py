@@ -9,12 +9,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import timm
+import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...utils.checkpoints import read_pickle
-from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole
+from ..layers.patches import (
+    bicubic_positions,
+    bicubic_start,
+    choose_blocks,
+    fit_to_patches,
+    load_from_whole,
+)
 
 
 @MODELS.register_module()
@@ -39,6 +48,14 @@ class TimmViT(BaseModule):
             when a trained checkpoint is loaded.
         out_indices: Blocks whose outputs are given, counted from 0; negative ones from the end.
             ``None``: four at equal distances, the last block the last.
+        scales: A factor for each output, by which its grid is resized bilinearly:
+            ``(4, 2, 1, 0.5)`` makes the pyramid of Rein and SoMA. ``None`` leaves all at the stride
+            of a patch.
+        resampling: How kernel and position embeddings are brought to another patch and image size:
+            ``"timm"``, or ``"bicubic"``, as DINOv2, Rein and SoMA do it (see
+            :func:`~mmseg_domino.models.layers.patches.bicubic_start`).
+        key_bias: Give EVA-02's keys a bias, which starts at zero. Its own code has none;
+            MMPretrain's does, and so do models trained there.
         prefix_tokens: Give the class and register tokens of the last of them, too.
         drop_path_rate: Stochastic depth, in [0, 1).
         with_cp: Recompute blocks in the backward pass to save memory.
@@ -60,6 +77,9 @@ class TimmViT(BaseModule):
         model: str,
         weights: str | None = "timm",
         out_indices: Sequence[int] | None = None,
+        scales: Sequence[float] | None = None,
+        resampling: str = "timm",
+        key_bias: bool = False,
         prefix_tokens: bool = False,
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
@@ -81,6 +101,15 @@ class TimmViT(BaseModule):
         self.patch_size = vit.patch_embed.patch_size[0]
         self.embed_dims = vit.embed_dim
         self.prefix_tokens = prefix_tokens and getattr(vit, "num_prefix_tokens", 0) > 0
+        if scales is not None and len(scales) != len(self.out_indices):
+            raise ValueError(
+                f"scales has a factor for each of the {len(self.out_indices)} outputs, got {scales}"
+            )
+        self.scales = scales
+        self.resampling = resampling
+        _choose_resampling(vit, resampling, model)
+        if key_bias:
+            _add_key_bias(vit, model)
         self.vit = vit
 
     def init_weights(self) -> None:
@@ -89,8 +118,15 @@ class TimmViT(BaseModule):
             super().init_weights()
             return
         # Built whole once more by timm, whose loader knows each model's published layouts.
-        state = load_vit(self.name, self.weights, self.options).state_dict()
-        load_from_whole(self.vit, state)
+        if self.resampling == "bicubic":
+            # The sizes that the file has: timm would bring it to ours in its own way.
+            options = {k: v for k, v in self.options.items() if k not in ("patch_size", "img_size")}
+            state = load_vit(self.name, self.weights, options).state_dict()
+            state = bicubic_start(state, self.patch_size, self.vit.patch_embed.grid_size)
+        else:
+            state = load_vit(self.name, self.weights, self.options).state_dict()
+        biases = {k: v for k, v in self.vit.state_dict().items() if k.endswith("k_proj.bias")}
+        load_from_whole(self.vit, {**{k: torch.zeros_like(v) for k, v in biases.items()}, **state})
         self._is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -102,8 +138,46 @@ class TimmViT(BaseModule):
             **({"return_prefix_tokens": True} if self.prefix_tokens else {}),
         )
         if self.prefix_tokens:
-            return (*(grid for grid, _ in features), features[-1][1])
-        return tuple(features)
+            return (*self._rescaled([grid for grid, _ in features]), features[-1][1])
+        return self._rescaled(features)
+
+    def _rescaled(self, grids: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        scales = self.scales or [1] * len(grids)
+        return tuple(
+            F.interpolate(grid, scale_factor=scale, mode="bilinear", align_corners=False)
+            if scale != 1
+            else grid
+            for grid, scale in zip(grids, scales, strict=True)
+        )
+
+
+class _BicubicViT(VisionTransformer):
+    """timm's vision transformer with DINOv2's own interpolation of position embeddings."""
+
+    def _pos_embed(self, x: Tensor) -> Tensor:
+        positions = bicubic_positions(self.pos_embed, tuple(x.shape[1:3]))
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(1, 2)], dim=1)
+        return self.pos_drop(x + positions)
+
+
+def _choose_resampling(vit: nn.Module, resampling: str, model: str) -> None:
+    if resampling not in ("timm", "bicubic"):
+        raise ValueError(f"resampling is 'timm' or 'bicubic', got {resampling!r}")
+    if resampling == "timm":
+        return
+    if type(vit) is not VisionTransformer or vit.reg_token is not None or vit.no_embed_class:
+        raise ValueError(
+            f"resampling='bicubic' is that of DINOv2 without registers, got {model}; take 'timm'"
+        )
+    vit.__class__ = _BicubicViT
+
+
+def _add_key_bias(vit: nn.Module, model: str) -> None:
+    for block in vit.blocks:
+        layer = getattr(block.attn, "k_proj", None)
+        if layer is None:
+            raise ValueError(f"key_bias is for EVA-02 with separate projections, got {model}")
+        layer.bias = nn.Parameter(torch.zeros(layer.out_features))
 
 
 def build_vit(model: str, options: Mapping) -> nn.Module:

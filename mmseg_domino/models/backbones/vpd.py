@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from ...domain.prompts import PromptBank, load_prompt_bank
 from ...utils.options import complete_options
 from ..adapters.frozen_state import keep_out_frozen
-from ..adapters.lora import reset_lora
-from ..adapters.tuning import apply_tuning, train_tuned
+from ..adapters.tuning import apply_tuning, merge_tuned, starting_weights, train_tuned
 from ..diffusion.fast_layers import use_fast_layers
 from ..diffusion.latent_encoder import LatentEncoder
 from ..diffusion.unet_features import place_processors, unet_features
@@ -110,10 +109,10 @@ class DominoVPD(BaseModule):
         attention: :data:`ATTENTION_OPTIONS`.
         centre: Domain at which the domain changes nothing; see
             :func:`~.domain_options.check_centre`.
-        tune: Which of the UNet's own parameters are trained: ``"full"``, ``"frozen"``, ``"lora"``
-            or ``"norms"``. The text adapter and what the domain enters by are trained in each case,
-            the VAE in none.
-        lora: For ``tune="lora"``; see :data:`~mmseg_domino.models.adapters.lora.LORA_OPTIONS`.
+        tune: Which of the UNet's own parameters are trained; one of
+            :data:`~mmseg_domino.models.adapters.tuning.TUNING`. The text adapter and what the
+            domain enters by are trained in each case, the VAE in none.
+        adapter: Options of the adapter that ``tune`` names; see :class:`DominoBackbone`. LoRA's
             ``targets`` are the attention's projections by default.
         save_frozen: Whether state dicts hold frozen weights. If not, they are restored from
             ``weights`` and ``vae``.
@@ -125,6 +124,7 @@ class DominoVPD(BaseModule):
     Shape:
         - ``x``: ``(B, 3, H, W)``; ``domain``: ``(B, D)``, or by space.
         - Output: four of ``(B, C, ceil(H / stride), ceil(W / stride))``; see :attr:`out_channels`.
+          With Rein's linked queries, these ``(m, Q)`` last.
 
     Raises:
         ValueError: For unknown options or such that would have no effect, or classes, embeddings
@@ -148,7 +148,7 @@ class DominoVPD(BaseModule):
         attention: Mapping | None = None,
         centre: str | Mapping | None = None,
         tune: str = "full",
-        lora: Mapping | None = None,
+        adapter: Mapping | None = None,
         save_frozen: bool = True,
         vae: Mapping | None = None,
         timestep: int = 1,
@@ -184,7 +184,8 @@ class DominoVPD(BaseModule):
         self.context = self._build_context(attention, embeddings)
         place_processors(self.unet, self.context.num_classes)
         self.tune = tune
-        apply_tuning(self.unet, tune, lora, ATTENTION_PROJECTIONS)
+        self.reins = apply_tuning(self.unet, tune, adapter, ATTENTION_PROJECTIONS)
+        self.links_queries = hasattr(self.reins, "merge")
         self.domain = self._build_norms(norms, domain_channels)
         use_fast_layers(self.unet)
         _watch_loading(self.unet, self._parts.are_random)
@@ -233,15 +234,16 @@ class DominoVPD(BaseModule):
         """Read the weights, the class embeddings and what the domain is measured from."""
         super().init_weights()
         self.read_weights()
-        if self.tune == "lora":
-            reset_lora(self.unet)
+        with starting_weights(self.unet, self.tune):
+            pass  # random weights are read from nowhere
         if self.centre is not None:
             self._read_centre()
 
     def read_weights(self) -> None:
         """Read what was neither made at random nor read nor loaded: weights, class embeddings."""
         if not self.unet.has_weights:
-            self._parts.read_unet(self.unet)
+            with starting_weights(self.unet, self.tune):
+                self._parts.read_unet(self.unet)
         if not self.vae.has_weights:
             self._parts.read_vae(self.vae)
         if not self.context.has_weights:
@@ -263,6 +265,15 @@ class DominoVPD(BaseModule):
             if part.centre is not None:
                 text = read_domain_text(self.centre)
                 part.centre.set(choose_rows(text.table(part.space), text.keys, domain))
+
+    def merge_adapters(self) -> None:
+        """Add trained LoRA or SoMA adapters to the UNet's weights: the plain one remains.
+
+        Raises:
+            ValueError: For Rein.
+        """
+        merge_tuned(self.unet, self.tune)
+        self.tune = "frozen"
 
     def train(self, mode: bool = True):
         """A UNet that is not trained whole stays in evaluation mode."""
@@ -315,10 +326,11 @@ class DominoVPD(BaseModule):
             features, maps = run(latent)
         else:
             features, maps = self.domain.run(run, latent, domain, windows)
-        return tuple(
+        levels = [
             self._finish(feature, attention, stride, image_hw)
             for feature, attention, stride in zip(features, maps, STRIDES, strict=True)
-        )
+        ]
+        return (*levels, self.reins.queries()) if self.links_queries else tuple(levels)
 
     @staticmethod
     def _finish(

@@ -90,3 +90,56 @@ def resize_position_grid(positions: Tensor, grid: tuple[int, int], prefix: int) 
     )
     rows = resized.to(positions.dtype).permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1)
     return torch.cat([positions[:prefix], rows])
+
+
+def bicubic_start(
+    state: Mapping[str, Tensor], patch: int, grid: tuple[int, int]
+) -> dict[str, Tensor]:
+    """DINOv2's weights for another patch size and image size, as Rein and SoMA make them.
+
+    Kernel and position embeddings are interpolated bicubically with ``align_corners=False`` and
+    without antialiasing. (timm resamples kernels by a pseudo-inverse and positions with
+    antialiasing: other features.)
+
+    Args:
+        state: With ``patch_embed.proj.weight`` and ``pos_embed``, of which the first position is
+            the class token's.
+        patch: Side of a patch in pixels.
+        grid: Patches ``(h, w)`` of the images that position embeddings are kept for.
+    """
+    state = dict(state)
+    kernel, positions = state["patch_embed.proj.weight"], state["pos_embed"]
+    state["patch_embed.proj.weight"] = F.interpolate(
+        kernel.float(), size=(patch, patch), mode="bicubic", align_corners=False
+    ).to(kernel.dtype)
+    side = round((positions.shape[1] - 1) ** 0.5)
+    if side * side != positions.shape[1] - 1:
+        raise ValueError(f"{positions.shape[1]} - 1 position embeddings form no square grid")
+    square = positions[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    resized = F.interpolate(square.float(), size=grid, mode="bicubic", align_corners=False)
+    rows = resized.to(positions.dtype).flatten(2).transpose(1, 2)
+    state["pos_embed"] = torch.cat([positions[:, :1], rows], dim=1)
+    return state
+
+
+def bicubic_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Position embeddings for an image of another size, as DINOv2 computes them at run time.
+
+    The factors of the interpolation are of a grid that is 0.1 patches larger, which is what
+    DINOv2 was trained with.
+
+    Args:
+        positions: ``(1, 1 + n * n, C)``, the class token's first.
+        grid: ``(h, w)``.
+
+    Returns:
+        ``(1, 1 + h * w, C)``.
+    """
+    side = round((positions.shape[1] - 1) ** 0.5)
+    if grid == (side, side):
+        return positions
+    square = positions[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    factors = tuple((length + 0.1) / side for length in grid)
+    resized = F.interpolate(square.float(), scale_factor=factors, mode="bicubic")
+    rows = resized.flatten(2).transpose(1, 2).to(positions.dtype)
+    return torch.cat([positions[:, :1], rows], dim=1)

@@ -104,9 +104,14 @@ class _DomainConditioned:
         features = self._backbone_features(inputs)
         if not self.with_neck:
             return features
+        # Queries for the head come last and are no level.
+        linked = getattr(self.backbone, "links_queries", False)
+        levels, queries = (features[:-1], features[-1:]) if linked else (features, ())
         if getattr(self.neck, "accepts_domain", False):
-            return self.neck(features, self._condition.repeated)
-        return self.neck(features)
+            levels = self.neck(levels, self._condition.repeated)
+        else:
+            levels = self.neck(levels)
+        return (*levels, *queries) if linked else levels
 
     def _backbone_features(self, inputs: Tensor) -> Sequence[Tensor]:
         condition, backbone = self._condition, self.backbone

@@ -85,7 +85,7 @@ def test_only_the_adapters_dropout_is_switched(block):
 
 
 def test_what_it_cannot_do_is_refused(block):
-    with pytest.raises(ValueError, match=r"unknown options \['r'\] in `lora`; valid: rank"):
+    with pytest.raises(ValueError, match=r"unknown options \['r'\] in `adapter`; valid: rank"):
         add_lora(block, dict(r=4))
-    with pytest.raises(ValueError, match="lora targets 'conv' fit none of the"):
+    with pytest.raises(ValueError, match="the adapter's targets 'conv' fit none of the"):
         add_lora(block, dict(targets="conv"))

@@ -11,6 +11,7 @@ from mmseg_domino.models.adapters.tuning import apply_tuning
 from ..diffusion.vpd_models import make_vpd, randomise, write_classes, write_folder
 
 D, N = 12, 5
+SMALL = {"rein": dict(token_length=4, rank=2), "soma": dict(rank=2, start_block=8)}
 CONTEXT = {"context.gamma"} | {
     f"context.text_adapter.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")
 }
@@ -80,7 +81,7 @@ def test_norms_trains_what_normalisation_layers_hold(weights):
 )
 def test_lora_trains_adapters_beside_attention_projections(lora, count, weights, device):
     plain = build(weights).to(device)
-    model = build(weights, tune="lora", lora=lora).to(device)
+    model = build(weights, tune="lora", adapter=lora).to(device)
     adapters = trained(model) - CONTEXT
     assert len(adapters) == 2 * count  # two factors each
     assert all(".attn" in n and ".lora_" in n for n in adapters)
@@ -106,7 +107,7 @@ def test_lora_trains_adapters_beside_attention_projections(lora, count, weights,
 
 def test_lora_is_the_product_of_its_factors(weights, device):
     """W x + alpha / rank * B A x, on one projection."""
-    model = build(weights, tune="lora", lora=dict(rank=2, alpha=6)).to(device)
+    model = build(weights, tune="lora", adapter=dict(rank=2, alpha=6)).to(device)
     layer = model.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_q
     randomise(layer)
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
@@ -117,15 +118,15 @@ def test_lora_is_the_product_of_its_factors(weights, device):
 
 
 def test_lora_that_fits_no_layer_is_refused(weights):
-    with pytest.raises(ValueError, match="lora targets 'qkv' fit none of the"):
-        build(weights, tune="lora", lora=dict(targets="qkv"))
-    with pytest.raises(ValueError, match=r"unknown options \['r'\] in `lora`"):
-        build(weights, tune="lora", lora=dict(r=2))
+    with pytest.raises(ValueError, match="the adapter's targets 'qkv' fit none of the"):
+        build(weights, tune="lora", adapter=dict(targets="qkv"))
+    with pytest.raises(ValueError, match=r"unknown options \['r'\] in `adapter`"):
+        build(weights, tune="lora", adapter=dict(r=2))
 
 
 def test_modes_that_do_not_exist_are_refused():
     with pytest.raises(
-        ValueError, match="unknown tune 'adapter'; valid ones are full, frozen, lora, norms"
+        ValueError, match="unknown tune 'adapter'; valid ones are full, frozen, norms, lora"
     ):
         apply_tuning(nn.Linear(1, 1), "adapter")
 
@@ -142,13 +143,16 @@ def outputs(model, seed=3):
 
 @pytest.mark.parametrize(
     ("tune", "inside"),
-    [("full", True), ("frozen", False), ("lora", False), ("lora", True), ("norms", True)],
-)
+    [
+        ("full", True), ("frozen", False), ("lora", False), ("lora", True), ("norms", True),
+        ("rein", False), ("soma", True),
+    ],
+)  # fmt: skip
 def test_a_checkpoint_without_frozen_weights_restores_the_whole(
     tune, inside, weights, tmp_path, device
 ):
     def make(**kwargs):
-        backbone = build(weights, tune=tune, **kwargs)
+        backbone = build(weights, tune=tune, adapter=SMALL.get(tune), **kwargs)
         backbone.to(device)
         return (nn.ModuleDict({"backbone": backbone}), backbone) if inside else (backbone, backbone)
 

@@ -112,7 +112,7 @@ def test_a_published_checkpoint_of_a_whole_segmentor_loads(tmp_path):
 def test_what_a_checkpoint_lacks_is_called_by_its_own_name():
     from mmengine.runner.checkpoint import load_state_dict
 
-    backbone = build(SWIN, tune="lora", lora=dict(rank=2))
+    backbone = build(SWIN, tune="lora", adapter=dict(rank=2))
     state = backbone.state_dict()
     gone = ("stages.0.blocks.0.norm1.weight", "stages.0.blocks.0.attn.w_msa.qkv.weight")
     for name in gone:
@@ -454,7 +454,7 @@ def test_two_processes_give_the_gradients_of_one(tmp_path):
 
 def test_lora_keeps_names_starts_as_the_backbone_and_trains_little(tmp_path, device):
     lora = dict(rank=2, targets=r"attn")
-    backbone = build(SWIN, tune="lora", lora=lora)
+    backbone = build(SWIN, tune="lora", adapter=lora)
     plain = build(SWIN, tune="frozen")
     published = stir(build(SWIN, injection="none")).state_dict()
     torch.save(published, tmp_path / "swin.pth")
@@ -479,18 +479,22 @@ def test_lora_keeps_names_starts_as_the_backbone_and_trains_little(tmp_path, dev
         level.square().mean() for level in backbone(images().to(device), domains().to(device))
     ).backward()
     assert all(p.grad is not None for n, p in backbone.named_parameters() if n in trained)
-    again = build(SWIN, tune="lora", lora=lora)
+    again = build(SWIN, tune="lora", adapter=lora)
     again.load_state_dict(backbone.state_dict())
 
 
 def test_lora_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match=r"unknown options \['r'\] in `lora`; valid: rank"):
-        build(SWIN, tune="lora", lora=dict(r=2))
+    with pytest.raises(ValueError, match=r"unknown options \['r'\] in `adapter`; valid: rank"):
+        build(SWIN, tune="lora", adapter=dict(r=2))
     with pytest.raises(ValueError, match="fit none of the"):
-        build(RESNET, tune="lora", lora=dict(targets="attn"))
-    with pytest.raises(ValueError, match="goes with tune='lora'"):
-        build(SWIN, lora=dict(rank=2))
-    with pytest.raises(ValueError, match="unknown tune 'half'; valid ones are full, frozen, lora"):
+        build(RESNET, tune="lora", adapter=dict(targets="attn"))
+    with pytest.raises(
+        ValueError, match="`adapter` has the options of tune='lora', 'rein', 'soma'"
+    ):
+        build(SWIN, adapter=dict(rank=2))
+    with pytest.raises(
+        ValueError, match="unknown tune 'half'; valid ones are full, frozen, norms, lora"
+    ):
         build(SWIN, tune="half")
 
 

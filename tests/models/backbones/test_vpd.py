@@ -518,8 +518,8 @@ def test_operations_at_true_size_are_those_that_were_counted():
         (dict(vae_latent="mean"), "vae.latent must be"),
         (dict(vae_batch=0), "vae.batch must be at least 1"),
         (dict(injection="minus"), "unknown injection 'minus'"),
-        (dict(tune="half"), "unknown tune 'half'; valid ones are full, frozen, lora"),
-        (dict(lora=dict(rank=2)), "`lora` goes with tune='lora', got tune='full'"),
+        (dict(tune="half"), "unknown tune 'half'; valid ones are full, frozen, norms, lora"),
+        (dict(adapter=dict(rank=2)), "`adapter` has the options of tune=.*got tune='full'"),
         (dict(names=("a", "b"), count=3), "2 class embeddings and classes.count is 3"),
     ],
 )
