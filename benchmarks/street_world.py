@@ -15,11 +15,11 @@ import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mmseg_domino.utils.images import list_images, read_image
 from street_world.street import CLASSES, DOMAINS, HELD_OUT_DOMAINS, build, render, sample_scene
 
 # Percent of the labelled pixels of Cityscapes' 2,975 fine training labels.
@@ -94,20 +94,15 @@ def picture_statistics(image: np.ndarray) -> np.ndarray:
 
 
 def real_statistics(folder: str) -> tuple[int, np.ndarray]:
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".jpg", ".png"))
-    if not paths:
-        raise FileNotFoundError(f"no .jpg or .png below {folder!r}")
-    images = (cv2.imread(str(path))[..., ::-1] for path in paths)
-    return len(paths), np.mean([picture_statistics(np.ascontiguousarray(i)) for i in images], 0)
+    paths = list_images(folder).values()
+    return len(paths), np.mean([picture_statistics(read_image(path)) for path in paths], 0)
 
 
 def real_shares(folder: str) -> np.ndarray:
     """Percent of the labelled pixels of each of CamVid's classes, (11,); 11 is void."""
     counts = np.zeros(256)
-    for path in sorted(Path(folder).rglob("*.png")):
+    for path in list_images(folder).values():
         counts += np.bincount(cv2.imread(str(path), cv2.IMREAD_UNCHANGED).ravel(), minlength=256)
-    if not counts.any():
-        raise FileNotFoundError(f"no .png below {folder!r}")
     return 100 * counts[: len(CAMVID)] / counts[: len(CAMVID)].sum()
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..utils.images import walk_files
 from .conversion import (
     CITYSCAPES_LABELS,
     SYNTHIA_LABELS,
@@ -31,9 +32,11 @@ def _beside(folder: Path, target: Path | None = None) -> _Pairs:
 
 def _cityscapes(root: Path) -> _Pairs:
     ending = "_labelIds.png"
+    folder = root / "gtFine"
     return [
-        (path, path.with_name(path.name[: -len(ending)] + "_labelTrainIds.png"))
-        for path in sorted((root / "gtFine").rglob("[!.]*" + ending))
+        (folder / name, folder / (name[: -len(ending)] + TRAIN_ID_SUFFIX))
+        for name in (walk_files(folder) if folder.is_dir() else ())
+        if name.endswith(ending)
     ]
 
 

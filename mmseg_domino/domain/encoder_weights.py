@@ -215,7 +215,7 @@ def _check_pickle(path: Path) -> None:
 def _load_from_folder(folder: Path, pretrained: str, seed: int):
     random = pretrained == RANDOM
     has_config = (folder / "open_clip_config.json").is_file()
-    weights = [p for p in folder.glob("*") if p.suffix in (".safetensors", ".bin", ".pth")]
+    weights = [p for p in folder.glob("[!.]*") if p.suffix in (".safetensors", ".bin", ".pth")]
     if not has_config or not (weights or random):
         raise MissingWeightsError(_no_folder(folder))
     if not random and not any(p.suffix == ".safetensors" for p in weights):

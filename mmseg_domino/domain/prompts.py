@@ -78,7 +78,8 @@ class PromptBank:
 def list_prompt_banks() -> dict[str, str]:
     """Names and descriptions of the banks that come with the package."""
     return {
-        path.stem: read_mapping(path).get("description", "") for path in sorted(_FOLDER.iterdir())
+        path.stem: read_mapping(path).get("description", "")
+        for path in sorted(_FOLDER.glob("[!.]*.yaml"))
     }
 
 
@@ -102,7 +103,7 @@ def load_prompt_bank(bank: str | Path | PromptBank) -> PromptBank:
     else:
         path = _FOLDER / f"{bank}.yaml"
         if not path.is_file():
-            names = ", ".join(sorted(p.stem for p in _FOLDER.iterdir()))
+            names = ", ".join(sorted(p.stem for p in _FOLDER.glob("[!.]*.yaml")))
             raise ValueError(
                 f"unknown prompt bank {str(bank)!r}. The package has: {names}. A bank of your own "
                 "is given as the path of its YAML or JSON file."

@@ -296,7 +296,7 @@ class EmbeddingStore:
         lacking = [str(image_path)]
         if image_path.is_file():
             suffix = image_path.suffix
-            beside = sorted(image_path.parent.glob(f"*{suffix}"))
+            beside = sorted(image_path.parent.glob(f"[!.]*{suffix}"))
             if root is None:
                 known = {key.rpartition("/")[2] for key in self.keys}
                 lacking = [str(p) for p in beside if p.name not in known] or lacking

@@ -45,7 +45,7 @@ class DomainIoUMetric(BaseMetric):
     that a distributed sampler repeats are counted once.
 
     The returned dictionary holds, in percent: ``mIoU``, ``mAcc``, ``aAcc`` over all images (what
-    ``IoUMetric`` returns); the same by group (``acdc/fog/mIoU``); for each target data set
+    ``IoUMetric`` returns; not of source and targets together); the same by group (``acdc/fog/mIoU``); for each target data set
     ``acdc/mean_of_domains``, ``acdc/pooled`` and both relative to the source; the mean of these
     over the target data sets (``targets/pooled``).
 

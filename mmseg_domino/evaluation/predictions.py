@@ -186,7 +186,7 @@ class SubmissionWriter:
                 f"{self.archive} was not written. Predict the whole test split in one run."
             )
         folder = self.root / self.format.folder
-        found = {path.name for path in folder.glob("*.png")} if folder.is_dir() else set()
+        found = {path.name for path in folder.glob("[!.]*.png")} if folder.is_dir() else set()
         missing, extra = sorted(set(names) - found), sorted(found - set(names))
         if missing:
             raise SubmissionError(f"{folder} lacks {missing[:3]} ({len(missing)} files)")

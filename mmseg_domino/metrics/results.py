@@ -202,15 +202,20 @@ class RunResults:
         }
 
     def metrics(self) -> dict[str, float]:
-        """All figures in one flat dictionary, as loggers and ``save_best`` want it."""
-        flat = self.overall
+        """All figures in one flat dictionary, as loggers and ``save_best`` want it.
+
+        Where source and targets were tested together, there are none of all images: a checkpoint
+        chosen by them would be chosen by the targets.
+        """
+        flat = {} if self.source_group and self.targets else self.overall
+        flat |= {name: figure.value for name, figure in self.figures.items()}
         for key, group in self.groups.items():
             flat |= {f"{key}/mAcc": group.macc, f"{key}/aAcc": group.aacc}
             flat |= {f"{key}/{name}": value for name, value in self.subset_mious(key).items()}
             if group.calibration is not None:
                 flat[f"{key}/ece_ratio"] = group.calibration.ece_ratio
                 flat[f"{key}/aurc_ratio"] = group.calibration.aurc_ratio
-        return flat | {name: figure.value for name, figure in self.figures.items()}
+        return flat
 
 
 def all_figures(

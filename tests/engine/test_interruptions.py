@@ -164,6 +164,8 @@ def test_a_better_checkpoint_replaces_the_best_one_only_when_it_is_written(small
         checkpoint.after_val_epoch(runner, {"mIoU": value})
     assert seen == [[], ["best_mIoU_iter_2.pth"]]
     assert [p.name for p in tmp_path.glob("best_*")] == ["best_mIoU_iter_4.pth"]
+    with pytest.raises(ValueError, match=r"save_best=mIoU: .* gave city/day/mIoU, acdc/fog/mIoU"):
+        checkpoint.after_val_epoch(runner, {"city/day/mIoU": 3, "acdc/fog/mIoU": 2, "acdc/aAcc": 1})
 
 
 def test_a_second_training_or_test_in_a_folder_is_refused(small_config, small_run, tmp_path):

@@ -77,6 +77,15 @@ def test_both_averages_and_their_relation_to_the_source():
     assert "cityscapes/pooled" not in figures
 
 
+def test_no_figure_is_over_source_and_targets():
+    samples = mixed()
+    figures = run(DomainIoUMetric(source=SOURCE), samples)
+    assert not {"mIoU", "mAcc", "aAcc"} & set(figures)
+    assert next(iter(figures)) == f"{SOURCE}/mIoU"  # what save_best="auto" takes
+    alone = run(DomainIoUMetric(source=SOURCE), of(samples, SOURCE))
+    assert next(iter(alone)) == "mIoU" and alone["mIoU"] == alone[f"{SOURCE}/mIoU"]
+
+
 def test_without_its_source_nothing_is_relative():
     figures = run(DomainIoUMetric(source="gta/clear_day"), mixed())
     assert not [name for name in figures if "relative" in name]

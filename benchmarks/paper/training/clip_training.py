@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.paper.training.training import optimise
 from mmseg_domino.domain.prompts import list_prompt_banks, load_prompt_bank
+from mmseg_domino.utils.images import list_images, read_image
 from street_world.models import IMAGE_SIZE, build_clip, load_tokenizer
 from street_world.street import CLASSES, DOMAINS, HELD_OUT_DOMAINS, build, render, sample_scene
 from street_world.street.caption import caption
@@ -283,10 +284,8 @@ def photograph_shares(clip: CLIP, named_folders: Sequence[str], bank: str) -> di
     report = {}
     for item in named_folders:
         name, _, folder = item.partition("=")
-        paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".jpg", ".png"))
-        if not paths:
-            raise FileNotFoundError(f"no .jpg or .png below {folder!r} (given as {item!r})")
-        images = [centre_square(cv2.imread(str(path))[..., ::-1]) for path in paths]
+        paths = list_images(folder).values()
+        images = [centre_square(read_image(path)) for path in paths]
         best = domain_scores(clip, images, bank).argmax(1)
         shares = torch.bincount(best, minlength=len(DOMAINS)) / len(paths) * 100
         shares = [round(value, 1) for value in shares.tolist()]

@@ -60,6 +60,14 @@ class AtomicCheckpointHook(CheckpointHook):
                 self.file_backend.remove(path)
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        unknown = [key for key in self.key_indicators or () if key not in (*metrics, "auto")]
+        if self.save_best and unknown:
+            mious = [key for key in metrics if "mIoU" in key]
+            raise ValueError(
+                f"save_best={', '.join(unknown)}: the validation gave no such figure. It gave "
+                f"{', '.join(mious or metrics)}. Of source and targets together there is no mIoU: "
+                "to choose a checkpoint by it is to choose by the targets; validate on the source."
+            )
         with self._removing_last():
             super()._save_best_checkpoint(runner, metrics)
 

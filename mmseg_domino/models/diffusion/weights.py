@@ -277,7 +277,7 @@ def weight_variant(folder: Path, safe: str, pickled: str) -> str | None:
         wanted += [f"{pickled}{part}.bin", f"{pickled}.bin.index{part}.json"]
         if names.isdisjoint(wanted):
             continue
-        for path in folder.glob("*.safetensors"):
+        for path in folder.glob("[!.]*.safetensors"):
             if (".fp16" in path.name) == bool(variant):
                 check_safetensors(path)
         return variant
@@ -294,7 +294,7 @@ def _from_folder(model_class, folder: Path):
             folder,
             variant=variant,
             # Left to itself, diffusers looks for the index of .bin shards under another name.
-            use_safetensors=None if any(folder.glob("*.safetensors")) else False,
+            use_safetensors=None if any(folder.glob("[!.]*.safetensors")) else False,
             torch_dtype=torch.float32,
             output_loading_info=True,
             low_cpu_mem_usage=False,
