@@ -45,9 +45,9 @@ class DomainIoUMetric(BaseMetric):
     that a distributed sampler repeats are counted once.
 
     The returned dictionary holds, in percent: ``mIoU``, ``mAcc``, ``aAcc`` over all images (what
-    ``IoUMetric`` returns; not of source and targets together); the same by group (``acdc/fog/mIoU``); for each target data set
-    ``acdc/mean_of_domains``, ``acdc/pooled`` and both relative to the source; the mean of these
-    over the target data sets (``targets/pooled``).
+    ``IoUMetric`` returns; not of source and targets together); the same by group
+    (``acdc/fog/mIoU``); for each target data set ``acdc/mean_of_domains``, ``acdc/pooled`` and both
+    relative to the source; the mean of these over the target data sets (``targets/pooled``).
 
     Args:
         source: Group key of the source domain, such as ``'cityscapes/clear_day'``; ``None`` for

@@ -207,7 +207,8 @@ class RunResults:
         Where source and targets were tested together, there are none of all images: a checkpoint
         chosen by them would be chosen by the targets.
         """
-        flat = {} if self.source_group and self.targets else self.overall
+        mixed = self.source_group and self.targets
+        flat = {f"{self.source}/mIoU": self.source_group.miou} if mixed else self.overall
         flat |= {name: figure.value for name, figure in self.figures.items()}
         for key, group in self.groups.items():
             flat |= {f"{key}/mAcc": group.macc, f"{key}/aAcc": group.aacc}

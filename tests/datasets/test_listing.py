@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine import fileio
 from mmseg.registry import DATASETS
+from PIL import Image
 
 import mmseg_domino.plugin  # noqa: F401
 from mmseg_domino.datasets.converters import convert_dataset
@@ -63,7 +65,8 @@ def test_a_backend_made_before_the_plugin_lists_no_hidden_folders(tmp_path):
 def test_conversion_leaves_hidden_folders_out(tmp_path):
     for place in ("train/a", ".cache/train/a", "train/.trash"):
         folder = tmp_path / "gtFine" / place
-        write_pair(folder / "unused.png", folder / "0_gtFine_labelIds.png")
+        folder.mkdir(parents=True)
+        Image.fromarray(np.full((4, 4), 7, np.uint8)).save(folder / "0_gtFine_labelIds.png")
     os.symlink("..", tmp_path / "gtFine/train/again")
     assert convert_dataset("cityscapes", tmp_path) == (1, 1)
     assert [p.parent.name for p in tmp_path.rglob("*_labelTrainIds.png")] == ["a"]

@@ -83,7 +83,8 @@ def test_no_figure_is_over_source_and_targets():
     assert not {"mIoU", "mAcc", "aAcc"} & set(figures)
     assert next(iter(figures)) == f"{SOURCE}/mIoU"  # what save_best="auto" takes
     alone = run(DomainIoUMetric(source=SOURCE), of(samples, SOURCE))
-    assert next(iter(alone)) == "mIoU" and alone["mIoU"] == alone[f"{SOURCE}/mIoU"]
+    assert next(iter(alone)) == "mIoU"
+    assert alone["mIoU"] == alone[f"{SOURCE}/mIoU"]
 
 
 def test_without_its_source_nothing_is_relative():
