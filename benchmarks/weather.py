@@ -1,11 +1,14 @@
-"""Weather by rule: what it costs a training crop, its statistics, and what CLIP makes of it.
+"""Weather by rule: its statistics, what CLIP makes of it, and what it costs a training crop.
 
-    python -m benchmarks.weather data/mini/cityscapes [--clip local-dir:data/mini/models/mini-clip]
+    python -m benchmarks.weather data/camvid --sheets work_dirs/weather
+    python -m benchmarks.weather data/mini/cityscapes --clip local-dir:data/mini/models/mini-clip
+    python -m benchmarks.weather data/mini/cityscapes --costs
 
-The folder is a tree as Cityscapes has it, with labels (and disparity, if it is there). Costs are
-process time on one core, of a 512x1024 crop from 2048x1024, and their ratio to the host's own
-training pipeline, measured in turns with it. ACDC's published frames have a mean |Laplacian| of 10
-(rain), 16 (snow) and 4.5 (night), and nights the mean colour 57, 39, 20.
+The folder is a tree as CamVid has it (frames by day are taken) or as Cityscapes, with labels (and
+disparity, if it is there). Costs are process time on one core, of a 512x1024 crop from 2048x1024,
+and their ratio to the host's own training pipeline, measured in turns with it. ACDC's published
+frames have a mean |Laplacian| of 10 (rain), 16 (snow) and 4.5 (night), and nights the mean colour
+57, 39, 20.
 """
 
 import argparse
@@ -22,7 +25,8 @@ from mmcv.transforms import Compose
 from mmseg.datasets import CityscapesDataset
 from mmseg.utils import register_all_modules
 
-from mmseg_domino.datasets import DrawWeather, RenderWeather
+from mmseg_domino.datasets import CamVidDataset, DrawWeather, RenderWeather
+from mmseg_domino.utils import atomic_write
 from mmseg_domino.utils.images import list_images, read_image
 from mmseg_domino.weather import (
     DOMAINS,
@@ -33,27 +37,34 @@ from mmseg_domino.weather import (
     draw_weather,
 )
 
-CLASSES = tuple(CityscapesDataset.METAINFO["classes"])
 SIZE = (2048, 1024)
 
 
-def load(root: Path, number: int) -> list[dict]:
-    """Images, labels and depths, evenly from the tree."""
+def load(root: Path, number: int) -> tuple[list[dict], tuple[str, ...]]:
+    """Images, labels and depths, evenly from the tree, and the names of its classes."""
+    camvid = (root / "img/day").is_dir()
+    images, labels, endings, data = (
+        (root / "img/day", root / "label/day", (".jpg", ".png"), CamVidDataset)
+        if camvid
+        else (
+            root / "leftImg8bit/train",
+            root / "gtFine/train",
+            ("_leftImg8bit.png", "_gtFine_labelTrainIds.png"),
+            CityscapesDataset,
+        )
+    )
     files = DepthFiles(str(root / "disparity/train"), camera_root=str(root / "camera/train"))
-    images = list(list_images(root / "leftImg8bit/train").items())
-    chosen = [images[i] for i in np.linspace(0, len(images) - 1, number).astype(int)]
+    found = list(list_images(images).items())
     samples = []
-    for key, path in chosen:
-        name = key.removesuffix("_leftImg8bit.png")
-        label = str(root / "gtFine/train" / f"{name}_gtFine_labelTrainIds.png")
+    for key, path in (found[i] for i in np.linspace(0, len(found) - 1, number).astype(int)):
+        name = key.removesuffix(endings[0])
         try:
             depth = files.read(name)
         except FileNotFoundError:
             depth = None
-        image = read_image(path)
-        truth = cv2.imread(label, cv2.IMREAD_UNCHANGED)
-        samples.append(dict(path=str(path), image=image, label=truth, depth=depth))
-    return samples
+        label = cv2.imread(str(labels / f"{name}{endings[1]}"), cv2.IMREAD_UNCHANGED)
+        samples.append(dict(path=str(path), image=read_image(path), label=label, depth=depth))
+    return samples, tuple(data.METAINFO["classes"])
 
 
 def of_host(sample: dict) -> dict:
@@ -76,7 +87,7 @@ def milliseconds(run: Callable[[], object]) -> float:
     return 1000 * (time.process_time() - start)
 
 
-def costs(samples: list[dict], root: Path) -> None:
+def costs(samples: list[dict], classes: tuple[str, ...], root: Path) -> None:
     geometry = [
         dict(type="RandomResize", scale=SIZE, ratio_range=(0.5, 2.0), keep_ratio=True),
         dict(type="RandomCrop", crop_size=(512, 1024), cat_max_ratio=0.75),
@@ -94,7 +105,7 @@ def costs(samples: list[dict], root: Path) -> None:
         if name == "disparity" and depth is None:
             continue
         for domain in DOMAINS:
-            draw = DrawWeather(prob=1.0, domains=[domain], depth=given)
+            draw = DrawWeather(prob=1.0, domains=[domain], depth=given, classes=classes)
             with_weather = Compose(
                 [draw, *geometry, RenderWeather(), dict(type="PhotoMetricDistortion")]
             )
@@ -109,13 +120,13 @@ def costs(samples: list[dict], root: Path) -> None:
             print(f"{name + ', ' + domain:24}{extra:>+10.0f}{ratio:>20.2f}")
 
 
-def made(samples: list[dict], domain: str) -> list[np.ndarray]:
+def made(samples: list[dict], classes: tuple[str, ...], domain: str) -> list[np.ndarray]:
     images = []
     for number, sample in enumerate(samples):
         image, label = sample["image"], sample["label"]
-        view = describe_view(image, label, CLASSES, sample["depth"])
+        view = describe_view(image, label, classes, sample["depth"])
         weather = draw_weather(domain, Ranges(), np.random.default_rng(number))
-        images.append(weather.put_on(Scene.of_image(image, label, CLASSES, view)))
+        images.append(weather.put_on(Scene.of_image(image, label, classes, view)))
     return images
 
 
@@ -126,22 +137,35 @@ def laplacian(image: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("root", type=Path, help="a tree as Cityscapes has it")
-    parser.add_argument("--number", type=int, default=24, help="images")
+    parser.add_argument("root", type=Path, help="a tree as CamVid or Cityscapes has it")
+    parser.add_argument("--number", type=int, default=20, help="images")
     parser.add_argument("--clip", help="also measure what this CLIP makes of them")
+    parser.add_argument("--costs", action="store_true", help="also measure what a crop costs")
+    parser.add_argument("--sheets", type=Path, help="folder for a sheet of all images by domain")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     register_all_modules()
-    samples = load(args.root, args.number)
-    costs(samples[: max(4, args.number // 3)], args.root)
+    samples, classes = load(args.root, args.number)
+    if args.costs:
+        costs(samples[: max(4, args.number // 3)], classes, args.root)
     images = {"clear_day": [s["image"] for s in samples]}
-    images |= {domain: made(samples, domain) for domain in DOMAINS}
+    images |= {domain: made(samples, classes, domain) for domain in DOMAINS}
     print(f"\n{'':12}{'|Laplacian|':>12}   mean colour")
     for domain, some in images.items():
         colour = np.mean([i.reshape(-1, 3).mean(0) for i in some], axis=0)
         print(f"{domain:12}{np.mean([laplacian(i) for i in some]):>12.1f}   {colour.round(0)}")
     if args.clip:
         report_clip(args.clip, images)
+    for domain, some in images.items() if args.sheets else ():
+        with atomic_write(args.sheets / f"{domain}.png") as temporary:
+            cv2.imwrite(str(temporary), sheet(some)[..., ::-1])
+
+
+def sheet(images: list[np.ndarray], columns: int = 4) -> np.ndarray:
+    """All images side by side."""
+    rows = [images[i : i + columns] for i in range(0, len(images), columns)]
+    rows[-1] += [np.zeros_like(images[0])] * (columns - len(rows[-1]))
+    return np.vstack([np.hstack(row) for row in rows])
 
 
 def report_clip(model: str, images: dict[str, list[np.ndarray]]) -> None:

@@ -98,7 +98,7 @@ def fill_depth(depth: np.ndarray, image: np.ndarray, sky: np.ndarray) -> np.ndar
     known = np.isfinite(depth) & (depth > 0) & ~sky
     if not known.any():
         raise ValueError("the depth map has no known value")
-    filled = np.minimum(_nearest(depth, known), np.float32(FAR))
+    filled = np.minimum(depth.ravel()[_nearest(known)], np.float32(FAR))
     if not (known | sky).all():
         # 1 / depth is linear along a plane; and far noise does not bleed into what is near.
         guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
@@ -107,15 +107,15 @@ def fill_depth(depth: np.ndarray, image: np.ndarray, sky: np.ndarray) -> np.ndar
     return np.where(sky, np.float32(FAR), filled).astype(np.float32)
 
 
-def _nearest(value: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Each pixel's own value if known, else that of the nearest known one."""
+def _nearest(known: np.ndarray) -> np.ndarray:
+    """Flat index of each pixel's nearest known one; its own if known."""
     # The label of each pixel is that of the nearest zero, i.e. known, pixel.
     _, nearest = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    values = np.zeros(nearest.max() + 1, np.float32)
-    values[nearest[known]] = value[known]
-    return values[nearest]
+    places = np.zeros(nearest.max() + 1, np.int64)
+    places[nearest[known]] = np.flatnonzero(known)
+    return places[nearest]
 
 
 def _guided_filter(guide: np.ndarray, value: np.ndarray, radius: int, eps: float) -> np.ndarray:
@@ -142,12 +142,12 @@ def plane_depth(
 
     The plane is fitted to the labels' ground: its upper end is taken to be 80 m away. What stands
     has the depth of the ground below it; of what stands behind a car or a person (houses, trees)
-    that is unknown and taken from beside it.
+    that is unknown and taken from beside it; likewise behind a pole or a sign.
 
     Args:
         ground: ``(H, W)`` bool: road, pavement, terrain.
         sky: ``(H, W)`` bool.
-        things: ``(H, W)`` bool: vehicles and people, which hide the foot of what is behind.
+        things: ``(H, W)`` bool: vehicles, people, poles, signs: what hides the foot of others.
         camera: Its horizon is replaced.
 
     Returns:
@@ -168,8 +168,18 @@ def plane_depth(
     unknown = ~ground & ~things & ~sky & (hidden < foot)
     known = ~unknown & ~things & ~sky & ~ground
     if unknown.any() and known.any():
-        depth = np.where(unknown, np.maximum(depth, _nearest(depth, known)), depth)
-    standing = soften(1 / depth.astype(np.float32), max(0.5, width / 300))
+        # Beside it something stands across the view, as deep, or along it, as far to the side.
+        aside = np.abs(np.arange(width, dtype=np.float32) + 0.5 - camera.centre)
+        nearest = _nearest(known)
+        along = (depth * aside).ravel()[nearest] / np.maximum(aside, 0.5)
+        beside = np.minimum(depth.ravel()[nearest], along)
+        depth = np.where(unknown, np.maximum(depth, beside), depth)
+    standing = 1 / depth.astype(np.float32)
+    # Where a road ends far away, a pixel of its edge is metres of what stands there.
+    rest = (~ground & ~things & ~sky).astype(np.float32)
+    size = (max(3, width // 40) | 1, 1)
+    even = cv2.blur(standing * rest, size) / np.maximum(cv2.blur(rest, size), 1e-3)
+    standing = soften(np.where(rest > 0, even, standing), max(0.5, width / 300))
     depth = np.where(ground, plane[:, None], 1 / standing)
     return np.where(sky, np.float32(FAR), depth).astype(np.float32), camera
 

@@ -140,7 +140,7 @@ def _parts(mask: np.ndarray, smallest: int) -> list[tuple[int, int, int, int, in
 
 
 def _draw_windows(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) -> None:
-    """Some windows of the houses are lit; their panes keep the pattern of the photograph."""
+    """Some windows of the houses are lit: what is darker there, by day, than the wall around."""
     houses = scene.of(("building",))
     count = rng.poisson(14 * scene.label.shape[1] / (1.1 * scene.focal))
     if not count or not houses.any():
@@ -156,14 +156,17 @@ def _draw_windows(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) ->
         low, high = np.array([column, row]) - half, np.array([column, row]) + half
         value = float(rng.uniform(0.02, 0.14))
         cv2.rectangle(mask, tuple(np.int32(low)), tuple(np.int32(high)), value, -1)
-    pattern = luminance(to_linear(scene.image))
-    pattern = np.clip(pattern / (soften(pattern, scene.height / 60) + np.float32(0.02)), 0.3, 1.6)
-    canvas += (soften(mask, 0.7) * houses * pattern)[..., None] * _WINDOW
+    bright = luminance(to_linear(scene.image))
+    panes = 2.85 - 3 * bright / (soften(bright, scene.height / 30) + np.float32(0.01))
+    panes = soften(np.clip(panes, 0, 1).astype(np.float32), 0.5)
+    canvas += (soften(mask, 0.7) * houses * panes)[..., None] * _WINDOW
 
 
 def _draw_vehicle_lamps(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) -> None:
     """A pair of lamps on each vehicle: red on those that drive ahead, white on those that come."""
     vehicles = scene.of([name for name in VEHICLES if "cycl" not in name])
+    rgb = scene.image.astype(np.int16)
+    red = rgb[..., 0] > 1.5 * rgb[..., 1:].max(2) + 20
     smallest = max(12, scene.label.size // 20000)
     for left, top, width, height, area in _parts(vehicles, smallest):
         if width > 4 * height or area < 0.3 * width * height:
@@ -172,10 +175,19 @@ def _draw_vehicle_lamps(canvas: np.ndarray, scene: Scene, rng: np.random.Generat
         metres = float(scene.distance[min(int(row), scene.height - 1), int(middle)])
         ahead = middle * (scene.right[1] - scene.right[0]) + scene.right[0]
         coming = rng.random() < (0.75 if ahead < 0 else 0.2)
+        coming &= not _from_behind(red[top : top + height, left : left + width])
         colour = 5 * _HEAD if coming else 1.2 * _TAIL
         size = (0.09 if coming else 0.07) * scene.focal / max(metres, 4.0)
         for offset in (0.14, 0.86):
-            _disc(canvas, left + offset * width, row, size, colour)
+            if vehicles[int(row), int(left + offset * width)]:  # not hidden by another thing
+                _disc(canvas, left + offset * width, row, size, colour)
+
+
+def _from_behind(red: np.ndarray) -> bool:
+    """Whether the photograph shows tail lamps: red on both sides of a vehicle, not between them."""
+    quarter = max(1, red.shape[1] // 4)
+    sides = min(red[:, :quarter].mean(), red[:, -quarter:].mean())
+    return sides > max(0.004, 2 * red[:, quarter:-quarter].mean())
 
 
 def _draw_signals(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) -> None:

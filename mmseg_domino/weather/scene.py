@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from .depth import CAMERA_HEIGHT, Camera, along_ray, fill_depth, plane_depth
+from .light import luminance, to_linear
 
 #: Names of classes, of all the data sets known here, by what they are to the weather.
 GROUND = (
@@ -23,6 +24,11 @@ VEHICLES = (
     "on rails", "other vehicle",
 )  # fmt: skip
 THINGS = (*VEHICLES, "person", "rider", "pedestrian", "motorcyclist", "other rider")
+#: What hides the foot of what stands behind it.
+HIDING = (
+    *THINGS, "pole", "utility pole", "traffic light", "traffic sign", "traffic sign (front)",
+    "sign",
+)  # fmt: skip
 BUILT = ("building", "wall", "fence", "bridge", "tunnel")
 GREEN = ("vegetation", "tree", "terrain")
 
@@ -78,7 +84,7 @@ def describe_view(
     label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
     sky, ground = _of(label, classes, ("sky",)), _of(label, classes, GROUND)
     if depth is None:
-        things = _of(label, classes, THINGS)
+        things = _of(label, classes, HIDING)
         metres, camera = plane_depth(ground, sky, things, Camera.of_size(height, width))
         return View(along_ray(metres, camera), camera, False)
     metres, camera = depth
@@ -183,10 +189,15 @@ class Scene:
 
     @cached_property
     def sky(self) -> np.ndarray:
-        """``(H, W)`` float32: 1 in the sky, with soft edges."""
+        """``(H, W)`` float32: 1 in the sky, also between branches, with soft edges."""
+        seen = self.of(("sky",))
         # A camera's edges are not sharp; and the light of the sky spills over them.
-        sky = cv2.dilate(self.of(("sky",)).astype(np.uint8), np.ones((3, 3), np.uint8))
-        return cv2.GaussianBlur(sky.astype(np.float32), (0, 0), max(0.8, self.height / 700))
+        sky = cv2.dilate(seen.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+        if seen.any():  # labels draw trees as if nothing were seen through them
+            bright = luminance(to_linear(self.image))
+            through = 5 * bright / max(float(np.median(bright[seen])), 0.2) - np.float32(3.5)
+            sky = np.where(self.of(("vegetation", "tree")), np.clip(through, sky, 1), sky)
+        return cv2.GaussianBlur(sky, (0, 0), max(0.8, self.height / 700))
 
     @cached_property
     def ground(self) -> np.ndarray:

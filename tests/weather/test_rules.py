@@ -6,11 +6,22 @@ import cv2
 import numpy as np
 import pytest
 
-from mmseg_domino.weather import DOMAINS, Ranges, Scene, View, draw_weather, fog, night, rain, snow
+from mmseg_domino.weather import (
+    DOMAINS,
+    Ranges,
+    Scene,
+    View,
+    describe_view,
+    draw_weather,
+    fog,
+    night,
+    rain,
+    snow,
+)
 from mmseg_domino.weather.depth import Camera
 from mmseg_domino.weather.rules import airlight
 
-from .scenes import BUILDING, CAR, CLASSES, HEIGHT, ROAD, SIDEWALK, SKY, WIDTH, street
+from .scenes import BUILDING, CAR, CLASSES, HEIGHT, ROAD, SIDEWALK, SKY, VEGETATION, WIDTH, street
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +130,53 @@ def test_night_is_dark_warm_and_smooth_with_lamps_that_shine(scene, exposure):
     assert image[scene.label == SKY].mean() < 0.4 * scene.image[scene.label == SKY].mean()
     car = image[scene.label == CAR].astype(int)
     assert car.max() > 200  # its lamps
+
+
+@pytest.fixture
+def black():
+    """A dark street whose camera and label are easily drawn on."""
+    label = np.full((120, 200), ROAD, np.uint8)
+    label[:50] = BUILDING
+    image = np.full((120, 200, 3), 90, np.uint8)
+    return image, label
+
+
+def at_night(image, label, seed):
+    view = describe_view(image, label, CLASSES, (np.full(label.shape, 15.0), Camera(220, 100, 50)))
+    return night(Scene.of_image(image, label, CLASSES, view), 30, np.random.default_rng(seed))
+
+
+def test_vehicles_lamps_are_on_them_and_red_where_the_photograph_shows_tail_lamps(black):
+    image, label = black
+    label[60:90, 120:170] = CAR
+    image[76:79, 125:129] = image[76:79, 161:165] = (200, 20, 20)
+    for seed in range(8):
+        lamps = at_night(image, label, seed)[72:84, 122:132].reshape(-1, 3).mean(0)
+        assert lamps[0] > 2 * lamps[2]
+    hidden = label.copy()
+    hidden[60:90, 120:136] = ROAD  # a thing in front of the left lamp, which is at column 127
+    hidden[60, 120:136] = CAR
+    shown, without = (at_night(image, one, 0)[77, 127].astype(int) for one in (label, hidden))
+    assert shown[0] > without[0] + 60
+
+
+def test_lit_windows_are_panes_and_not_walls(black):
+    image, label = black
+    wall = at_night(image, label, 3)[:40].max()
+    image[8:40:10, 8:200:16] = image[9:40:10, 8:200:16] = 30
+    image[8:40:10, 9:200:16] = image[9:40:10, 9:200:16] = 30
+    panes = at_night(image, label, 3)[:40].max()
+    assert panes > wall + 60
+
+
+def test_sky_between_branches_is_sky():
+    image, label = np.full((60, 80, 3), 40, np.uint8), np.full((60, 80), VEGETATION, np.uint8)
+    label[:20], image[:20] = SKY, 240
+    image[30:50, 30:50] = 238
+    view = describe_view(image, label, CLASSES)
+    sky = Scene.of_image(image, label, CLASSES, view).sky
+    assert sky[40, 40] > 0.95
+    assert sky[40, 10] < 0.05
 
 
 def test_a_crop_is_in_the_weather_of_its_place(scene):
