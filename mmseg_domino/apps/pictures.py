@@ -14,8 +14,8 @@ from mmseg.models import BaseSegmentor
 from tqdm import tqdm
 
 from ..reporting import DomainLine, annotate, overlay
-from ..utils import atomic_write
-from ..utils.images import list_images, read_image
+from ..utils import atomic_write, printable
+from ..utils.images import list_images, read_image, write_image
 from .inference import Prediction, domains_of, predict_image
 
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
@@ -77,11 +77,16 @@ class PictureWriter:
                 self.unreadable.append(str(error))
                 continue
             picture, prediction = self._draw(key, image)
-            _write(self.out / names[key], picture[..., ::-1])
+            write_image(self.out / names[key], picture)
             if self.labels is not None:
-                _write(self.labels / names[key], prediction.labels)
+                write_image(self.labels / names[key], prediction.labels)
 
     def _video(self, path: Path) -> None:
+        for name in (path, self.out.absolute()):
+            if printable(name) != str(name):
+                raise ValueError(
+                    f"{printable(name)}: OpenCV takes no video whose path is not UTF-8; rename it"
+                )
         source = cv2.VideoCapture(str(path))
         if not source.isOpened():
             raise ValueError(f"{path} is not a readable video")
@@ -92,7 +97,7 @@ class PictureWriter:
             for index, frame in enumerate(tqdm(_frames(source), total=total, unit="frame")):
                 picture, prediction = self._draw(f"{path.name}#{index}", frame)
                 if self.labels is not None:
-                    _write(self.labels / path.stem / f"{index:06}.png", prediction.labels)
+                    write_image(self.labels / path.stem / f"{index:06}.png", prediction.labels)
                 if writer is None:
                     # Legends grow and shrink; the film is as high as its first frame and a reserve,
                     # and encoders want even sizes.
@@ -113,7 +118,7 @@ class PictureWriter:
             writer.writerow(["image", "domain", "forced", *names])
             for name, prediction in self.scores:
                 writer.writerow(
-                    [name, prediction.domain or "", prediction.forced or ""]
+                    [printable(name), prediction.domain or "", prediction.forced or ""]
                     + [f"{score:.4f}" for score in prediction.domain_scores]
                 )
 
@@ -123,12 +128,6 @@ def _picture_names(files: dict[str, Path]) -> dict[str, str]:
     plain = {key: str(PurePosixPath(key).with_suffix(".png")) for key in files}
     count = Counter(plain.values())
     return {key: name if count[name] == 1 else f"{key}.png" for key, name in plain.items()}
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    with atomic_write(path) as temporary:
-        if not cv2.imwrite(str(temporary), image):
-            raise OSError(f"{path} could not be written; is there space on the disk?")
 
 
 def _frames(source: cv2.VideoCapture) -> Iterator[np.ndarray]:

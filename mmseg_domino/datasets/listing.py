@@ -10,6 +10,29 @@ from mmengine.fileio import LocalBackend, io
 from ..utils.images import walk_files
 
 
+@fileio.register_backend("local", force=True, prefixes="")
+class VisibleFilesBackend(LocalBackend):
+    """``LocalBackend`` whose recursive listings of files leave out hidden folders and end at links
+    back to a folder above.
+
+    MMEngine's own skips hidden files alone, and all data sets of the host framework list by it: a
+    ``.ipynb_checkpoints`` would be data, and a folder that links to itself come 41 times.
+    """
+
+    def list_dir_or_file(
+        self,
+        dir_path: str | os.PathLike,
+        list_dir: bool = True,
+        list_file: bool = True,
+        suffix: str | tuple[str, ...] | None = None,
+        recursive: bool = False,
+    ) -> Iterator[str]:
+        """As for ``LocalBackend``; files of a recursive listing come sorted."""
+        if list_dir or not (list_file and recursive):
+            return super().list_dir_or_file(dir_path, list_dir, list_file, suffix, recursive)
+        return (name for name in walk_files(dir_path) if suffix is None or name.endswith(suffix))
+
+
 io.backend_instances.clear()  # those made before are of MMEngine's class
 
 

@@ -24,12 +24,22 @@ from ..utils.disk import explain_disk
 from ..utils.locks import FolderInUseError, folder_lock
 from .checkpoints import newest_checkpoint
 from .console import Console
-from .hooks import AtomicCheckpointHook, FiniteWeightsHook, RunSummaryHook
+from .hooks import (
+    AtomicCheckpointHook,
+    FiniteWeightsHook,
+    PrintableVisualizationHook,
+    RunSummaryHook,
+)
 from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
 from .resuming import check_resumable, training_settings
 from .sharding import ShardingHook, whole_checkpoints
 from .testing import check_source, tell_image_folders
+
+_REPLACED_HOOKS = {
+    "CheckpointHook": AtomicCheckpointHook,
+    "SegVisualizationHook": PrintableVisualizationHook,
+}
 
 
 @RUNNERS.register_module()
@@ -92,8 +102,9 @@ class DominoRunner(Runner):
             self.register_hook(FiniteWeightsHook())
 
     def register_hook(self, hook, priority=None) -> None:
-        if isinstance(hook, dict) and type_name(hook) == "CheckpointHook":
-            hook = {**hook, "type": AtomicCheckpointHook}
+        ours = _REPLACED_HOOKS.get(type_name(hook)) if isinstance(hook, dict) else None
+        if ours is not None:
+            hook = {**hook, "type": ours}
         super().register_hook(hook, priority)
 
     def train(self) -> nn.Module:

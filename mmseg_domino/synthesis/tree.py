@@ -302,7 +302,7 @@ def _write_label(path: Path, label: np.ndarray, file: str | None) -> None:
 
 
 def _line(record: Record) -> str:
-    return json.dumps(asdict(record), ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(asdict(record), allow_nan=False) + "\n"
 
 
 def _read_lines(path: Path) -> Iterable[Record]:

@@ -15,6 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from .io import atomic_write
 from .paths import printable
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -96,6 +97,21 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     if image is None:
         raise DamagedImageError(path, "cannot be decoded as an image; copy or download it again")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Write an image in the format that its name's ending tells, whole or not at all.
+
+    OpenCV's own writer ends the process at a name whose bytes are no UTF-8.
+
+    Args:
+        path: Its name.
+        image: RGB ``(H, W, 3)`` or grey ``(H, W)``.
+    """
+    colour = image.ndim == 3
+    coded = cv2.imencode(Path(path).suffix, image[..., ::-1] if colour else image)[1]
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(coded.tobytes())
 
 
 def check_image(content: bytes, path: str | os.PathLike) -> None:

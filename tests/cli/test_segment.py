@@ -1,6 +1,7 @@
 """``domino segment`` on an image, a folder and a video, as a user runs it."""
 
 import csv
+import os
 
 import cv2
 import numpy as np
@@ -65,6 +66,21 @@ def test_a_folder_keeps_its_tree_and_goes_on_after_a_bad_file(segment, tmp_path,
     assert found == {"a/x.png", "x.png", "domains.csv"}
     assert [row["image"] for row in scores(out)] == ["a/x.png", "x.jpg"]
     assert "broken.jpg is truncated" in capsys.readouterr().err
+
+
+def test_names_that_are_no_utf_8_work_or_are_named(segment, tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / os.fsdecode(b"caf\xe9.png")
+    path.write_bytes(cv2.imencode(".png", photo())[1].tobytes())
+    assert segment(path.parent, "--labels", tmp_path / "raw") == 0
+    assert (tmp_path / "out" / path.name).is_file()
+    assert (tmp_path / "raw" / path.name).is_file()
+    assert [row["image"] for row in scores(tmp_path / "out")] == ["caf\\xe9.png"]
+    film = path.with_suffix(".avi")
+    film.write_bytes(b"")
+    capsys.readouterr()
+    assert segment(film) == 1
+    assert "caf\\xe9.avi: OpenCV takes no video" in capsys.readouterr().err
 
 
 def test_raw_label_maps_and_images_that_differ_in_their_ending(segment, tmp_path, model_files):

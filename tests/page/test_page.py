@@ -110,6 +110,13 @@ def test_only_the_pages_own_script_may_run_and_nothing_is_fetched():
             assert value.startswith(("data:", "#")), (tag, name)
 
 
+def test_a_name_that_is_no_utf_8_is_escaped(tmp_path):
+    path = write_page(everything("caf\udce9.png \u00fc"), tmp_path / "page.html")
+    text = path.read_text(encoding="utf-8")
+    assert "caf\\xe9.png \u00fc" in text
+    assert "\udce9" not in text
+
+
 def test_a_section_of_nothing_is_left_out():
     page = Reader(
         render_page(Page("t", [Section("empty", "Empty"), Section("b", "B", [Text("x")])]))

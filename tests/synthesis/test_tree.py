@@ -46,6 +46,16 @@ def test_images_labels_and_lines_are_where_they_belong(tmp_path):
     assert len(tree.records()) == 2
 
 
+def test_names_that_are_no_utf_8_are_kept(tmp_path):
+    tree = SynthesisTree(tmp_path / "out")
+    tree.open(MAKER)
+    one = record(os.fsdecode(b"town/caf\xe9"))
+    fill(tree, one)
+    assert tree.merge() == [one]
+    assert (tmp_path / "out/images/fog" / f"{one.name}.png").is_file()
+    assert tree.records() == {one.key: one}
+
+
 def test_a_label_is_linked_where_its_file_says_the_same(tmp_path):
     image, label = scene(0)
     file = tmp_path / "label.png"

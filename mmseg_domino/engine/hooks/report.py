@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
@@ -41,6 +40,7 @@ from ...reporting import (
     write_index,
     write_report,
 )
+from ...utils.images import read_image
 from ..record import write_tables
 
 
@@ -221,7 +221,7 @@ def _picture(image: Tensor, path: str, size: tuple[int, int]) -> np.ndarray:
         # The host's loader gives BGR.
         pixels = image.flip(0).permute(1, 2, 0).cpu().numpy()
     else:  # the pipeline normalised it
-        pixels = mmcv.imread(path, channel_order="rgb")
+        pixels = read_image(path)
     resized = Image.fromarray(np.ascontiguousarray(pixels)).resize(size[::-1])
     return np.asarray(resized)
 
