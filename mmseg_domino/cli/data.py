@@ -108,7 +108,8 @@ def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> "Table":
 
 @data.command()
 @click.argument(
-    "dataset", type=click.Choice(["cityscapes", "gta5", "mapillary", "synthia", "wilddash2"])
+    "dataset",
+    type=click.Choice(["cityscapes", "gta5", "mapillary", "muses", "synthia", "wilddash2"]),
 )
 @click.argument("root", type=Path)
 @click.option("--out", type=Path, help="Write below this folder instead, for a read-only ROOT.")
@@ -120,7 +121,7 @@ def convert(dataset, root, out, version, splits, workers, overwrite) -> None:
     """Make trainId labels of DATASET's original ones below ROOT.
 
     ROOT is the folder that holds gtFine (Cityscapes), labels (GTA5), training and validation
-    (Mapillary Vistas), GT (SYNTHIA) or panoptic.json (WildDash 2).
+    (Mapillary Vistas), gt_panoptic (MUSES), GT (SYNTHIA) or panoptic.json (WildDash 2).
     """
     import_host()
     from ..datasets.converters import convert_dataset

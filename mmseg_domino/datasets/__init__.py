@@ -3,6 +3,7 @@ from .bdd100k import BDD100KDomainDataset
 from .camvid import CamVidDataset
 from .folders import FolderDataset
 from .mixture import RatioConcatDataset
+from .muses import MUSES_TIMES, MUSES_WEATHERS, MUSESDataset
 from .remaining import RemainingDataset
 from .sampler import ResumableInfiniteSampler
 from .transforms import (
@@ -18,11 +19,14 @@ from .transforms import (
     SeedSample,
     SetDomain,
 )
+from .urbansyn import UrbanSynDataset
 from .wrappers import leaf_datasets
 
 __all__ = [
     "ACDC_CONDITIONS",
     "CORRUPTIONS",
+    "MUSES_TIMES",
+    "MUSES_WEATHERS",
     "ACDCDataset",
     "BDD100KDomainDataset",
     "CamVidDataset",
@@ -33,6 +37,7 @@ __all__ = [
     "LoadCheckedAnnotations",
     "LoadCheckedImage",
     "LoadDomainEmbedding",
+    "MUSESDataset",
     "PackDominoInputs",
     "RatioConcatDataset",
     "RemainingDataset",
@@ -40,5 +45,6 @@ __all__ = [
     "ResumableInfiniteSampler",
     "SeedSample",
     "SetDomain",
+    "UrbanSynDataset",
     "leaf_datasets",
 ]

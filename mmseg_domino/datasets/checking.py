@@ -35,6 +35,8 @@ IMAGE_COUNTS = {
     "mapillary": {"training": 18000, "validation": 2000},
     "gta5": {"": 24964},  # of 24,966, without the two whose labels have another size
     "synthia": {"": 9400},
+    "urbansyn": {"": 7539},
+    "muses": {"train": 1500, "val": 250, "test": 750},
     "foggy_cityscapes/beta_0.005": {"val": 500},
     "foggy_cityscapes/beta_0.01": {"val": 500},
     "foggy_cityscapes/beta_0.02": {"val": 500},
@@ -50,6 +52,8 @@ IMAGE_SIZES = {
     "nighttime_driving": (1920, 1080),
     "bdd100k": (1280, 720),
     "synthia": (1280, 760),
+    "urbansyn": (2048, 1024),
+    "muses": (1920, 1080),
 }
 _SPLITS = {split for counts in IMAGE_COUNTS.values() for split in counts if split}
 

@@ -142,7 +142,7 @@ def _plain(name: str) -> str:
 
 
 def wilddash_table(categories: Sequence[Mapping]) -> LabelTable:
-    """A table from the categories of WildDash 2's ``panoptic.json``.
+    """A table from the categories of a COCO panoptic file, as WildDash 2 and MUSES have them.
 
     Classes are told by name, not by id; spaces, hyphens and case do not matter.
 
@@ -160,7 +160,7 @@ def wilddash_table(categories: Sequence[Mapping]) -> LabelTable:
             labels[target].append(category["id"])
     missing = [name for name, ids in labels.items() if not ids]
     if missing:
-        raise ValueError(f"the categories of panoptic.json lack {', '.join(missing)}")
+        raise ValueError(f"the categories of the panoptic file lack {', '.join(missing)}")
     return label_table(labels, max(category["id"] for category in categories) + 1)
 
 
@@ -252,13 +252,16 @@ def convert_panoptic(
     workers: int = 0,
     overwrite: bool = False,
     named_in: str | os.PathLike = "panoptic.json",
+    ending: str = "",
+    new_ending: str = "",
 ) -> int:
-    """Convert COCO panoptic PNGs."""
+    """Convert COCO panoptic PNGs; the labels' names end in ``new_ending`` for ``ending``."""
     jobs = []
     for annotation in annotations:
         categories = {s["id"]: s["category_id"] for s in annotation["segments_info"]}
         name = annotation["file_name"]
         source = resolve_below(folder, name, named_in)
-        written = resolve_below(target, name, named_in, links="last")
+        renamed = name.removesuffix(ending) + new_ending
+        written = resolve_below(target, renamed, named_in, links="last")
         jobs.append(_Job(source, written, partial(decode_panoptic, categories=categories)))
     return _run(jobs, table, workers, overwrite)

@@ -91,17 +91,43 @@ def convert_dataset(
     root = Path(root)
     out = root if out is None else Path(out)
     if name == "wilddash2":
-        file = root / "panoptic.json"
-        panoptic = json.loads(file.read_text(encoding="utf-8"))
-        table = wilddash_table(panoptic["categories"])
-        folders = (root / "panoptic", out / "labelTrainIds")
-        written = convert_panoptic(
-            panoptic["annotations"], *folders, table, workers, overwrite, file
+        return _convert_panoptic_file(
+            root / "panoptic.json", root / "panoptic", out / "labelTrainIds", workers, overwrite
         )
-        return written, len(panoptic["annotations"])
+    if name == "muses":
+        return _convert_muses(root, out, workers, overwrite)
     find, decode, table = CONVERTERS[name]
     pairs = [(path, out / new.relative_to(root)) for path, new in find(root, version, splits)]
     if not pairs:
         raise FileNotFoundError(f"there are no original labels of {name} below {root}")
     written = convert_labels(pairs, decode, table(version), workers, overwrite)
     return written, len(pairs)
+
+
+def _convert_panoptic_file(
+    file: Path, folder: Path, target: Path, workers: int, overwrite: bool, rename: tuple = ()
+) -> tuple[int, int]:
+    panoptic = json.loads(file.read_text(encoding="utf-8"))
+    # Classes are told by the names that the file itself has for its categories.
+    table = wilddash_table(panoptic["categories"])
+    annotations = panoptic["annotations"]
+    written = convert_panoptic(
+        annotations, folder, target, table, workers, overwrite, file, *rename
+    )
+    return written, len(annotations)
+
+
+def _convert_muses(root: Path, out: Path, workers: int, overwrite: bool) -> tuple[int, int]:
+    """``gt_panoptic/SPLIT.json`` and its PNGs to ``gt_semantic/SPLIT/...``."""
+    files = sorted((root / "gt_panoptic").glob("[!.]*.json"))
+    if not files:
+        raise FileNotFoundError(f"there is no gt_panoptic/SPLIT.json of muses below {root}")
+    counts = [
+        _convert_panoptic_file(
+            file, root / "gt_panoptic", out / "gt_semantic", workers, overwrite,
+            ("_gt_panoptic.png", "_gt_labelTrainIds.png"),
+        )
+        for file in files
+    ]  # fmt: skip
+    written, total = zip(*counts, strict=True)
+    return sum(written), sum(total)

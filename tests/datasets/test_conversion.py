@@ -168,6 +168,31 @@ def test_wilddash_names_outside_its_folder_are_refused(tmp_path, absolute):
     assert not (tmp_path / "wd2/labelTrainIds").exists()
 
 
+def test_muses_panoptic_labels_become_the_19_classes(tmp_path):
+    """By the ids and names of Cityscapes, which its panoptic files have."""
+    ids = np.array([[1, 2, 70000], [3, 4, 0]])
+    png = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+    known = {i: name for name, values in CITYSCAPES_LABELS.items() for i in values}
+    listed = [{"id": i, "name": name} for i, name in {**known, 4: "static"}.items()]
+    for split in ("train", "val"):
+        name = f"{split}/fog/night/REC0001_frame_000002_gt_panoptic.png"
+        save(tmp_path / "gt_panoptic" / name, png)
+        segments = {1: 7, 2: 26, 70000: 23, 3: 33, 4: 4}
+        annotation = {
+            "file_name": name,
+            "segments_info": [{"id": s, "category_id": c} for s, c in segments.items()],
+        }
+        (tmp_path / f"gt_panoptic/{split}.json").write_text(
+            json.dumps({"annotations": [annotation], "categories": listed})
+        )
+    assert convert_dataset("muses", tmp_path) == (2, 2)
+    label = "gt_semantic/val/fog/night/REC0001_frame_000002_gt_labelTrainIds.png"
+    made = np.array(Image.open(tmp_path / label))
+    assert made.tolist() == [[0, 13, 10], [18, 255, 255]]
+    with pytest.raises(FileNotFoundError, match=r"no gt_panoptic/SPLIT\.json of muses"):
+        convert_dataset("muses", tmp_path / "empty")
+
+
 def test_wilddash_without_a_class_is_refused():
     with pytest.raises(ValueError, match="lack bicycle"):
         wilddash_table([c for c in categories() if c["name"] != "bicycle"])

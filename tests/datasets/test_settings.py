@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
 
-import mmseg_domino.datasets  # noqa: F401  (registers the classes)
+from mmseg_domino.datasets import MUSES_TIMES, MUSES_WEATHERS
 from mmseg_domino.datasets.remaining import group_keys
 
 from .trees import write_acdc, write_cityscapes, write_pair
@@ -54,6 +54,12 @@ def data(tmp_path_factory):
                size=(600, 1100))  # fmt: skip
     write_pair(root / "synthia/RGB/0.png", root / "synthia/GT/LABELS/0_labelTrainIds.png",
                size=(600, 1100))  # fmt: skip
+    write_pair(root / "urbansyn/rgb/rgb_0001.png", root / "urbansyn/ss/ss_0001.png",
+               size=(600, 1100), classes=range(20))  # fmt: skip
+    for below in (f"{s}/{w}/{t}/REC0001_frame_000001" for s in ("train", "val", "test")
+                  for w in MUSES_WEATHERS for t in MUSES_TIMES):  # fmt: skip
+        write_pair(root / f"muses/frame_camera/{below}_frame_camera.png",
+                   root / f"muses/gt_semantic/{below}_gt_labelTrainIds.png")  # fmt: skip
     write_pair(root / "wilddash2/images/wd0.jpg", root / "wilddash2/labelTrainIds/wd0.png")
     write_pair(root / "folder/images/a/0.png", root / "folder/labels/a/0.png")
     write_pair(
