@@ -4,6 +4,7 @@ import click
 
 from ..version import __version__
 from .arguments import Group
+from .convert import convert
 from .data import data
 from .doctor import doctor
 from .domains import domains
@@ -23,7 +24,7 @@ def main() -> None:
 
 
 for command in (
-    train, test, sweep, report, segment, domains, data, vpd, verify, synthesise,
-    doctor,
+    train, test, sweep, report, segment, domains, data, vpd, verify,
+    convert, synthesise, doctor,
 ):  # fmt: skip
     main.add_command(command)
