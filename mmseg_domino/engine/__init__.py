@@ -1,6 +1,12 @@
 from .amp import enable_amp
 from .checkpoints import load_from_safetensors, newest_checkpoint
-from .hooks import AtomicCheckpointHook, DominoReportHook, FiniteWeightsHook, SeedIterationHook
+from .hooks import (
+    AtomicCheckpointHook,
+    AveragingHook,
+    DominoReportHook,
+    FiniteWeightsHook,
+    SeedIterationHook,
+)
 from .inferencer import serve_inferencer
 from .launch import build_runner, load_config
 from .loading import (
@@ -24,6 +30,7 @@ from .testing import (
 
 __all__ = [
     "AtomicCheckpointHook",
+    "AveragingHook",
     "CheckpointMismatchError",
     "DominoGuardHook",
     "DominoOptimWrapperConstructor",

@@ -44,6 +44,37 @@ def describe_training(runner: Runner) -> str:
     )
 
 
+def describe_recipe(runner: Runner) -> str:
+    """How a training goes, as a table for the log: what its result depends on beside the model.
+
+    The optimiser's constructor logs the groups of parameters, with their rates and decays.
+    """
+    cfg, wrapper = runner.cfg, runner.optim_wrapper
+    clip = getattr(wrapper, "clip_grad_kwargs", None) or {}
+    batch = (runner.train_dataloader.batch_size or 1) * get_world_size()
+    steps = getattr(wrapper, "_accumulative_counts", 1)
+    schedulers = cfg.get("param_scheduler") or []
+    schedulers = [schedulers] if isinstance(schedulers, Mapping) else schedulers
+    averages = [h for h in cfg.get("custom_hooks") or [] if "EMA" in type_name(h)]
+    pipeline = cfg.get("train_pipeline") or []
+    sizes = [t for t in pipeline if type_name(t).endswith(("Resize", "Crop"))]
+    rows = [
+        ("optimiser", type(getattr(wrapper, "optimizer", wrapper)).__name__),
+        ("batch", f"{batch * steps} images a step, {steps} x {batch}"),
+        ("precision", type(wrapper).__name__.removesuffix("OptimWrapper") or "float32"),
+        ("clipped gradients", ", ".join(f"{k} {v}" for k, v in clip.items()) or "no"),
+        *(("schedule", _written(one)) for one in schedulers),
+        *(("averaged weights", _written(one)) for one in averages or [{"type": "no"}]),
+        *(("augmentation", _written(one)) for one in sizes),
+    ]
+    return "recipe:\n" + "\n".join(f"{name:<20}{value}" for name, value in rows)
+
+
+def _written(options: Mapping) -> str:
+    rest = ", ".join(f"{k}={v}" for k, v in options.items() if k not in ("type", "_scope_"))
+    return f"{type_name(options)}({rest})" if rest else type_name(options)
+
+
 def _millions(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
 

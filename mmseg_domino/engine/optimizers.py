@@ -9,7 +9,7 @@ logged.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
@@ -24,11 +24,11 @@ def _is_norm(module: nn.Module) -> bool:
     return "norm" in type(module).__name__.lower()
 
 
-def _multiplier(name: str, lr_mult: Mapping[str, float]) -> tuple[str, float]:
+def _multiplier(name: str, factors: Mapping[str, float]) -> tuple[str, float]:
     """The longest prefix of whole name parts that holds a parameter, and its factor."""
-    fitting = [p for p in lr_mult if name == p or name.startswith(p + ".")]
+    fitting = [p for p in factors if name == p or name.startswith(p + ".")]
     prefix = max(fitting, key=len, default="")
-    return prefix, float(lr_mult[prefix]) if prefix else 1.0
+    return prefix, float(factors[prefix]) if prefix else 1.0
 
 
 def parameter_groups(
@@ -37,6 +37,7 @@ def parameter_groups(
     weight_decay: float,
     lr_mult: Mapping[str, float] | None = None,
     norm_decay_mult: float = 0.0,
+    decay_mult: Mapping[str, float] | None = None,
     new: str | None = None,
 ) -> list[dict]:
     """Split a model's trained parameters into groups of one rate and decay each.
@@ -48,6 +49,7 @@ def parameter_groups(
         lr_mult: Factor of the rate by prefix of the parameter's name, in whole parts
             (``"backbone.unet"``); the longest fitting prefix counts. 0 leaves the parameters out.
         norm_decay_mult: Factor of the decay for parameters of normalisation layers.
+        decay_mult: Factor of the decay by prefix, as ``lr_mult``.
         new: A regular expression, searched for in names: parameters that start untrained inside a
             pretrained part, such as adapters. They take the base rate, whatever ``lr_mult`` says.
 
@@ -58,8 +60,8 @@ def parameter_groups(
     Raises:
         ValueError: If a prefix fits no parameter, so that a typo is not taken for a choice.
     """
-    lr_mult = dict(lr_mult or {})
-    groups: dict[tuple[str, bool], dict] = {}
+    lr_mult, decay_mult = dict(lr_mult or {}), dict(decay_mult or {})
+    groups: dict[tuple[str, bool, float], dict] = {}
     seen, used = set(), set()
     # The names that checkpoints have: without the levels that adapters and wrappers put between.
     public = {id(v): k for k, v in model.state_dict(keep_vars=True).items()}
@@ -68,27 +70,31 @@ def parameter_groups(
             name = f"{module_name}.{own_name}" if module_name else own_name
             name = public.get(id(parameter), name)
             prefix, factor = _multiplier(name, lr_mult)
-            used.add(prefix)
+            decayed, decay_factor = _multiplier(name, decay_mult)
+            used |= {prefix, decayed}
             if new is not None and re.search(new, name):
                 prefix, factor = _NEW, 1.0
             if not parameter.requires_grad or factor == 0 or parameter in seen:
                 continue
             seen.add(parameter)
             norm = _is_norm(module)
+            decay_factor *= norm_decay_mult if norm else 1.0
+            kind = " (norms)" if norm else f" (decay x{decay_factor:g})" if decayed else ""
             group = groups.setdefault(
-                (prefix, norm),
+                (prefix, norm, decay_factor),
                 dict(
-                    name=f"{prefix or 'rest'}{' (norms)' if norm else ''}",
+                    name=f"{prefix or 'rest'}{kind}",
                     lr=lr * factor,
-                    weight_decay=weight_decay * (norm_decay_mult if norm else 1.0),
+                    weight_decay=weight_decay * decay_factor,
                     params=[],
                 ),
             )
             group["params"].append(parameter)
-    unused = sorted(set(lr_mult) - used)
+    unused = sorted({*lr_mult, *decay_mult} - used)
     if unused:
         raise ValueError(
-            f"lr_mult names {unused}, which begin no parameter's name; the model's parts are "
+            f"{'lr_mult' if set(unused) & set(lr_mult) else 'decay_mult'} names {unused}, which "
+            "begin no parameter's name; the model's parts are "
             f"{sorted({n.rsplit('.', 1)[0].split('.', 2)[0] for n, _ in model.named_parameters()})}"
         )
     return [groups[key] for key in sorted(groups)]
@@ -102,17 +108,19 @@ class DominoOptimWrapperConstructor:
 
     Args:
         optim_wrapper_cfg: MMEngine's, with ``optimizer`` (``lr`` at least).
-        paramwise_cfg: ``lr_mult``, ``norm_decay_mult`` and ``new`` of :func:`parameter_groups`.
+        paramwise_cfg: ``lr_mult``, ``norm_decay_mult``, ``decay_mult`` and ``new`` of
+            :func:`parameter_groups`.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         self.paramwise_cfg = dict(paramwise_cfg or {})
-        unknown = sorted(set(self.paramwise_cfg) - {"lr_mult", "norm_decay_mult", "new"})
+        known = ("lr_mult", "norm_decay_mult", "decay_mult", "new")
+        unknown = sorted(set(self.paramwise_cfg) - set(known))
         if unknown:
             raise ValueError(
-                "paramwise_cfg of DominoOptimWrapperConstructor takes lr_mult, norm_decay_mult and "
-                f"new, got {unknown}"
+                f"paramwise_cfg of DominoOptimWrapperConstructor takes {', '.join(known)}; got "
+                f"{unknown}"
             )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -121,14 +129,15 @@ class DominoOptimWrapperConstructor:
         groups = parameter_groups(
             model, optimizer_cfg["lr"], optimizer_cfg.get("weight_decay", 0.0), **self.paramwise_cfg
         )
-        print_log(describe_groups(groups), logger="current", level=logging.INFO)
+        frozen = [p for p in model.parameters() if not p.requires_grad]
+        print_log(describe_groups(groups, frozen), logger="current", level=logging.INFO)
         optimizer = OPTIMIZERS.build(dict(**optimizer_cfg, params=groups))
         wrapper_cfg = {"type": "OptimWrapper", **self.optim_wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper_cfg, default_args=dict(optimizer=optimizer))
 
 
-def describe_groups(groups: list[dict]) -> str:
-    """The groups as a table for the log."""
+def describe_groups(groups: list[dict], frozen: Sequence[nn.Parameter] = ()) -> str:
+    """The groups, and what is in none, as a table for the log."""
     lines = [f"{'group':<36}{'tensors':>9}{'parameters':>14}{'lr':>12}{'decay':>10}"]
     for g in groups:
         count = sum(p.numel() for p in g["params"])
@@ -136,4 +145,7 @@ def describe_groups(groups: list[dict]) -> str:
             f"{g['name']:<36}{len(g['params']):>9}{count:>14,}{g['lr']:>12.3g}"
             f"{g['weight_decay']:>10.3g}"
         )
+    if frozen:
+        count = sum(p.numel() for p in frozen)
+        lines.append(f"{'frozen':<36}{len(frozen):>9}{count:>14,}{'-':>12}{'-':>10}")
     return "parameter groups of the optimiser:\n" + "\n".join(lines)

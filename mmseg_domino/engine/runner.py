@@ -26,6 +26,7 @@ from .checkpoints import newest_checkpoint
 from .console import Console
 from .hooks import (
     AtomicCheckpointHook,
+    AveragingHook,
     FiniteWeightsHook,
     PrintableVisualizationHook,
     RunSummaryHook,
@@ -38,6 +39,7 @@ from .testing import check_source, tell_image_folders
 
 _REPLACED_HOOKS = {
     "CheckpointHook": AtomicCheckpointHook,
+    "EMAHook": AveragingHook,
     "SegVisualizationHook": PrintableVisualizationHook,
 }
 

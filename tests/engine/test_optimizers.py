@@ -169,7 +169,7 @@ def test_the_groups_are_logged_as_a_table_when_training_starts(model, tmp_path):
 
 def test_unknown_settings_are_refused():
     with pytest.raises(
-        ValueError, match=r"takes lr_mult, norm_decay_mult and new, got \['custom_keys'\]"
+        ValueError, match=r"takes lr_mult, norm_decay_mult, decay_mult, new; got \['custom_keys'\]"
     ):
         build_optim_wrapper(
             nn.Linear(1, 1),
@@ -180,3 +180,12 @@ def test_unknown_settings_are_refused():
                 paramwise_cfg=dict(custom_keys={}),
             ),
         )
+
+
+def test_decay_by_prefix_is_a_group_of_its_own(model):
+    found = by_name(model, ours(model, decay_mult={"head.0": 0.0}))
+    assert found["head.0.weight"] == (LR, 0, "rest (decay x0)")
+    assert found["head.1.weight"] == (LR, 0, "rest (norms)")
+    assert {d for n, (_, d, _) in found.items() if n.startswith("backbone.context")} == {DECAY}
+    with pytest.raises(ValueError, match=r"decay_mult names \['neck'\], which begin no parameter"):
+        ours(model, decay_mult={"neck": 0.0})

@@ -1,4 +1,5 @@
 from .atomic_checkpoint import AtomicCheckpointHook
+from .averaging import AveragingHook
 from .finite_weights import FiniteWeightsHook
 from .report import DominoReportHook
 from .run_summary import RunSummaryHook
@@ -7,6 +8,7 @@ from .visualization import PrintableVisualizationHook
 
 __all__ = [
     "AtomicCheckpointHook",
+    "AveragingHook",
     "DominoReportHook",
     "FiniteWeightsHook",
     "PrintableVisualizationHook",

@@ -3,7 +3,7 @@
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
-from ..console import describe_training
+from ..console import describe_recipe, describe_training
 
 
 @HOOKS.register_module()
@@ -13,6 +13,7 @@ class RunSummaryHook(Hook):
     priority = "LOWEST"
 
     def before_train(self, runner) -> None:
+        runner.logger.info(describe_recipe(runner))
         runner.logger.info(describe_training(runner), extra={"console": True})
         runner.console.open = True
 

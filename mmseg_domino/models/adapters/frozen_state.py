@@ -38,7 +38,7 @@ def keep_out_frozen(module: nn.Module, save_frozen: bool) -> None:
 def frozen_sample(value: Tensor) -> Tensor:
     """The values of a parameter that stand for all in the fingerprint, as float32."""
     flat = value.detach().flatten()
-    return flat[:: max(1, len(flat) // _SAMPLES)].float()
+    return flat[:: max(1, len(flat) // _SAMPLES)].float().clone()
 
 
 def _frozen(module: nn.Module) -> dict[str, nn.Parameter]:

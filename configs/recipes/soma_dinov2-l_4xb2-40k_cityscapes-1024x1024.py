@@ -1,0 +1,18 @@
+"""SoMA on DINOv2 ViT-L, Cityscapes to ACDC, crops of 1024 x 1024."""
+
+_base_ = [
+    "../_base_/models/mask2former_dinov2-l.py",
+    "../_base_/recipes/cityscapes_1024x1024.py",
+    "../_base_/recipes/soma.py",
+]
+model = dict(
+    **_base_.at_crop,
+    backbone=dict(options=dict(img_size=1024)),
+)
+domino = dict(test_scale=(2048, 1024))  # as in the original
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-6, begin=0, end=10000, by_epoch=False),
+    dict(type="PolyLR", power=0.9, eta_min=0.0, begin=10000, end=40000, by_epoch=False),
+    _base_.anneal_decay,
+]
+custom_hooks = [*_base_.custom_hooks, dict(type="EMAHook", begin_iter=20000, priority="NORMAL")]

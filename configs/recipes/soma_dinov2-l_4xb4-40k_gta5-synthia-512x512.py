@@ -1,0 +1,12 @@
+"""SoMA on DINOv2 ViT-L, GTA5 and SYNTHIA, crops of 512 x 512."""
+
+_base_ = [
+    "../_base_/models/mask2former_dinov2-l.py",
+    "../_base_/recipes/gta5_synthia_512x512.py",
+    "../_base_/recipes/soma.py",
+]
+model = dict(
+    **_base_.at_crop,
+    backbone=dict(options=dict(img_size=512)),
+)
+domino = dict(store="data/domains/gta5_synthia_cityscapes_bdd_mapillary.safetensors")

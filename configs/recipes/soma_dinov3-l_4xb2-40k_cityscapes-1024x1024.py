@@ -1,0 +1,15 @@
+"""SoMA on DINOv3 ViT-L/16, Cityscapes to ACDC, crops of 1024 x 1024. With a longer warm-up."""
+
+_base_ = [
+    "../_base_/models/mask2former_dinov3-l.py",
+    "../_base_/recipes/cityscapes_1024x1024.py",
+    "../_base_/recipes/soma.py",
+]
+model = _base_.at_crop
+domino = dict(test_scale=(2048, 1024))  # as in the original
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-6, begin=0, end=15000, by_epoch=False),
+    dict(type="PolyLR", power=0.9, eta_min=0.0, begin=15000, end=40000, by_epoch=False),
+    _base_.anneal_decay,
+]
+custom_hooks = [*_base_.custom_hooks, dict(type="EMAHook", begin_iter=20000, priority="NORMAL")]
