@@ -30,6 +30,7 @@ BENCH_SETS = {
     "injection": ("ablation/injection.py", "bench/domino_vpd_bench.py"),
     "embedding": ("ablation/embedding.py", "bench/domino_vpd_bench.py"),
     "backbones": ("bench/backbones.py", None),
+    "adapters": ("bench/adapters.py", None),
     "ratio": ("ablation/ratio.py", "bench/domino_vpd_bench_4to1.py"),
 }
 

@@ -97,6 +97,22 @@ QUESTIONS: tuple[Question, ...] = (
         },
     ),
     Question(
+        "adapters",
+        "Adapters, without and with Domino",
+        "The mini-SD trained whole, and frozen under LoRA, Rein and SoMA: each without the domain "
+        "embedding, and with it.",
+        {
+            "whole": SOURCE_ONLY,
+            "whole, Domino": DOMINO,
+            "LoRA": ("adapters", "plain_lora"),
+            "LoRA, Domino": ("adapters", "domino_lora"),
+            "Rein": ("adapters", "plain_rein"),
+            "Rein, Domino": ("adapters", "domino_rein"),
+            "SoMA": ("adapters", "plain_soma"),
+            "SoMA, Domino": ("adapters", "domino_soma"),
+        },
+    ),
+    Question(
         "ratio",
         "Real to synthetic",
         "Images of fog, night, rain and snow made from the training labels, mixed in; as many "

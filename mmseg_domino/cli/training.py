@@ -152,5 +152,6 @@ def test(
         runner = engine.build_runner(cfg)
     metrics = _run(runner, runner.test)
     if is_main_process() and metrics and not format_only:
-        _, table = engine.write_tables(cfg.work_dir)
-        click.echo(f"\n{table.text()}\n\nwritten to {cfg.work_dir}/results.{{json,md,csv}}")
+        results, table = engine.write_tables(cfg.work_dir)
+        click.echo(f"\n{table.text()}\n\ntested: {results.run.get('protocol')}")
+        click.echo(f"written to {cfg.work_dir}/results.{{json,md,csv}}")

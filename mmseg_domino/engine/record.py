@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..datasets import leaf_datasets
 from ..metrics import RunResults, load_results
 from ..page import Table
 from ..reporting import domain_table
@@ -68,11 +69,32 @@ def describe_run(cfg: Config, checkpoint: str) -> dict:
         "config": str(cfg.filename),
         "checkpoint": checkpoint,
         "command": shlex.join(sys.argv),
+        "protocol": _protocol(cfg),
         "seed": cfg.get("randomness", {}).get("seed"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": _versions(),
         "commit": _commit(),
     }
+
+
+def _protocol(cfg: Config) -> str | None:
+    """Windows of the test, and split and size of each data set, as width x height.
+
+    Figures can be compared where these are the same.
+    """
+    model = cfg.get("model") or {}
+    options = (model.get("module") or model).get("test_cfg") or {}
+    said = ["whole images"]
+    if options.get("mode") == "slide":
+        crop, stride = (" x ".join(map(str, options[k][::-1])) for k in ("crop_size", "stride"))
+        said = [f"windows of {crop}, stride {stride}"]
+    for leaf in leaf_datasets(cfg.get("test_dataloader")):
+        images = str((leaf.get("data_prefix") or {}).get("img_path") or "")
+        parts = [type_name(leaf), str(leaf.get("data_root") or ""), images, leaf.get("split") or ""]
+        sizes = [t.get("scale") for t in leaf.get("pipeline") or () if type_name(t) == "Resize"]
+        at = [f"at {size[0]} x {size[1]}" for size in sizes if isinstance(size, list | tuple)]
+        said.append(" ".join([*filter(None, parts), *at]))
+    return "; ".join(dict.fromkeys(said)) if model else None
 
 
 #: Larger files are known by size and time.

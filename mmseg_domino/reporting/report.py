@@ -287,7 +287,7 @@ def _provenance(one: _Shown) -> list[Block]:
         (label, str(run[key]))
         for key, label in (
             ("command", "Command"), ("config", "Config"), ("checkpoint", "Checkpoint"),
-            ("commit", "Commit"), ("seed", "Seed"), ("created", "Tested"),
+            ("protocol", "Protocol"), ("commit", "Commit"), ("seed", "Seed"), ("created", "Tested"),
         )
         if run.get(key) not in (None, "")
     ]  # fmt: skip

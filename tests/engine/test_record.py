@@ -58,3 +58,24 @@ def test_the_rest(project, monkeypatch):
     assert (found["name"], found["config"], found["seed"]) == ("run", "c.py", 3)
     assert found["versions"]["python"] == sys.version.split()[0]
     assert {"torch", "mmseg_domino"} <= set(found["versions"])
+
+
+def test_split_size_and_windows_are_said(project):
+    Path("c.py").touch()
+    resize = [dict(type="Resize", scale=(2048, 1024))]
+    parts = [
+        dict(type="CityscapesDataset", data_root="data/cityscapes/", pipeline=resize,
+             data_prefix=dict(img_path="leftImg8bit/val")),
+        dict(type="ACDCDataset", data_root="data/acdc/", split="val", pipeline=[]),
+    ]  # fmt: skip
+    content = dict(
+        work_dir="w",
+        model=dict(test_cfg=dict(mode="slide", crop_size=(512, 1024), stride=(341, 683))),
+        test_dataloader=dict(dataset=dict(type="ConcatDataset", datasets=parts)),
+    )  # fmt: skip
+    assert describe_run(Config(content, filename="c.py"), "x.pth")["protocol"] == (
+        "windows of 1024 x 512, stride 683 x 341; "
+        "CityscapesDataset data/cityscapes/ leftImg8bit/val at 2048 x 1024; "
+        "ACDCDataset data/acdc/ val"
+    )
+    assert describe()["protocol"] is None

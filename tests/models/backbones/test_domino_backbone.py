@@ -559,3 +559,47 @@ def test_missing_weights_of_stock_backbones_are_explained(tmp_path, monkeypatch)
     assert all(torch.equal(backbone.state_dict()[name], value) for name, value in state.items())
     with pytest.raises(FileNotFoundError, match=r"/nowhere/x\.pth"):
         build({**RESNET, "pretrained": "/nowhere/x.pth"}).init_weights()
+
+
+# ---- Adapters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tune", "adapter"),
+    [("lora", dict(rank=2)), ("soma", dict(rank=2, start_block=1))],
+)
+def test_a_merged_backbone_is_a_plain_one_with_what_was_learnt(tune, adapter):
+    backbone = stir(build(SWIN, tune=tune, adapter=adapter)).eval()
+    with torch.no_grad():
+        for name, parameter in backbone.named_parameters():
+            if ".lora_" in name:
+                parameter.normal_(std=0.2)
+    before = backbone(images(), domains())
+    backbone.merge_adapters()
+    for merged, learnt in zip(backbone(images(), domains()), before, strict=True):
+        torch.testing.assert_close(merged, learnt, rtol=1e-3, atol=1e-3)
+    assert set(backbone.state_dict()) == set(build(SWIN).state_dict())
+
+
+def test_rein_cannot_be_merged():
+    with pytest.raises(ValueError, match="Rein refines what blocks put out and cannot be merged"):
+        build(SWIN, tune="rein", adapter=dict(token_length=4, rank=2)).merge_adapters()
+
+
+@pytest.mark.parametrize(
+    ("tune", "adapter"),
+    [("rein", dict(token_length=4, rank=2)), ("soma", dict(rank=2, start_block=0))],
+)
+def test_domain_adaptive_norms_compose_with_adapters(tune, adapter):
+    plain = build(SWIN, tune=tune, adapter=adapter, injection="none").eval()
+    backbone = build(SWIN, tune=tune, adapter=adapter).eval()
+    backbone.load_state_dict(plain.state_dict(), strict=False)
+    for ours, theirs in zip(backbone(images(), domains()), plain(images()), strict=True):
+        assert torch.equal(ours, theirs)  # nothing of the domain at the start
+    stir(backbone)
+    one, other = backbone(images(), domains())[3], backbone(images(), domains().flip(0))[3]
+    assert not torch.allclose(one, other)
+    one.sum().backward()
+    trained = {n for n, p in backbone.named_parameters() if p.requires_grad}
+    assert any(n.startswith("domain.") for n in trained)
+    assert {n for n, p in backbone.named_parameters() if p.grad is not None} <= trained

@@ -1,6 +1,7 @@
 """OpenClipViT against open_clip's own tower, and files in open_clip's and OpenAI's layout."""
 
 import json
+import re
 
 import open_clip
 import pytest
@@ -259,3 +260,27 @@ def test_what_is_wrong_is_said(folder, tmp_path, monkeypatch):
         backbone = OpenClipViT("ViT-B-32", "openai")
     with pytest.raises(FileNotFoundError, match=r"HF_HUB_OFFLINE=0 python -c .*'ViT-B-32'"):
         backbone.init_weights()
+
+
+@pytest.mark.parametrize(
+    ("tune", "adapter"),
+    [("rein", dict(token_length=4, rank=2)), ("soma", dict(rank=2, start_block=1))],
+)
+def test_rein_and_soma_start_close_to_it_and_train(folder, tune, adapter):
+    config = dict(type="OpenClipViT", model=str(folder), out_indices=(0, 1))
+    backbone = MODELS.build(
+        dict(type="DominoBackbone", backbone=config, domain_channels=6, tune=tune,
+             adapter=adapter, injection="none")
+    )  # fmt: skip
+    backbone.init_weights()
+    for ours, theirs in zip(
+        backbone.eval()(images()), loaded(folder, out_indices=(0, 1)).eval()(images()), strict=True
+    ):
+        assert (ours - theirs).abs().max() < 0.02 * theirs.abs().max()
+    sum(f.square().mean() for f in backbone.train()(images())).backward()
+    trained = {n for n, p in backbone.named_parameters() if p.requires_grad}
+    assert {n for n, p in backbone.named_parameters() if p.grad is not None} == trained
+    inside = {"rein": r"^reins\.", "soma": r"resblocks\.1\..*(lora_|bias)"}[tune]
+    assert all(re.search(inside, n) for n in trained)
+    if tune == "soma":
+        assert any(n.endswith("attn.in_proj_bias") for n in trained)

@@ -455,3 +455,29 @@ def test_stochastic_depth_is_handed_on(device):
     backbone = small(MAE, drop_path_rate=0.5).to(device).train()
     torch.manual_seed(0)
     assert not torch.equal(backbone(images().to(device))[-1], backbone(images().to(device))[-1])
+
+
+@pytest.mark.parametrize(
+    ("tune", "adapter"),
+    [("rein", dict(token_length=4, rank=2)), ("soma", dict(rank=2, start_block=2))],
+)
+def test_rein_and_soma_start_close_to_it_and_reach_every_layer(model, tune, adapter, tmp_path):
+    vit = whole(model)
+    config = dict(
+        type="TimmViT", model=model, weights=str(write(tmp_path, as_timm(vit))),
+        options=options(model),
+    )  # fmt: skip
+    backbone = MODELS.build(
+        dict(type="DominoBackbone", backbone=config, domain_channels=6, tune=tune,
+             adapter=adapter, injection="none")
+    )  # fmt: skip
+    backbone.init_weights()
+    plain = small(model, config["weights"])
+    plain.init_weights()
+    for ours, theirs in zip(backbone.eval()(images()), plain.eval()(images()), strict=True):
+        assert (ours - theirs).abs().max() < 0.05 * theirs.abs().max()
+    sum(f.square().mean() for f in backbone.train()(images())).backward()
+    trained = {n: p for n, p in backbone.named_parameters() if p.requires_grad}
+    assert {n for n, p in backbone.named_parameters() if p.grad is not None} == set(trained)
+    # also where a layer's forward is passed by, as EVA does with query, key and value in one
+    assert all(p.grad.any() for n, p in trained.items() if not n.endswith("bias"))

@@ -363,3 +363,23 @@ class TestGatherDomain:
             gather_domain(data, images())
         data[1].set_metainfo(dict(domain_space="joint"))
         assert list(gather_domain(data, images())) == ["joint"]
+
+
+def test_linked_queries_pass_the_neck_by():
+    """Rein's queries are no level: the neck gets the features, the head both."""
+    from mmseg_domino.models.segmentors import DominoEncoderDecoder
+
+    pyramid = dict(type="TimmViT", model="vit_large_patch14_dinov2", weights=None,
+                   options=dict(img_size=56, embed_dim=16, depth=4, num_heads=2))  # fmt: skip
+    adapter = dict(token_length=5, rank=2, link_token_to_query=True, query_dims=6)
+    model = DominoEncoderDecoder(
+        backbone=dict(type="DominoBackbone", backbone=pyramid, domain_channels=3, tune="rein",
+                      adapter=adapter, injection="none"),
+        neck=dict(type="MultiLevelNeck", in_channels=[16] * 4, out_channels=8,
+                  scales=[2, 1, 1, 0.5]),
+        decode_head=dict(type="FCNHead", in_channels=8, in_index=0, channels=4, num_classes=3),
+    )  # fmt: skip
+    features = model.extract_feat(torch.randn(1, 3, 56, 56))
+    assert [tuple(f.shape) for f in features[:2]] == [(1, 8, 8, 8), (1, 8, 4, 4)]
+    assert len(features) == 5
+    assert features[-1].shape == (5, 6)
