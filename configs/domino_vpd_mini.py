@@ -9,6 +9,14 @@ models = "data/mini/models"
 domino = dict(
     store="data/mini/domains.safetensors",
     encoder=dict(_delete_=True, model=f"local-dir:{models}/mini-clip", bank="acdc"),
+    domain_channels=dict(joint=64, context=96),
+    weather=dict(
+        depth=dict(
+            root="data/mini/cityscapes/disparity/train",
+            camera_root="data/mini/cityscapes/camera/train",
+            image_suffix="_leftImg8bit",
+        )
+    ),
 )
 
 crop_size = (256, 256)
@@ -20,6 +28,8 @@ model = dict(
         weights=dict(name=f"{models}/mini-sd", architecture=None),
         # at 256 x 256 stride 8 is small enough for maps, too
         attention=dict(maps=(8, 16, 32)),
+        # the encoder is frozen, and more than half of a step
+        vae=dict(cache="data/mini/latents"),
     ),
     neck=dict(domain_channels=joint_channels, neck=dict(out_channels=64)),
     decode_head=dict(in_channels=[64, 64, 64, 64], channels=64),
@@ -54,7 +64,10 @@ test_dataloader = dict(num_workers=1, dataset=dict(datasets=[source_val, target_
 
 # The UNet is pretrained: slower than the new layers, but not by ten as at full size, or 300
 # iterations would hardly move it.
-optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.3}))
+# One pass over all parameters a step (fused): hundreds of small ones otherwise cost as many calls.
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3, fused=True), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.3})
+)
 train_cfg = dict(max_iters=300, val_interval=300)
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=30, by_epoch=False),

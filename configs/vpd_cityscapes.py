@@ -5,7 +5,7 @@ The base is the flagship; see there.
 
 _base_ = "./domino_vpd_cityscapes.py"
 
-domino = dict(encode="none")
+domino = dict(encode="none", weather=None)
 model = dict(
     backbone=dict(injection="none"),
     # no norm between features and FPN

@@ -27,6 +27,7 @@ from street_world.trees import MANIFEST
 DOMAINS = ("fog", "night", "rain", "snow")
 #: Sets, below ``configs``, and the base that stands in for the flagship there.
 BENCH_SETS = {
+    "conditioning": ("ablation/conditioning.py", "bench/domino_vpd_bench.py"),
     "injection": ("ablation/injection.py", "bench/domino_vpd_bench.py"),
     "embedding": ("ablation/embedding.py", "bench/domino_vpd_bench.py"),
     "backbones": ("bench/backbones.py", None),
@@ -45,6 +46,7 @@ class BenchSize:
         synthetic: Training labels that synthetic images are made from, in each domain.
         seeds: Of every condition; the headline has :data:`HEADLINE_SEEDS` if this is 3 or more.
         iterations: Of each training, 4 crops each.
+        world: Seed of the street world.
     """
 
     train: int
@@ -52,6 +54,7 @@ class BenchSize:
     synthetic: int
     seeds: int
     iterations: int
+    world: int = 0
 
     @property
     def options(self) -> dict[str, int]:
@@ -107,7 +110,7 @@ def prepare_bench(root: Path, size: BenchSize, workers: int = 1) -> dict[str, st
     from street_world.models import build_mini_models
 
     data = root / "data" / "mini"
-    folders = prepare(data, size.train, size.val, (128, 256), workers=workers)
+    folders = prepare(data, size.train, size.val, (128, 256), size.world, workers)
     build_mini_models(data / "models-random", trained=False)
     made_with = "none"
     if size.synthetic:

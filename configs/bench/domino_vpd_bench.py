@@ -28,7 +28,7 @@ train_dataloader = dict(
     persistent_workers=False,
     dataset=dict(pipeline=train_pipeline),
 )
-test_dataloader = dict(num_workers=0, persistent_workers=False)
+test_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
 val_dataloader = None
 val_cfg = None
 val_evaluator = None

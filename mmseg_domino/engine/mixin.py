@@ -58,6 +58,8 @@ DOMINO_OPTIONS = {
     "domain_table": None,
     # Further arguments of LoadDomainEmbedding or EncodeDomain, in training only.
     "train": dict(),
+    # And in validation and test only.
+    "test": dict(),
     # Arguments of DrawWeather: weather by rule on training images, on the fly; None for none.
     "weather": None,
     # Width and height that all data sets are resized to for testing; None for what each says.
@@ -324,9 +326,7 @@ def _attach(options: ConfigDict, training: bool, deployed: bool = False) -> dict
     """The transform that attaches the embedding, if the pipelines are to have one."""
     if options.encode == "none":
         return None
-    common = _source(options)
-    if training:
-        common.update(options.train)
+    common = {**_source(options), **(options.train if training else options.test)}
     if options.encode == "pipeline":
         return dict(type="EncodeDomain", encoder=options.encoder, **common)
     # At deployment an image is in no store and is left to the data preprocessor's encoder.
@@ -371,6 +371,8 @@ def _add_weather(pipeline: list, options: ConfigDict) -> list:
             f"PackSegInputs; one has {', '.join(names)}"
         )
     draw = ConfigDict(type="DrawWeather", **copy.deepcopy(options.weather))
+    if not attach:
+        draw["embedding"] = "keep"  # nothing asks for another
     if draw.get("embedding") == "clip":
         draw.setdefault("encoder", copy.deepcopy(options.encoder))
     render = ConfigDict(type="RenderWeather")

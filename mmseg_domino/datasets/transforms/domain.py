@@ -23,6 +23,7 @@ from ...domain.sources import (
     split_spaces,
 )
 from ...domain.store import EmbeddingStore, MissingEmbeddingError, load_prototypes
+from ..mixture import SampleIndex
 
 # `domain` knows no registry, so whoever builds an encoder from a config registers it here and in
 # models/data_preprocessor.py.
@@ -74,20 +75,27 @@ class _AttachDomain(BaseTransform):
         noise: float,
         mix: float,
         drop: float,
+        force: str | None,
     ) -> None:
         _check_share("noise", noise, float("inf"))
         _check_share("mix", mix, 1)
         _check_share("drop", drop, 1)
-        self.noise, self.mix, self.drop = noise, mix, drop
+        self.noise, self.mix, self.drop, self.force = noise, mix, drop, force
         table = load_prototypes(prototypes)
         spaces = split_spaces(space)
         if source == "learned" and len(spaces) > 1:
             raise ValueError("source='learned' has one trained table, so give one `space`")
         self.sources = [EmbeddingSource(source, s, temperature, assign, table) for s in spaces]
 
-    @staticmethod
-    def _given(results: dict, text: DomainText) -> Tensor | None:
+    def _given(self, results: dict, text: DomainText) -> Tensor | None:
         """What stands in for the image's own embedding ``(E,)``: see ``DrawWeather``."""
+        if self.force is not None:
+            if self.force not in text.keys:
+                raise ValueError(
+                    f"force={self.force!r} is no domain of the prompt bank, which has "
+                    f"{', '.join(text.keys)}"
+                )
+            return text.joint[text.keys.index(self.force)]
         given = results.get("domain_image")
         if given is None:
             return None
@@ -102,8 +110,8 @@ class _AttachDomain(BaseTransform):
         return text.joint[text.keys.index(results["domain"])]
 
     def _attach(self, results: dict, image: Tensor, text: DomainText) -> dict:
-        # numpy's global state is what the loader's workers seed.
-        seed = np.random.randint(2**31) if self.noise or self.mix or self.drop else None
+        disturbed = self.noise or self.mix or self.drop
+        seed = _disturbance_seed(results.get("sample_idx")) if disturbed else None
         for source in self.sources:
             embedding, scores = source(image[None], text, [results.get("domain")])
             embedding = embedding[0]
@@ -134,6 +142,17 @@ class _AttachDomain(BaseTransform):
         )
 
 
+def _disturbance_seed(index: object) -> int:
+    """Where a sample's noise begins.
+
+    With ``ResumableInfiniteSampler`` it is a function of seed and draw of its own, so that crops
+    and colours are the same with noise and without; else from the state that loaders' workers seed.
+    """
+    if isinstance(index, SampleIndex):
+        return int(np.random.SeedSequence((index.seed, index.draw, 1)).generate_state(1)[0])
+    return np.random.randint(2**31)
+
+
 @TRANSFORMS.register_module()
 class LoadDomainEmbedding(_AttachDomain):
     """Attach the domain embedding of an image from an embedding store.
@@ -154,6 +173,8 @@ class LoadDomainEmbedding(_AttachDomain):
         noise: Relative length of Gaussian noise (for training only, as are the next two).
         mix: Largest share of another domain mixed in, in [0, 1].
         drop: Probability of the null embedding, in [0, 1].
+        force: Domain that every image is taken for, whatever it shows: its text stands in for the
+            image's embedding. In a test it tells what the embedding is worth.
         root: The data root, if images should be looked up by their exact path below it; ``None``
             to find them by the longest ending that is in the store.
         missing: ``'error'``, or ``'leave'`` to leave an image that is not in the store, or all if
@@ -178,11 +199,12 @@ class LoadDomainEmbedding(_AttachDomain):
         noise: float = 0.0,
         mix: float = 0.0,
         drop: float = 0.0,
+        force: str | None = None,
         root: str | None = None,
         missing: str = "error",
         encoder: Mapping | None = None,
     ) -> None:
-        super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop)
+        super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop, force)
         if missing not in ("error", "leave"):
             raise ValueError(f"missing must be 'error' or 'leave', got {missing!r}")
         self.store, self.root, self.missing = str(store), root, missing
@@ -246,6 +268,7 @@ class EncodeDomain(_AttachDomain):
         noise: As above.
         mix: As above.
         drop: As above.
+        force: As above.
         color_type: ``'bgr'`` or ``'rgb'``: the order of the loaded image's channels.
 
     Raises:
@@ -263,9 +286,10 @@ class EncodeDomain(_AttachDomain):
         noise: float = 0.0,
         mix: float = 0.0,
         drop: float = 0.0,
+        force: str | None = None,
         color_type: str = "bgr",
     ) -> None:
-        super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop)
+        super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop, force)
         if color_type not in ("bgr", "rgb"):
             raise ValueError(f"color_type must be 'bgr' or 'rgb', got {color_type!r}")
         self.color_type = color_type

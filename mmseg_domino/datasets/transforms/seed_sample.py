@@ -18,19 +18,32 @@ class SeedSample(BaseTransform):
     indices say which draw of the run a sample is. Crops, flips and colours are then the same
     whether training came to a sample in one go or was resumed, with any number of workers. With
     another sampler it does nothing.
+
+    Args:
+        variants: How many different augmentations an image has in all; ``None`` for a new one each
+            time it comes. With few, what a frozen part of the network gives for them can be kept
+            (``vae=dict(cache=FOLDER)`` of ``DominoVPD``).
     """
 
     is_loading = True
+
+    def __init__(self, variants: int | None = None) -> None:
+        if variants is not None and variants < 1:
+            raise ValueError(f"variants must be at least 1, or None for no limit; got {variants}")
+        self.variants = variants
 
     def transform(self, results: dict) -> dict:
         """Seed, and hand on the sample as it is."""
         index = results.get("sample_idx")
         if isinstance(index, SampleIndex):
-            state = np.random.SeedSequence((index.seed, index.draw)).generate_state(3)
+            key = (index.seed, index.draw)
+            if self.variants is not None:
+                key = (index.seed, int(index), index.draw % self.variants)
+            state = np.random.SeedSequence(key).generate_state(3)
             random.seed(int(state[0]))
             np.random.seed(int(state[1]))
             torch.default_generator.manual_seed(int(state[2]))
         return results
 
     def __repr__(self) -> str:
-        return "SeedSample()"
+        return f"SeedSample(variants={self.variants})"

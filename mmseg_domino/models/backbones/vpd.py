@@ -63,6 +63,9 @@ VAE_OPTIONS = {
     "latent": "mode",
     # Factor of the latent: 1 (VPD), or 0.18215 as in diffusion training (TADP).
     "scale": 1.0,
+    # Folder that keeps the latent of every image and crop, so that none is encoded twice; it grows
+    # by a file for each. Worth it where the same crops come again.
+    "cache": None,
 }
 #: What ``execution = dict(...)`` may hold, with its defaults. Results do not depend on it.
 EXECUTION_OPTIONS = {
@@ -177,6 +180,7 @@ class DominoVPD(BaseModule):
             vae["batch"],
             vae["dtype"],
             compiler,
+            vae["cache"],
         )
         self.centre = _check_centre(centre, self.injections, norms, attention)
         self._bank = _classwise_bank(attention)
@@ -246,6 +250,7 @@ class DominoVPD(BaseModule):
                 self._parts.read_unet(self.unet)
         if not self.vae.has_weights:
             self._parts.read_vae(self.vae)
+            self.vae.forget_weights()
         if not self.context.has_weights:
             self.context.class_embeddings.copy_(self._parts.class_embeddings())
             if self._bank is not None:
