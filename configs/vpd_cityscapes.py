@@ -6,8 +6,4 @@ The base is the flagship; see there.
 _base_ = "./domino_vpd_cityscapes.py"
 
 domino = dict(encode="none", weather=None)
-model = dict(
-    backbone=dict(injection="none"),
-    # no norm between features and FPN
-    neck=dict(_delete_=True, type="FPN", out_channels=256, num_outs=4),
-)
+model = dict(backbone=dict(injection="none"))

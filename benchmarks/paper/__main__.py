@@ -1,7 +1,8 @@
 """The paper in a box: its questions, trained and tested in miniature on the embedded street world.
 
-    python -m benchmarks.paper            # 3 seeds, 5 of the headline; under 2 hours on 2 cores
-    python -m benchmarks.paper --quick    # one seed of the essentials, below three minutes: CI
+    python -m benchmarks.paper            # 3 seeds, 5 of the headline; hours on 2 cores
+    python -m benchmarks.paper --confirm  # the chosen design on fresh seeds and a fresh world
+    python -m benchmarks.paper --quick    # one seed of the essentials, minutes: CI
 
 Nothing is downloaded. Killed and started again, it goes on. The report (tables, figures and one
 page that says of each claim of the paper whether it holds here) is ROOT/report/index.html; it is
@@ -20,16 +21,19 @@ from pathlib import Path
 
 import mmseg_domino
 from benchmarks.paper.bench import (
+    CONFIRM,
     FULL,
     QUICK,
     QUICK_CONDITIONS,
     bench_runs,
+    confirming_runs,
     device,
     prepare_bench,
     quick_checks,
     write_checks,
 )
 from benchmarks.paper.page import write_bench_report
+from benchmarks.paper.questions import CLAIMS, CONFIRMING_CLAIMS, QUESTIONS
 from mmseg_domino.experiments import Resources, Sweep, clock, read_record
 from mmseg_domino.utils import atomic_write
 
@@ -40,8 +44,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--root", type=Path, help="folder (work_dirs/bench or bench_quick)")
+    parser.add_argument("--root", type=Path, help="folder (work_dirs/bench, _quick, _confirm)")
     parser.add_argument("--quick", action="store_true", help="the regression check")
+    parser.add_argument(
+        "--confirm", action="store_true", help="only the chosen design against plain VPD, anew"
+    )
     parser.add_argument("--seeds", type=int, help="of every condition (3)")
     parser.add_argument("--iterations", type=int, help="of each training (300)")
     parser.add_argument(
@@ -54,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def report(root: Path, command: str) -> None:
+def report(root: Path, command: str, confirm: bool = False) -> None:
     runs = root / "runs"
     records = [read_record(path.parent) for path in runs.glob("*/*/*/run.json")]
     seconds = [r.seconds for r in records if r.status == "finished"]
@@ -68,7 +75,8 @@ def report(root: Path, command: str) -> None:
     if used.is_file():
         names = {"clip": "mini-CLIP", "sd": "mini-SD", "synthetic": "Synthetic images"}
         made |= {names[key]: text for key, text in json.loads(used.read_text()).items()}
-    decisions = write_bench_report(runs, root / "report", made)
+    questions, claims = (QUESTIONS[:1], CONFIRMING_CLAIMS) if confirm else (QUESTIONS, CLAIMS)
+    decisions = write_bench_report(runs, root / "report", made, questions, claims)
     for decision in decisions:
         print(f"{decision.verdict():<15} {decision.claim.text}")
     print(f"written to {root / 'report' / 'index.html'}")
@@ -77,13 +85,15 @@ def report(root: Path, command: str) -> None:
 def main() -> int:
     args = parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    root = args.root or Path("work_dirs") / ("bench_quick" if args.quick else "bench")
-    size = QUICK if args.quick else FULL
+    name, size = "bench", FULL
+    if args.quick or args.confirm:
+        name, size = ("bench_quick", QUICK) if args.quick else ("bench_confirm", CONFIRM)
+    root = args.root or Path("work_dirs") / name
     changes = {"seeds": args.seeds, "iterations": args.iterations}
     size = replace(size, **{k: v for k, v in changes.items() if v is not None})
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     if args.report_only:
-        report(root, command)
+        report(root, command, args.confirm)
         return 0
     start = time.monotonic()
     try:
@@ -93,8 +103,9 @@ def main() -> int:
         only = QUICK_CONDITIONS if args.quick else None
         if args.only is not None:
             only = [tuple(name.split("/", 1)) for name in args.only]
+        runs = confirming_runs(CONFIGS) if args.confirm else bench_runs(CONFIGS, size, only)
         swept = Sweep(
-            bench_runs(CONFIGS, size, only), root / "runs",
+            runs, root / "runs",
             Resources(args.jobs, args.threads, hours=args.hours),
             options=size.options, cwd=root, discard_checkpoints=True,
             say=lambda line: print(line, flush=True),
@@ -112,7 +123,7 @@ def main() -> int:
         print(write_checks(root / "checks.txt", checks), end="")
         print(f"{clock(time.monotonic() - start)} in all")
         return 0 if all(check.passed for check in checks) else 1
-    report(root, command)
+    report(root, command, args.confirm)
     return 0 if swept.complete else 1
 
 

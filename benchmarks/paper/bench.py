@@ -13,10 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.paper.questions import DOMINO, HEADLINE_SEEDS, QUESTIONS, SOURCE_ONLY
+from benchmarks.paper.questions import (
+    CONFIRMING_SEEDS,
+    DOMINO,
+    HEADLINE_SEEDS,
+    PLAIN,
+    QUESTIONS,
+    Key,
+)
 from mmseg_domino.domain import DomainEncoder
 from mmseg_domino.domain.extraction import extract
 from mmseg_domino.experiments import PlannedRun, load_set
+from mmseg_domino.experiments.sets import ConfigSet
 from mmseg_domino.metrics import PerImage, load_results
 from mmseg_domino.utils import atomic_write
 from mmseg_domino.utils.images import list_images
@@ -66,14 +74,16 @@ class BenchSize:
 
 
 FULL = BenchSize(train=240, val=24, synthetic=48, seeds=3, iterations=300)
+#: A world of its own, with twice the test images.
+CONFIRM = BenchSize(train=240, val=48, synthetic=0, seeds=5, iterations=300, world=1)
 QUICK = BenchSize(train=48, val=6, synthetic=0, seeds=1, iterations=40)
 
 #: What the quick version runs: its checks need no more.
-QUICK_CONDITIONS = (DOMINO, ("backbones", "mini-sd-random"))
+QUICK_CONDITIONS: tuple[Key, ...] = (DOMINO, ("backbones", "mini-sd-random"))
 
 
 def bench_runs(
-    configs: Path, size: BenchSize, only: Sequence[tuple[str, str]] | None = None
+    configs: Path, size: BenchSize, only: Sequence[Key] | None = None
 ) -> list[PlannedRun]:
     """All runs, each once however many questions it answers: first seed 0 of all, then seed 1, ...
 
@@ -84,16 +94,26 @@ def bench_runs(
     """
     wanted = dict.fromkeys(key for q in QUESTIONS for key in q.conditions.values())
     keys = [key for key in wanted if only is None or key in only]
+    sets, runs = _load_sets(configs), []
+    for key in keys:
+        headline = key in (DOMINO, PLAIN) and size.seeds >= 3
+        seeds = max(size.seeds, HEADLINE_SEEDS) if headline else size.seeds
+        runs += [PlannedRun(*key, seed, sets[key[0]]) for seed in range(seeds)]
+    return sorted(runs, key=lambda run: run.seed)
+
+
+def confirming_runs(configs: Path) -> list[PlannedRun]:
+    """The chosen design and plain VPD on the same training images, with fresh seeds."""
+    sets = _load_sets(configs)
+    return [PlannedRun(*k, seed, sets[k[0]]) for seed in CONFIRMING_SEEDS for k in (PLAIN, DOMINO)]
+
+
+def _load_sets(configs: Path) -> dict[str, ConfigSet]:
     sets = {}
     for group, (file, base) in BENCH_SETS.items():
         source = load_set(configs / file)
         sets[group] = source if base is None else source.rebased(configs / base)
-    runs = []
-    for key in keys:
-        headline = key in (DOMINO, SOURCE_ONLY) and size.seeds >= 3
-        seeds = max(size.seeds, HEADLINE_SEEDS) if headline else size.seeds
-        runs += [PlannedRun(*key, seed, sets[key[0]]) for seed in range(seeds)]
-    return sorted(runs, key=lambda run: run.seed)
+    return sets
 
 
 def prepare_bench(root: Path, size: BenchSize, workers: int = 1) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.paper.decisions import DECIDING, RELATIVE, Decision, decide
 from benchmarks.paper.drawings import claims_figure, question_figure
-from benchmarks.paper.questions import CLAIMS, DOMINO, QUESTIONS, SOURCE_ONLY, Key
+from benchmarks.paper.questions import CLAIMS, DOMINO, PLAIN, QUESTIONS, Claim, Key, Question
 from mmseg_domino.experiments.collect import Condition, collect_conditions
 from mmseg_domino.experiments.statistics import RULE
 from mmseg_domino.experiments.tables import (
@@ -38,10 +38,10 @@ TARGETS = "acdc"
 PAPER_RELATIVE = 85.38
 
 
-def _conditions(work_dir: Path) -> dict[Key, Condition]:
+def _conditions(work_dir: Path, questions: Sequence[Question]) -> dict[Key, Condition]:
     """What the questions ask for, by config; what no sweep has planned is missing too."""
     found = {(c.group, c.name): c for c in collect_conditions([work_dir])}
-    wanted = dict.fromkeys(key for q in QUESTIONS for key in q.conditions.values())
+    wanted = dict.fromkeys(key for q in questions for key in q.conditions.values())
     return {key: found.get(key, Condition(*key, ())) for key in wanted}
 
 
@@ -87,7 +87,7 @@ def _write_table(folder: Path, name: str, table: Table) -> None:
 def _headline(conditions: Mapping[Key, Condition]) -> Cards:
     """The targets' mIoU, with the relative one beside it."""
     cards = []
-    for label, key in (("Domino", DOMINO), ("source only", SOURCE_ONLY)):
+    for label, key in (("Domino", DOMINO), ("plain VPD", PLAIN)):
         condition, seeds = conditions[key], len(conditions[key].present)
 
         def words(make, figure, condition=condition):
@@ -149,7 +149,11 @@ def _verdicts(decisions: Sequence[Decision]) -> dict:
 
 
 def write_bench_report(
-    work_dir: str | Path, out: str | Path, made: Mapping[str, str] | None = None
+    work_dir: str | Path,
+    out: str | Path,
+    made: Mapping[str, str] | None = None,
+    questions: Sequence[Question] = QUESTIONS,
+    claims: Sequence[Claim] = CLAIMS,
 ) -> list[Decision]:
     """Write ``index.html``, ``verdicts.json``, ``tables/`` and ``figures/`` of a benchmark.
 
@@ -159,15 +163,17 @@ def write_bench_report(
         work_dir: Folder of the benchmark's sweep.
         out: Folder of the report.
         made: How it was made, by heading: command, device, models, ...
+        questions: Whose tables it has.
+        claims: To be decided, among the questions' conditions.
 
     Returns:
         The decided claims.
     """
-    conditions, folder = _conditions(Path(work_dir)), Path(out)
+    conditions, folder = _conditions(Path(work_dir), questions), Path(out)
     drawings = Drawings(folder / "figures")
-    decisions = [decide(claim, conditions, TARGETS) for claim in CLAIMS]
-    claims = claims_table(decisions)
-    _write_table(folder, "claims", claims)
+    decisions = [decide(claim, conditions, TARGETS) for claim in claims]
+    table = claims_table(decisions)
+    _write_table(folder, "claims", table)
     runs = [run for c in conditions.values() for run in c.runs]
     done = sum(run.results is not None for run in runs)
     page = Page(
@@ -180,7 +186,7 @@ def write_bench_report(
                      "and are not to be compared with it.", "note"),
             ]),
             Section("claims", "Claims", [
-                claims,
+                table,
                 Text(f"The rule. {RULE} A claim against several holds if it holds against each, "
                      "and does not hold if it does not against one. The figure that decides is the "
                      "mean of the target domains' mIoUs; the relative mIoU, told beside it, also "
@@ -189,7 +195,7 @@ def write_bench_report(
                 drawings.chart("claims", "Differences of all comparisons with their intervals.",
                                claims_figure(decisions)),
             ]),
-            *(_question(question, conditions, drawings, folder) for question in QUESTIONS),
+            *(_question(question, conditions, drawings, folder) for question in questions),
             Section("made", "How it was made", [
                 Pairs(list((made or {}).items())),
                 Text("mIoU is over 19 classes, percent; ± is the standard deviation over seeds; "

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 #: Set and name of a config; also the folder of its runs.
 Key = tuple[str, str]
 
-DOMINO: Key = ("injection", "subtract_both")
-SOURCE_ONLY: Key = ("injection", "none")
+#: The design that was chosen: the flagship's. Plain VPD sees the same training images.
+DOMINO: Key = ("conditioning", "unet-image-drop")
+PLAIN: Key = ("conditioning", "plain")
 #: What the headline compares has more seeds than the rest.
 HEADLINE_SEEDS = 5
+#: Of the confirmation: no design was chosen on them.
+CONFIRMING_SEEDS = (10, 11, 12, 13, 14)
 
 
 @dataclass(frozen=True)
@@ -53,33 +56,84 @@ class Claim:
 QUESTIONS: tuple[Question, ...] = (
     Question(
         "headline",
-        "Source only against Domino",
-        "The same network on the same clear days, without and with the domain embedding "
-        "(subtracted, in norms and cross-attention).",
-        {"source only": SOURCE_ONLY, "Domino": DOMINO},
+        "Plain VPD against Domino",
+        "The same network on the same training images, half of them in weather by rule: without an "
+        "embedding, and with the UNet's norms conditioned on CLIP's image embedding, which half of "
+        "the training samples lack.",
+        {"plain VPD": PLAIN, "Domino": DOMINO},
+    ),
+    Question(
+        "norms",
+        "Which norms, and by what embedding",
+        "The UNet's own norms, a norm between features and FPN, or both; by CLIP's image embedding "
+        "or the domains' texts weighted by their scores, in the space that images and texts share "
+        "or in that of cross-attention.",
+        {
+            "plain VPD": PLAIN,
+            "neck, no embedding": ("conditioning", "neck-none"),
+            "UNet, image": ("conditioning", "unet-image"),
+            "UNet, image, drop": DOMINO,
+            "neck, image": ("conditioning", "neck-image"),
+            "UNet and neck, image": ("conditioning", "both-image"),
+            "UNet, text": ("conditioning", "unet-soft"),
+            "UNet, text, drop": ("conditioning", "unet-soft-drop"),
+            "UNet, text, context space": ("conditioning", "unet-soft-context"),
+            "UNet, text, centred": ("conditioning", "unet-soft-centred"),
+            "UNet, text, clear day forced": ("conditioning", "unet-soft-forced"),
+            "neck, text": ("conditioning", "neck-soft"),
+            "UNet and neck, text": ("conditioning", "both-soft"),
+        },
+    ),
+    Question(
+        "attention",
+        "Cross-attention: one vector, or one a class",
+        "The text of the domain subtracted from all class tokens, which changes no attention map, "
+        "or of each class in that domain from its own; through a gate that starts at zero.",
+        {
+            "plain VPD": PLAIN,
+            "one vector": ("conditioning", "attention"),
+            "one vector, centred": ("conditioning", "attention-centred"),
+            "one a class": ("conditioning", "classwise"),
+            "one a class, centred": ("conditioning", "classwise-centred"),
+        },
+    ),
+    Question(
+        "weather",
+        "Whether training sees domains",
+        "Clear days alone, against half of them in weather by rule.",
+        {
+            "plain VPD, clear days": ("conditioning", "plain-clear"),
+            "plain VPD, weather": PLAIN,
+            "UNet, image, clear days": ("conditioning", "unet-image-clear"),
+            "UNet, image, weather": ("conditioning", "unet-image"),
+            "UNet, text, clear days": ("conditioning", "unet-soft-clear"),
+            "UNet, text, weather": ("conditioning", "unet-soft"),
+        },
     ),
     Question(
         "injection",
         "Add, subtract or concat; norm, cross-attention or both",
-        "Where and how the embedding enters. The norms have no concat.",
+        "Where and how the embedding enters, soft text in each case. The norms have no concat.",
         {
-            "none": SOURCE_ONLY,
+            "none": PLAIN,
             "add, cross-attention": ("injection", "add_attention"),
             "subtract, cross-attention": ("injection", "subtract_attention"),
+            "subtract, cross-attention, no gate": ("injection", "subtract_attention-ungated"),
             "concat, cross-attention": ("injection", "concat_attention"),
             "add, norm": ("injection", "add_norm"),
             "subtract, norm": ("injection", "subtract_norm"),
             "add, both": ("injection", "add_both"),
-            "subtract, both": DOMINO,
+            "subtract, both": ("injection", "subtract_both"),
         },
     ),
     Question(
         "embedding",
         "What the embedding is made of",
-        "CLIP's soft scores over the texts, against a random vector a domain, the true condition, "
-        "and a trained table.",
+        "CLIP's image embedding and its soft scores over the texts, against a random vector a "
+        "domain, the true condition, and a trained table.",
         {
-            "soft (Domino)": DOMINO,
+            "image (Domino)": DOMINO,
+            "soft": ("embedding", "soft"),
             "random": ("embedding", "random"),
             "oracle": ("embedding", "oracle"),
             "learned": ("embedding", "learned"),
@@ -88,7 +142,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "backbones",
         "Backbones",
-        "Under the same domain-adaptive neck and head, with the same iterations.",
+        "Under the same neck and head, each with its own norms domain-adaptive.",
         {
             "random CNN": ("backbones", "random-cnn"),
             "mini-CLIP": ("backbones", "mini-clip"),
@@ -118,7 +172,7 @@ QUESTIONS: tuple[Question, ...] = (
         "Images of fog, night, rain and snow made from the training labels, mixed in; as many "
         "samples in all.",
         {
-            "1:0": DOMINO,
+            "1:0": ("ratio", "1to0"),
             "4:1": ("ratio", "4to1"),
             "4:1, no embedding": ("ratio", "none_4to1"),
             "2:1": ("ratio", "2to1"),
@@ -128,15 +182,53 @@ QUESTIONS: tuple[Question, ...] = (
 )
 
 _RATIO = dict(QUESTIONS[-1].conditions)
+_BETTER = Claim(
+    "Domino is better than plain VPD trained on the same images.", "paper", DOMINO, (PLAIN,)
+)
+#: What the confirmation decides, on seeds and a world of its own.
+CONFIRMING_CLAIMS: tuple[Claim, ...] = (_BETTER,)
 CLAIMS: tuple[Claim, ...] = (
-    Claim("Domino is better than source only.", "paper", DOMINO, (SOURCE_ONLY,)),
+    _BETTER,
+    Claim(
+        "Training that sees weather by rule is better than clear days alone.", "control",
+        PLAIN, (("conditioning", "plain-clear"),),
+    ),
+    Claim(
+        "The UNet's norms are a better place than a norm in the neck, or both.", "control",
+        ("conditioning", "unet-image"),
+        (("conditioning", "neck-image"), ("conditioning", "both-image")),
+    ),
+    Claim(
+        "CLIP's image embedding is better than the domains' texts.", "control",
+        ("conditioning", "unet-image"), (("conditioning", "unet-soft"),),
+    ),
+    Claim(
+        "The space of images and texts suits norms better than that of cross-attention.", "control",
+        ("conditioning", "unet-soft"), (("conditioning", "unet-soft-context"),),
+    ),
+    Claim(
+        "Leaving the embedding out now and then makes it better.", "control",
+        DOMINO, (("conditioning", "unet-image"),),
+    ),
+    Claim(
+        "Knowing the domain is better than taking every image for a clear day.", "control",
+        ("conditioning", "unet-soft"), (("conditioning", "unet-soft-forced"),),
+    ),
+    Claim(
+        "A displacement a class is better than plain VPD, and than one vector.", "control",
+        ("conditioning", "classwise"), (PLAIN, ("conditioning", "attention")),
+    ),
+    Claim(
+        "A reference point is better than none, in cross-attention.", "control",
+        ("conditioning", "attention-centred"), (("conditioning", "attention"),),
+    ),
     Claim(
         "Subtracting is better than adding, in cross-attention.", "paper",
         ("injection", "subtract_attention"), (("injection", "add_attention"),),
     ),
     Claim(
         "Subtracting is better than adding, in norms and cross-attention.", "paper",
-        DOMINO, (("injection", "add_both"),),
+        ("injection", "subtract_both"), (("injection", "add_both"),),
     ),
     Claim(
         "Subtracting is better than one more token.", "paper",
@@ -144,7 +236,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "Both places are better than either alone.", "paper",
-        DOMINO, (("injection", "subtract_norm"), ("injection", "subtract_attention")),
+        ("injection", "subtract_both"),
+        (("injection", "subtract_norm"), ("injection", "subtract_attention")),
     ),
     Claim(
         "A pretrained diffusion backbone is better than a CNN from scratch.", "paper",
@@ -169,14 +262,14 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "CLIP's text is better than a random vector a domain.", "control",
-        DOMINO, (("embedding", "random"),),
+        ("embedding", "soft"), (("embedding", "random"),),
     ),
     Claim(
         "CLIP's text is better than a trained table.", "control",
-        DOMINO, (("embedding", "learned"),),
+        ("embedding", "soft"), (("embedding", "learned"),),
     ),
     Claim(
         "Knowing the true condition is better than asking CLIP.", "control",
-        ("embedding", "oracle"), (DOMINO,),
+        ("embedding", "oracle"), (("embedding", "soft"),),
     ),
 )  # fmt: skip

@@ -1,30 +1,31 @@
 """Which layers the domain conditions, by what embedding, and whether training sees domains.
 
 All but those that end in -clear train on the same images: a share of them in weather by rule, whose
-embedding is what CLIP sees in them.
+embedding is what CLIP sees in them. The flagship is unet-image-drop.
 """
 
-_attention_off = {"model.backbone.attention.injection": "none"}
-_neck_off = {"model.neck.injection": "none", "model.neck.norm": "none"}
-_clip = {"domino.weather.embedding": "clip"}
-
 #: The published architecture, without the domain.
-_plain = {"domino.encode": "none", "model.backbone.injection": "none", **_neck_off}
-_unet = {
-    "model.backbone.injection": "subtract", "model.backbone.norms": "all",
-    **_attention_off, **_neck_off, **_clip,
-}  # fmt: skip
-_neck = {
-    "model.backbone.injection": "none",
-    "model.neck.injection": "subtract", "model.neck.norm": "layer", **_clip,
-}  # fmt: skip
-_both = {**_unet, "model.neck.injection": "subtract", "model.neck.norm": "layer"}
+_plain = {"domino.encode": "none", "model.backbone.injection": "none"}
+#: The UNet's own norms, as the flagship.
+_unet = {}
+#: A norm between features and FPN, over the features.
+_norm = dict(
+    _delete_=True,
+    type="DominoNorm",
+    domain_channels="{{base.joint_channels}}",
+    space="joint",
+    norm="layer",
+    neck="{{base.model.neck}}",
+)
+_neck = {"model.backbone.injection": "none", "model.neck": dict(_norm, injection="subtract")}
+_both = {"model.neck": _neck["model.neck"]}
 _attention = {
-    "model.backbone.injection": "subtract", "model.backbone.norms": None,
-    "model.backbone.attention.injection": "subtract", **_neck_off, **_clip,
+    "model.backbone.norms": None, "model.backbone.attention.injection": "subtract",
 }  # fmt: skip
-_soft = {"domino.source": "soft", "domino.space": ("joint", "context")}
-_image = {"domino.source": "image", "domino.space": "joint"}
+_no_drop = {"domino.train.drop": 0.0}
+_soft = {"domino.source": "soft", "domino.space": ("joint", "context"), **_no_drop}
+_image = {"domino.source": "image", "domino.space": "joint", **_no_drop}
+_drop = {"domino.train.drop": 0.5}
 _classwise = {"model.backbone.attention.classwise": dict(bank="acdc")}
 _centred = {"model.backbone.centre": "clear_day"}
 _clear = {"domino.weather": None}
@@ -34,17 +35,22 @@ conditions = {
     "plain": _plain,
     "plain-clear": {**_plain, **_clear},
     # the neck's norm alone, without an embedding
-    "neck-none": {**_neck, "domino.encode": "none", "model.neck.injection": "none"},
+    "neck-none": {**_plain, "model.neck": dict(_norm, injection="none")},
     # norms, by CLIP's image embedding
     "unet-image": {**_unet, **_image},
-    "unet-image-drop": {**_unet, **_image, "domino.train": dict(drop=0.5)},
+    "unet-image-drop": {**_unet, **_image, **_drop},
     "neck-image": {**_neck, **_image},
     "both-image": {**_both, **_image},
     # norms, by the texts of the domains
     "unet-soft": {**_unet, **_soft},
-    "unet-soft-context": {**_unet, "domino.source": "soft", "domino.space": "context"},
+    "unet-soft-context": {
+        **_unet,
+        **_soft,
+        "domino.space": "context",
+        "model.backbone.domain_channels": "{{base.context_channels}}",
+    },
     "unet-soft-centred": {**_unet, **_soft, **_centred},
-    "unet-soft-drop": {**_unet, **_soft, "domino.train": dict(drop=0.5)},
+    "unet-soft-drop": {**_unet, **_soft, **_drop},
     "neck-soft": {**_neck, **_soft},
     "both-soft": {**_both, **_soft},
     # trained as unet-soft, and told at the test that every image is a clear day
@@ -58,5 +64,3 @@ conditions = {
     "unet-image-clear": {**_unet, **_image, **_clear},
     "unet-soft-clear": {**_unet, **_soft, **_clear},
 }
-for _name in ("unet-image-clear", "unet-soft-clear"):
-    conditions[_name].pop("domino.weather.embedding")

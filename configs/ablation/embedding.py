@@ -1,13 +1,13 @@
-"""What the domain embedding of the flagship is made of; see docs/domains.md.
+"""What the domain embedding of the flagship's norms is made of; see docs/domains.md.
 
-The joint conditions go through the norms alone: images exist in the joint space only, and
-cross-attention was trained in the other. They compare with joint-soft.
+All lie in the joint space, where CLIP compares images with texts.
 """
 
 base = "../domino_vpd_cityscapes.py"
-_joint = {"domino.space": "joint", "model.backbone.injection": "none"}
 conditions = {
-    # score-weighted mean of the domains' texts: the flagship
+    # CLIP's image embedding: the flagship
+    "image": {"domino.source": "image"},
+    # score-weighted mean of the domains' texts: do words do as well?
     "soft": {"domino.source": "soft"},
     # text of the likeliest domain: does a hard choice suffice?
     "argmax": {"domino.source": "argmax"},
@@ -21,32 +21,24 @@ conditions = {
     "random-oracle": {"domino.source": "random", "domino.assign": "oracle"},
     # zeros: all of the same network, without domain information
     "null": {"domino.source": "null"},
-    # a table by domain, from the text on: is the text's geometry needed? A domain without training
-    # images keeps its text; mix in synthetic images of the others
+    # a table by domain, from the text on: is the text's geometry needed?
     "learned": dict(
         domino=dict(
             source="learned",
-            space="context",
             domain_table=dict(
                 num_domains=5,
-                channels="{{base.context_channels}}",
+                channels="{{base.joint_channels}}",
                 init_store="{{base.domino.store}}",
             ),
         ),
-        model=dict(neck=dict(space="context", domain_channels="{{base.context_channels}}")),
     ),
-    # soft text in the joint space: what the two below compare with
-    "joint-soft": {"domino.source": "soft", **_joint},
-    # CLIP's image embedding: are the words needed at all?
-    "joint-image": {"domino.source": "image", **_joint},
     # mean embedding of example images of each domain: do examples beat words? The stores are made
     # of folders of unlabelled images
-    "joint-prototype": {
+    "prototype": {
         "domino.source": "prototype",
         "domino.prototypes": {
             domain: f"data/domains/prototype_{domain}.safetensors"
             for domain in ("clear_day", "fog", "night", "rain", "snow")
         },
-        **_joint,
     },
 }

@@ -18,9 +18,5 @@ conditions = {
         )
     ),
     # 4:1 without the domain: what mixing brings by itself
-    "none_4to1": {
-        "model.backbone.injection": "none",
-        "model.neck.injection": "none",
-        "model.neck.norm": "none",
-    },
+    "none_4to1": {"domino.encode": "none", "model.backbone.injection": "none"},
 }

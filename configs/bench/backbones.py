@@ -1,4 +1,7 @@
-"""Backbones under the same domain-adaptive neck and head; the base itself is the mini-SD."""
+"""Backbones under the same neck and head, each with its own norms domain-adaptive.
+
+The base itself is the mini-SD.
+"""
 
 base = "domino_vpd_bench.py"
 conditions = {
@@ -42,15 +45,13 @@ conditions = {
                 weights=None,
                 out_indices=(0, 1, 2, 3),
             ),
+            # one stride, 16, in all blocks: a pyramid of strides 4 to 32
             neck=dict(
+                _delete_=True,
+                type="MultiLevelNeck",
                 in_channels=[128] * 4,
-                # one stride, 16, in all blocks: a pyramid of strides 4 to 32
-                neck=dict(
-                    _delete_=True,
-                    type="MultiLevelNeck",
-                    out_channels=64,
-                    scales=[4, 2, 1, 0.5],
-                ),
+                out_channels=64,
+                scales=[4, 2, 1, 0.5],
             ),
             decode_head=dict(feature_strides=[4, 8, 16, 32]),
         ),

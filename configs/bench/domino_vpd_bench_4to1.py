@@ -2,6 +2,8 @@
 
 _base_ = ["./domino_vpd_bench.py"]
 
+domino = dict(weather=None)  # the generated images show it
+
 # As the real images', but that the data set itself names domain and source.
 synthetic_pipeline = [step for step in _base_.train_pipeline if step["type"] != "SetDomain"]
 real = dict(_base_.train_dataloader.dataset)

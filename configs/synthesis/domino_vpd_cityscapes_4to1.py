@@ -10,6 +10,8 @@ _base_ = [
     "../_base_/datasets/cityscapes_synthetic_4to1.py",
 ]
 
+domino = dict(weather=None)  # the generated images show it
+
 # As the real images', but that the data set itself names domain and source.
 synthetic_pipeline = [step for step in _base_.train_pipeline if step["type"] != "SetDomain"]
 real = _base_.cityscapes_train

@@ -13,7 +13,7 @@ _base_ = [
 ]
 
 # Not the default's: it must hold the generated images, too.
-domino = dict(store="data/mini/domains_4to1.safetensors")
+domino = dict(store="data/mini/domains_4to1.safetensors", weather=None)
 
 # As the real images', but that the data set itself names domain and source.
 synthetic_pipeline = [step for step in _base_.train_pipeline if step["type"] != "SetDomain"]

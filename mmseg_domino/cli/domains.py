@@ -106,17 +106,19 @@ def extract(
     declared = _declared(images)
     out = _store_of(images, out, declared)
     encoder = declared.get("encoder") or {}
-    # A model's tag is no other model's.
+    # A model's tag, and its layer, are no other model's.
+    layer = None
     if model is None and pretrained is None:
-        model, pretrained = encoder.get("model"), encoder.get("pretrained")
+        model, pretrained, layer = map(encoder.get, ("model", "pretrained", "context_layer"))
     bank = bank or encoder.get("bank", "acdc")
     with plain_errors():
         files = images_by_key(images, splits, root)
     # Embeddings go through files, only names between the processes, at the end.
     with join_processes(hours=48) as (rank, processes), plain_errors():
         clip = DomainEncoder(
-            model or "ViT-L-14", pretrained or "openai", bank, precision, cache_dir=cache_dir
-        ).to(device or _device())
+            model or "ViT-L-14", pretrained or "openai", bank, precision, cache_dir=cache_dir,
+            context_layer=layer,
+        ).to(device or _device())  # fmt: skip
         report = extract_store(
             files, clip, out, batch_size=batch_size, workers=workers, skip_bad=skip_bad,
             progress=tqdm if rank == 0 else None,

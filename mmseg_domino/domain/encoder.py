@@ -28,6 +28,7 @@ from .encoder_weights import (
     hash_weights,
     load_clip,
 )
+from .maker import context_layer as find_context_layer
 from .preprocessing import preprocess_tensor
 from .prompts import PromptBank, cut_prompts, load_prompt_bank
 from .sources import DomainText, EmbeddingSource
@@ -53,6 +54,8 @@ class DomainEncoder(nn.Module):
             always embedded in float32.
         seed: Of random weights.
         cache_dir: Where open_clip keeps what it fetches; ``None`` for its default.
+        context_layer: Of the text tower, whose state is the context space: -1 for the last, -2 for
+            the one before. ``None``: -2 for ViT-H-14, as Stable Diffusion 2.x has it, else -1.
         text_cache: A safetensors file that keeps the text embeddings between runs; made again when
             weights or bank differ from what it was made with.
 
@@ -71,6 +74,7 @@ class DomainEncoder(nn.Module):
         seed: int = 0,
         cache_dir: str | None = None,
         text_cache: str | Path | None = None,
+        context_layer: int | None = None,
     ) -> None:
         super().__init__()
         if precision not in _PRECISIONS:
@@ -80,6 +84,7 @@ class DomainEncoder(nn.Module):
         own = pretrained != RANDOM and brings_weights(self.model_name)
         #: The tag or checkpoint of the weights, ``'random'``, or None where the model brings them.
         self.pretrained: str | None = None if own else str(pretrained)
+        self.context_layer = find_context_layer(self.model_name, context_layer)
         self.text_cache = None if text_cache is None else Path(text_cache)
         self.clip, self.tokenizer = load_clip(self.model_name, pretrained, seed, cache_dir)
         #: open_clip's description of the image preprocessing: size, mean, std, interpolation, ...
@@ -111,8 +116,9 @@ class DomainEncoder(nn.Module):
             truncate: Leave out what is beyond the tower's length (77 tokens), instead of refusing.
 
         Returns:
-            joint ``(P, E)`` of norm 1, and context ``(P, D)``: the last hidden state at the
-            end-of-text token after the final norm, which transformers calls ``pooler_output``.
+            joint ``(P, E)`` of norm 1, and context ``(P, D)``: the state of ``context_layer`` at
+            the end-of-text token after the final norm; of the last layer it is what transformers
+            calls ``pooler_output``.
 
         Raises:
             ValueError: If a prompt is longer than the tower reads; names it.
@@ -129,7 +135,7 @@ class DomainEncoder(nn.Module):
         tokens = self.tokenizer(list(prompts)).to(self.device)
         with self._full_precision():
             joint = self.clip.encode_text(tokens, normalize=True).float()
-            with _without_projection(tower, name):
+            with _without_projection(tower, name), _up_to_layer(tower, self.context_layer):
                 context = self.clip.encode_text(tokens).float()
         return joint, context
 
@@ -192,9 +198,11 @@ class DomainEncoder(nn.Module):
 
     def provenance(self) -> dict:
         """What embeddings made by this encoder depend on, as plain JSON values."""
+        layer = {} if self.context_layer == -1 else {"context_layer": self.context_layer}
         return {
             "model": self.model_name,
             "pretrained": self.pretrained,
+            **layer,
             "weights_sha256": self.weights_sha256,
             "bank": self.bank.name,
             "bank_sha256": self.bank.sha256,
@@ -237,8 +245,9 @@ class DomainEncoder(nn.Module):
         )
 
     def _cache_tag(self) -> str:
-        keys = ("weights_sha256", "bank_sha256")
-        return json.dumps({key: self.provenance()[key] for key in keys}, sort_keys=True)
+        keys = ("weights_sha256", "bank_sha256", "context_layer")
+        made = self.provenance()
+        return json.dumps({key: made[key] for key in keys if key in made}, sort_keys=True)
 
     def _read_text_cache(self) -> DomainText | None:
         if self.text_cache is None or not self.text_cache.is_file():
@@ -277,3 +286,23 @@ def _without_projection(tower: nn.Module, name: str) -> Iterator[None]:
         yield
     finally:
         setattr(tower, name, projection)
+
+
+@contextmanager
+def _up_to_layer(tower: nn.Module, layer: int) -> Iterator[None]:
+    """Leave out the layers behind one, which is counted from the last, -1."""
+    if layer == -1:
+        yield
+        return
+    transformer = getattr(tower, "transformer", None)
+    blocks = getattr(transformer, "resblocks", None)
+    if blocks is None or not 0 < -layer <= len(blocks):
+        raise ValueError(
+            f"context_layer={layer} does not exist: the text tower {type(tower).__name__} has "
+            f"{'no layers that are known here' if blocks is None else f'{len(blocks)} layers'}"
+        )
+    transformer.resblocks = blocks[: layer + 1]
+    try:
+        yield
+    finally:
+        transformer.resblocks = blocks

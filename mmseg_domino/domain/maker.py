@@ -5,7 +5,25 @@ from collections.abc import Mapping
 from .prompts import load_prompt_bank
 
 #: What must agree before embeddings may be put, or used, together.
-_MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision")
+_MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision", "context_layer")
+
+
+def context_layer(model: str, given: int | None = None) -> int:
+    """The layer of a text tower whose state is the context space, -1 for the last.
+
+    Args:
+        model: Name of the model.
+        given: What the encoder's arguments say; None for -2 with ViT-H-14, the tower of Stable
+            Diffusion 2.x, whose UNet was trained on the output of the layer before the last.
+
+    Raises:
+        ValueError: If it is no negative number.
+    """
+    if given is None:
+        return -2 if model.startswith("ViT-H-14") else -1
+    if given >= 0:
+        raise ValueError(f"context_layer counts from the last, which is -1; got {given}")
+    return given
 
 
 def check_same_maker(made: Mapping, wanted: Mapping, where: str, remedy: str) -> None:
@@ -14,7 +32,7 @@ def check_same_maker(made: Mapping, wanted: Mapping, where: str, remedy: str) ->
     if not differing:
         return
     said = []
-    if {"weights_sha256", "preprocessing", "precision"} & set(differing):
+    if set(differing) - {"bank_sha256"}:
         said.append(f"the model {_model(made)} instead of {_model(wanted)}")
     if "bank_sha256" in differing:
         banks = [
@@ -29,7 +47,9 @@ def _model(provenance: Mapping) -> str:
     if provenance.get("pretrained"):
         name = f"{name}/{provenance['pretrained']}"
     weights = (provenance.get("weights_sha256") or "")[:8]
-    return f"{name} (weights {weights}, {provenance.get('precision')})"
+    layer = provenance.get("context_layer")
+    layer = f", context of layer {layer}" if layer else ""
+    return f"{name} (weights {weights}, {provenance.get('precision')}{layer})"
 
 
 def _asked_for(encoder: Mapping) -> dict:
@@ -44,8 +64,10 @@ def _asked_for(encoder: Mapping) -> dict:
     model = str(encoder.get("model", "ViT-L-14"))
     pretrained = encoder.get("pretrained", "openai")
     bank = load_prompt_bank(encoder.get("bank", "acdc"))
+    layer = context_layer(model, encoder.get("context_layer"))
     wanted = {
         "model": model,
+        "context_layer": None if layer == -1 else layer,
         "pretrained": pretrained if pretrained == "random" or not brings_weights(model) else None,
         "precision": encoder.get("precision", "fp32"),
         "bank_sha256": bank.sha256,

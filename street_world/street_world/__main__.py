@@ -14,9 +14,9 @@ def parse_args(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         "with --contact-sheet a picture of scenes in every domain.",
     )
     parser.add_argument("--root", default="data/mini", help="folder to use (default: %(default)s)")
-    parser.add_argument("--train", type=int, default=160, help="clear training scenes")
+    parser.add_argument("--train", type=int, default=240, help="clear training scenes")
     parser.add_argument("--val", type=int, default=24, help="validation scenes in every domain")
-    parser.add_argument("--size", type=int, nargs=2, default=(256, 512), metavar=("H", "W"))
+    parser.add_argument("--size", type=int, nargs=2, default=(128, 256), metavar=("H", "W"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, help="processes (default: the number of cores)")
     parser.add_argument("--no-models", action="store_true", help="the world alone")

@@ -12,9 +12,9 @@ _MODEL_SEED = 0
 
 def prepare(
     root: str | os.PathLike = "data/mini",
-    train: int = 160,
+    train: int = 240,
     val: int = 24,
-    size: tuple[int, int] = (256, 512),
+    size: tuple[int, int] = (128, 256),
     seed: int = 0,
     workers: int | None = None,
     models: bool = True,

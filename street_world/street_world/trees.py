@@ -46,9 +46,9 @@ class _Job:
 
 def write_street_world(
     root: str | os.PathLike,
-    train: int = 160,
+    train: int = 240,
     val: int = 24,
-    size: tuple[int, int] = (256, 512),
+    size: tuple[int, int] = (128, 256),
     seed: int = 0,
     workers: int | None = None,
     acdc_train: int = 0,

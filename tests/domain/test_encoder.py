@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from mmseg_domino.domain import DomainEncoder, MissingWeightsError, load_prompt_bank
+from mmseg_domino.domain.maker import check_made_by, context_layer
 
 from ..tiny_clip import CONFIG, write_tiny_clip
 
@@ -296,3 +297,40 @@ def test_a_bank_that_is_longer_than_the_tower_reads_is_refused(tiny_clip, tmp_pa
         encoder.text  # noqa: B018
     same = encoder.encode_text([start + "fog", start + "rain"], truncate=True)[0]
     assert torch.equal(same[0], same[1])  # what is guarded against
+
+
+def test_the_context_of_the_layer_before_the_last(tiny_clip, direct):
+    """As Stable Diffusion 2.x reads its tower: against open_clip's own blocks."""
+    model, _, tokenizer = direct
+    prompts = ["a photo taken in fog", "night"]
+    before = DomainEncoder(str(tiny_clip), context_layer=-2)
+    tokens = tokenizer(prompts)
+    with torch.no_grad():
+        hidden = model.token_embedding(tokens) + model.positional_embedding[: tokens.shape[1]]
+        for block in model.transformer.resblocks[:-1]:
+            hidden = block(hidden, attn_mask=model.attn_mask)
+        end = tokens.argmax(dim=1)
+        expected = model.ln_final(hidden)[torch.arange(2), end]
+    joint, context = before.encode_text(prompts)
+    torch.testing.assert_close(context, expected, rtol=0, atol=1e-5)
+    plain = DomainEncoder(str(tiny_clip))
+    same, last = plain.encode_text(prompts)
+    assert torch.equal(joint, same)
+    assert (last - context).abs().max() > 1e-2
+    assert len(before.clip.transformer.resblocks) == 2
+    assert before._cache_tag() != plain._cache_tag()
+    # class tokens by the same tower and layer, and none mistaken for the other's
+    with pytest.raises(ValueError, match="context_layer -2, asked for None"):
+        check_made_by(before.provenance(), {"model": str(tiny_clip)}, "the store")
+    check_made_by(before.provenance(), {"model": str(tiny_clip), "context_layer": -2}, "the store")
+    with pytest.raises(ValueError, match="context_layer=-4 does not exist"):
+        DomainEncoder(str(tiny_clip), context_layer=-4).encode_text(prompts)
+    with pytest.raises(ValueError, match="counts from the last"):
+        DomainEncoder(str(tiny_clip), context_layer=1)
+
+
+def test_which_layer_a_published_tower_is_read_at():
+    assert context_layer("ViT-H-14") == -2
+    assert context_layer("ViT-H-14-quickgelu") == -2
+    assert context_layer("ViT-L-14") == -1
+    assert context_layer("ViT-H-14", -1) == -1

@@ -13,6 +13,7 @@ from mmseg_domino.experiments import SetError, load_set, resolve_condition
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASES = {"true size": "domino_vpd_cityscapes.py", "miniature": "domino_vpd_mini.py"}
 #: Width of the context and of the joint space.
+SETS = ("injection", "embedding", "conditioning")
 WIDTHS = {"true size": (768, 768), "miniature": (96, 64)}
 
 
@@ -118,7 +119,7 @@ def test_what_cannot_be_resolved_is_refused(write):
 @pytest.fixture(scope="module", params=BASES)
 def ablations(request):
     base = CONFIGS / BASES[request.param]
-    sets = [load_set(CONFIGS / "ablation" / f"{name}.py") for name in ("injection", "embedding")]
+    sets = [load_set(CONFIGS / "ablation" / f"{name}.py") for name in SETS]
     loaded = {s.name: {n: s.rebased(base) for n in s.conditions} for s in sets}
     return loaded, WIDTHS[request.param]
 
@@ -129,34 +130,68 @@ def test_names_say_how_and_where_the_embedding_enters(ablations):
     }
     for name, model in found.items():
         sign, _, place = name.partition("_")
-        attention, norm = model.backbone.injection, model.neck.injection
+        place, _, form = place.partition("-")
+        backbone = model.backbone
+        if sign == "none":
+            assert backbone.injection == "none"
+            continue
+        attention = backbone.attention.injection
         assert attention == (sign if place in ("attention", "both") else "none")
-        if place == "both" and sign == "concat":
-            assert norm == "subtract"
-        else:
-            assert norm == (sign if place in ("norm", "norm-tied", "both") else "none")
-        assert model.neck.get("tied", False) == name.endswith("tied")
+        assert (backbone.norms is not None) == (place in ("norm", "both"))
+        if place in ("norm", "both"):
+            assert backbone.injection == ("subtract" if sign == "concat" else sign)
+            assert backbone.norms.get("tied", False) == (form == "tied")
+            assert backbone.norms.space == "joint"
+        assert backbone.attention.get("gate") is (False if form == "ungated" else None)
+        assert backbone.attention.space == "context"
     signs = {n.partition("_")[0] for n in found}
     assert signs == {"add", "subtract", "concat", "none"}
 
 
 def test_every_source_is_asked(ablations):
-    context, joint = ablations[1]
+    joint = ablations[1][1]
     found = {name: apply_domino(s.resolve(name)) for name, s in ablations[0]["embedding"].items()}
     assert {c.domino.source for c in found.values()} == set(SOURCES)
-    one_space = {"learned": "context"}  # a trained table has rows of one width
-    for name, config in found.items():
-        in_joint = name.startswith("joint-")
-        space = one_space.get(name, "joint" if in_joint else ("joint", "context"))
-        assert config.domino.space == space
-        in_neck = one_space.get(name, "joint")
-        assert config.model.neck.space == in_neck
-        assert config.model.neck.domain_channels == {"joint": joint, "context": context}[in_neck]
-        if in_joint:
-            assert config.model.backbone.injection == "none", "made for cross-attention: context"
+    for config in found.values():
+        assert config.domino.space == "joint"
+        assert config.model.backbone.norms.space == "joint"
+        assert config.model.backbone.domain_channels == joint
     table = found["learned"].model.data_preprocessor.domain_table
-    assert table.channels == context
+    assert table.channels == joint
     assert table.init_store == found["learned"].domino.store
+
+
+def test_designs_are_what_their_names_say(ablations):
+    """Which layers, which embedding, which images."""
+    for name, s in ablations[0]["conditioning"].items():
+        config = apply_domino(s.resolve(name))
+        backbone, words = config.model.backbone, name.split("-")
+        assert (backbone.injection != "none") == (words[0] not in ("plain", "neck"))
+        if words[0] in ("unet", "both"):
+            assert backbone.norms.layers == "all"
+            assert backbone.attention.injection == "none"
+            space = "context" if "context" in words else "joint"
+            assert backbone.norms.space == space
+            widths = dict(zip(("context", "joint"), ablations[1], strict=True))
+            assert backbone.domain_channels == widths[space]
+        if words[0] in ("attention", "classwise"):
+            assert backbone.norms is None
+            assert backbone.attention.injection == "subtract"
+            assert ("classwise" in backbone.attention) == (words[0] == "classwise")
+        assert ("centre" in backbone) == ("centred" in words)
+        neck = config.model.neck
+        assert (neck.type == "DominoNorm") == (words[0] in ("neck", "both"))
+        if neck.type == "DominoNorm":
+            assert neck.neck.type == "FPN"
+            assert neck.injection == ("none" if "none" in words else "subtract")
+        for source in {"image", "soft"} & set(words):
+            assert config.domino.source == source
+        pipeline = {step.type: step for step in config.train_dataloader.dataset.pipeline}
+        assert ("DrawWeather" in pipeline) == ("clear" not in words)
+        attach = pipeline.get("LoadDomainEmbedding")
+        assert (attach is None) == (words[0] == "plain" or name == "neck-none")
+        if attach is not None:
+            assert attach.drop == (0.5 if "drop" in words else 0.0)
 
 
 def test_names_say_the_ratio():
@@ -169,5 +204,6 @@ def test_names_say_the_ratio():
         assert [step.ratio for step in dataset.get("schedule", [])] == (
             ["4:1"] if name == "1to0-4to1" else []
         )
-        plain = config.model.backbone.injection == config.model.neck.injection == "none"
+        plain = config.model.backbone.injection == "none"
         assert plain == name.startswith("none_")
+        assert config.domino.weather is None, "the generated images show it"

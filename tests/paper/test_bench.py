@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 
 from benchmarks.paper.bench import (
+    CONFIRM,
     FULL,
     QUICK,
     QUICK_CONDITIONS,
     Check,
     _check_identity,
     bench_runs,
+    confirming_runs,
     constant_miou,
     domain_accuracy,
     write_checks,
 )
-from benchmarks.paper.questions import DOMINO, HEADLINE_SEEDS, QUESTIONS, SOURCE_ONLY
+from benchmarks.paper.questions import DOMINO, HEADLINE_SEEDS, PLAIN, QUESTIONS
+from mmseg_domino.engine import apply_domino, load_config
 from mmseg_domino.metrics import GroupKey, PerImage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -29,9 +32,41 @@ def test_shared_runs_are_planned_once_and_seed_by_seed():
     asked = {key for question in QUESTIONS for key in question.conditions.values()}
     for key in asked:
         of_key = [s for *k, s in keys if tuple(k) == key]
-        expected = HEADLINE_SEEDS if key in (DOMINO, SOURCE_ONLY) else 3
+        expected = HEADLINE_SEEDS if key in (DOMINO, PLAIN) else 3
         assert of_key == list(range(expected))
     assert all(r.name in r.source.conditions for r in runs)
+
+
+def test_the_confirmation_sees_nothing_that_the_choice_saw():
+    runs = confirming_runs(CONFIGS)
+    assert {(r.group, r.name) for r in runs} == {DOMINO, PLAIN}
+    seeds = {r.seed for r in runs}
+    assert len(seeds) == 5
+    assert not seeds & {r.seed for r in bench_runs(CONFIGS, FULL)}
+    assert CONFIRM.world != FULL.world
+    assert CONFIRM.val == 48
+
+
+def test_what_is_compared_sees_the_same_images():
+    """The chosen design is the flagship's; plain VPD differs in the model alone."""
+    base = load_config(CONFIGS / "bench" / "domino_vpd_bench.py")
+    runs = {(r.group, r.name): apply_domino(r.resolve()) for r in bench_runs(CONFIGS, QUICK)}
+    plain, chosen = runs[PLAIN], runs[DOMINO]
+    flagship = apply_domino(base)
+    assert chosen.model == flagship.model
+    assert chosen.train_dataloader == flagship.train_dataloader
+    assert (chosen.optim_wrapper, chosen.train_cfg) == (plain.optim_wrapper, plain.train_cfg)
+    assert plain.model.backbone.injection == "none"
+    attach = "LoadDomainEmbedding"
+    steps = [
+        [s for s in run.train_dataloader.dataset.pipeline if s.type != attach]
+        for run in (plain, chosen)
+    ]
+    for pipeline, embedding in zip(steps, ("keep", "clip"), strict=True):
+        draw = next(step for step in pipeline if step.type == "DrawWeather")
+        assert draw.pop("embedding") == embedding
+        draw.pop("encoder", None)
+    assert steps[0] == steps[1]
 
 
 def test_the_quick_version_is_a_part():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.paper.decisions import DECIDING, RELATIVE, compare, decide
-from benchmarks.paper.questions import CLAIMS, DOMINO, QUESTIONS, SOURCE_ONLY, Claim
+from benchmarks.paper.questions import CLAIMS, DOMINO, PLAIN, QUESTIONS, Claim
 from mmseg_domino.experiments import collect_conditions
 from mmseg_domino.experiments.statistics import verdict
 from mmseg_domino.metrics import ResultsError, load_results
@@ -80,4 +80,4 @@ def test_claims_are_about_what_the_questions_run():
         assert {claim.better, *claim.than} <= asked
         assert claim.better not in claim.than
         assert claim.origin in ("paper", "control")
-    assert {DOMINO, SOURCE_ONLY} <= asked
+    assert {DOMINO, PLAIN} <= asked

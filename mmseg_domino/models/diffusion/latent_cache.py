@@ -12,8 +12,6 @@ from torch import Tensor
 
 from ...utils.io import atomic_write
 
-__all__ = ["LatentCache"]
-
 
 class LatentCache:
     """A folder of latents, found by all bytes of the image and by what encodes it.

@@ -1,7 +1,7 @@
 """CLIP's text towers, wherever they come from: what turns prompts into the context space.
 
 A prompt's state is that of the tower at the end-of-text token, after the final norm and before any
-projection, unnormalised.
+projection, unnormalised; of Stable Diffusion 2.x's tower, that of the layer before the last.
 
 Shapes: ``P`` prompts, ``D`` width of the text tower (the context space).
 """
@@ -99,7 +99,7 @@ class _TransformersTower:
 
 
 class _OpenClipTower:
-    """The text tower of an open_clip model."""
+    """The text tower of an open_clip model: its states are those of ``DomainEncoder``."""
 
     def __init__(self, model: str, pretrained: str | None) -> None:
         from ...domain.encoder import DomainEncoder
@@ -116,7 +116,8 @@ class _OpenClipTower:
         return cut_prompts(self._encoder.tokenizer, prompts, self.max_length)
 
     def sha256(self) -> str:
-        return self._encoder.weights_sha256
+        layer = self._encoder.context_layer
+        return self._encoder.weights_sha256 + ("" if layer == -1 else f":{layer}")
 
 
 def _folder_tower(source: FolderWeights) -> TextTower:

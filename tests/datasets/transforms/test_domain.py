@@ -10,7 +10,8 @@ from mmengine.dataset import Compose, worker_init_fn
 from mmseg.registry import TRANSFORMS
 from torch.nn import functional as F
 
-from mmseg_domino.datasets.transforms import EncodeDomain, LoadDomainEmbedding
+from mmseg_domino.datasets.mixture import SampleIndex
+from mmseg_domino.datasets.transforms import EncodeDomain, LoadDomainEmbedding, SeedSample
 from mmseg_domino.domain import DomainEncoder, write_store
 
 from ...tiny_clip import write_tiny_clip
@@ -138,6 +139,33 @@ def test_disturbance_follows_the_workers_seed(world):
     dropped = (first == 0).all(axis=1)
     assert 0 < dropped.sum() < 20
     assert not np.isclose(first[~dropped], plain).all(axis=1).any()
+
+
+def test_disturbance_takes_nothing_from_the_other_draws(world):
+    """With seeded samples, crops are the same with noise and without."""
+    root, _, _ = world
+    store = str(root / "s.safetensors")
+
+    def one(draw, **options):
+        sample = _sample(root, sample_idx=SampleIndex(0, draw, 5))
+        made = LoadDomainEmbedding(store, **options)(SeedSample()(sample))
+        return made["domain_embedding"], np.random.random()
+
+    (plain, after), (noisy, same) = one(3), one(3, noise=0.2)
+    assert after == same
+    assert not np.allclose(plain, noisy)
+    np.testing.assert_array_equal(noisy, one(3, noise=0.2)[0])
+    assert not np.allclose(noisy, one(4, noise=0.2)[0])
+
+
+def test_a_domain_that_all_images_are_taken_for(world):
+    root, encoder, _ = world
+    forced = LoadDomainEmbedding(str(root / "s.safetensors"), "argmax", force="snow")
+    for name in ("fog", "night"):
+        made = forced(_sample(root, name))
+        np.testing.assert_array_equal(made["domain_embedding"], encoder.text.context[4])
+    with pytest.raises(ValueError, match=r"force='hail' is no domain of the prompt bank"):
+        LoadDomainEmbedding(str(root / "s.safetensors"), force="hail")(_sample(root))
 
 
 def test_image_that_is_not_in_the_store(world, tmp_path):
