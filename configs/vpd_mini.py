@@ -3,4 +3,5 @@
 _base_ = "./domino_vpd_mini.py"
 
 domino = dict(encode="none")
-model = dict(backbone=dict(injection="none"))
+# no norm between features and FPN
+model = dict(neck=dict(_delete_=True, type="FPN", out_channels=64, num_outs=4))

@@ -1,14 +1,14 @@
-"""What the domain embedding of the flagship's norms is made of; see docs/domains.md.
+"""What the domain embedding of the flagship is made of; see docs/domains.md.
 
 All lie in the joint space, where CLIP compares images with texts.
 """
 
 base = "../domino_vpd_cityscapes.py"
 conditions = {
-    # CLIP's image embedding: the flagship
-    "image": {"domino.source": "image"},
-    # score-weighted mean of the domains' texts: do words do as well?
+    # score-weighted mean of the domains' texts: the flagship
     "soft": {"domino.source": "soft"},
+    # CLIP's image embedding: are the words needed at all?
+    "image": {"domino.source": "image"},
     # text of the likeliest domain: does a hard choice suffice?
     "argmax": {"domino.source": "argmax"},
     # soft, minus the bank's mean text: is what all prompts share in the way?

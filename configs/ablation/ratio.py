@@ -18,5 +18,9 @@ conditions = {
         )
     ),
     # 4:1 without the domain: what mixing brings by itself
-    "none_4to1": {"domino.encode": "none", "model.backbone.injection": "none"},
+    "none_4to1": {
+        "domino.encode": "none",
+        "model.neck.injection": "none",
+        "model.neck.norm": "none",
+    },
 }

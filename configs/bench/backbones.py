@@ -1,7 +1,4 @@
-"""Backbones under the same neck and head, each with its own norms domain-adaptive.
-
-The base itself is the mini-SD.
-"""
+"""Backbones under the same domain-adaptive neck and head; the base itself is the mini-SD."""
 
 base = "domino_vpd_bench.py"
 conditions = {
@@ -13,6 +10,7 @@ conditions = {
     ),
     # a ResNet-18 of half the width from random weights
     "random-cnn": dict(
+        domino=dict(backbone=None),  # its own norms stay as they are
         model=dict(
             backbone=dict(
                 _delete_=True,
@@ -33,6 +31,7 @@ conditions = {
     ),
     # the image tower of the mini-CLIP
     "mini-clip": dict(
+        domino=dict(backbone=None),
         model=dict(
             data_preprocessor=dict(
                 mean=[122.771, 116.746, 104.094],  # CLIP's, x 255
@@ -45,13 +44,15 @@ conditions = {
                 weights=None,
                 out_indices=(0, 1, 2, 3),
             ),
-            # one stride, 16, in all blocks: a pyramid of strides 4 to 32
             neck=dict(
-                _delete_=True,
-                type="MultiLevelNeck",
                 in_channels=[128] * 4,
-                out_channels=64,
-                scales=[4, 2, 1, 0.5],
+                # one stride, 16, in all blocks: a pyramid of strides 4 to 32
+                neck=dict(
+                    _delete_=True,
+                    type="MultiLevelNeck",
+                    out_channels=64,
+                    scales=[4, 2, 1, 0.5],
+                ),
             ),
             decode_head=dict(feature_strides=[4, 8, 16, 32]),
         ),

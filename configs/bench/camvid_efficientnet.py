@@ -17,11 +17,11 @@ domino = dict(
     domain_channels=64,
     source="image",
     space="joint",
-    backbone=dict(injection="subtract", norms="all", tune="full"),
+    backbone=dict(injection="subtract", norms=dict(hidden_channels=16), tune="full"),
     weather=dict(prob=0.5, domains=("night",), embedding="clip"),
 )
 
-crop_size = (256, 256)
+crop_size = (192, 192)
 norm_cfg = dict(type="BN", requires_grad=True)
 model = dict(
     type="EncoderDecoder",
@@ -86,7 +86,7 @@ val_evaluator = None
 test_cfg = dict(type="TestLoop")
 randomness = dict(seed=0)
 
-iterations = 250
+iterations = 120
 optim_wrapper = dict(
     type="OptimWrapper",
     constructor="DominoOptimWrapperConstructor",
@@ -96,13 +96,13 @@ optim_wrapper = dict(
 )
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations)
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-3, begin=0, end=25, by_epoch=False),
-    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=25, end=iterations, by_epoch=False),
+    dict(type="LinearLR", start_factor=1e-3, begin=0, end=12, by_epoch=False),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=12, end=iterations, by_epoch=False),
 ]
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=25, log_metric_by_epoch=False),
+    logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=125, max_keep_ckpts=1),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=60, max_keep_ckpts=1),
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )

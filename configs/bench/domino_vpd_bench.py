@@ -5,6 +5,7 @@ Its data are made by the bench below its root, as `data/mini` there.
 
 _base_ = ["../domino_vpd_mini.py"]
 
+domino = dict(weather=dict(prob=0.5))
 # A new augmentation each time. All conditions of a seed see the same crops and share latents.
 train_pipeline = [
     dict(step, variants=None) if step["type"] == "SeedSample" else step
@@ -13,6 +14,7 @@ train_pipeline = [
 train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 
 iterations = 300
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.3}))
 train_cfg = dict(max_iters=iterations)
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=20, by_epoch=False),

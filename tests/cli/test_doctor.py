@@ -51,12 +51,12 @@ def test_a_config_before_and_after_its_embeddings(domino, world, capsys, monkeyp
     assert set(found) == {"embeddings"}
     command = found["embeddings"].split("  domino ")[1].split()
     assert command == ["domains", "extract", str(MINI)]
-    only_val = ["--splits", "val", "--workers", "0", "--device", "cpu"]
-    assert domino(*command, *only_val) == 0
+    only_test = ["--splits", "test", "--workers", "0", "--device", "cpu"]
+    assert domino(*command, *only_test) == 0
     capsys.readouterr()
     assert domino("doctor", MINI, "--no-model") == 1
     found = problems(capsys.readouterr().out)
-    assert "lacks 6 of 7 images" in found["embeddings"]
+    assert "lacks 2 of 7 images" in found["embeddings"]
     assert domino(*found["embeddings"].split("  domino ")[1].split(), "--workers", "0") == 0
     capsys.readouterr()
     assert domino("doctor", MINI) == 0
@@ -73,7 +73,7 @@ def test_a_config_without_its_files(domino, tmp_path, capsys, monkeypatch):
     assert domino("doctor", MINI, "--cfg-options", "load_from=none.pth") == 1
     said = capsys.readouterr().out
     found = problems(said)
-    assert set(found) == {"train", "val", "test", "embeddings", "load_from", "model"}
+    assert set(found) == {"train", "test", "embeddings", "load_from", "model"}
     for name in ("train", "test", "model"):
         assert found[name].endswith(" domino data mini")
     assert "there is no checkpoint none.pth" in found["load_from"]

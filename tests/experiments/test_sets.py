@@ -12,8 +12,8 @@ from mmseg_domino.experiments import SetError, load_set, resolve_condition
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASES = {"true size": "domino_vpd_cityscapes.py", "miniature": "domino_vpd_mini.py"}
-#: Width of the context and of the joint space.
 SETS = ("injection", "embedding", "conditioning")
+#: Width of the context and of the joint space.
 WIDTHS = {"true size": (768, 768), "miniature": (96, 64)}
 
 
@@ -131,19 +131,17 @@ def test_names_say_how_and_where_the_embedding_enters(ablations):
     for name, model in found.items():
         sign, _, place = name.partition("_")
         place, _, form = place.partition("-")
-        backbone = model.backbone
-        if sign == "none":
-            assert backbone.injection == "none"
-            continue
-        attention = backbone.attention.injection
+        attention, norm = model.backbone.injection, model.neck.injection
         assert attention == (sign if place in ("attention", "both") else "none")
-        assert (backbone.norms is not None) == (place in ("norm", "both"))
-        if place in ("norm", "both"):
-            assert backbone.injection == ("subtract" if sign == "concat" else sign)
-            assert backbone.norms.get("tied", False) == (form == "tied")
-            assert backbone.norms.space == "joint"
-        assert backbone.attention.get("gate") is (False if form == "ungated" else None)
-        assert backbone.attention.space == "context"
+        if place == "both" and sign == "concat":
+            assert norm == "subtract"
+        else:
+            assert norm == (sign if place in ("norm", "both") else "none")
+        assert model.neck.get("tied", False) == (form == "tied")
+        assert model.backbone.attention.get("gate") is (False if form == "ungated" else None)
+        if attention != "none":
+            assert model.backbone.attention.space == "context"
+        assert model.neck.space == "joint"
     signs = {n.partition("_")[0] for n in found}
     assert signs == {"add", "subtract", "concat", "none"}
 
@@ -153,9 +151,9 @@ def test_every_source_is_asked(ablations):
     found = {name: apply_domino(s.resolve(name)) for name, s in ablations[0]["embedding"].items()}
     assert {c.domino.source for c in found.values()} == set(SOURCES)
     for config in found.values():
-        assert config.domino.space == "joint"
-        assert config.model.backbone.norms.space == "joint"
-        assert config.model.backbone.domain_channels == joint
+        assert config.domino.space == config.model.neck.space == "joint"
+        assert config.model.neck.domain_channels == joint
+        assert config.model.backbone.injection == "none"
     table = found["learned"].model.data_preprocessor.domain_table
     assert table.channels == joint
     assert table.init_store == found["learned"].domino.store
@@ -175,8 +173,8 @@ def test_designs_are_what_their_names_say(ablations):
             widths = dict(zip(("context", "joint"), ablations[1], strict=True))
             assert backbone.domain_channels == widths[space]
         if words[0] in ("attention", "classwise"):
-            assert backbone.norms is None
-            assert backbone.attention.injection == "subtract"
+            assert "norms" not in backbone
+            assert backbone.injection == "subtract"
             assert ("classwise" in backbone.attention) == (words[0] == "classwise")
         assert ("centre" in backbone) == ("centred" in words)
         neck = config.model.neck
@@ -191,7 +189,7 @@ def test_designs_are_what_their_names_say(ablations):
         attach = pipeline.get("LoadDomainEmbedding")
         assert (attach is None) == (words[0] == "plain" or name == "neck-none")
         if attach is not None:
-            assert attach.drop == (0.5 if "drop" in words else 0.0)
+            assert attach.get("drop", 0.0) == (0.5 if "drop" in words else 0.0)
 
 
 def test_names_say_the_ratio():
@@ -204,6 +202,6 @@ def test_names_say_the_ratio():
         assert [step.ratio for step in dataset.get("schedule", [])] == (
             ["4:1"] if name == "1to0-4to1" else []
         )
-        plain = config.model.backbone.injection == "none"
+        plain = config.model.neck.norm == config.model.neck.injection == "none"
         assert plain == name.startswith("none_")
         assert config.domino.weather is None, "the generated images show it"

@@ -56,7 +56,7 @@ def test_what_is_compared_sees_the_same_images():
     assert chosen.model == flagship.model
     assert chosen.train_dataloader == flagship.train_dataloader
     assert (chosen.optim_wrapper, chosen.train_cfg) == (plain.optim_wrapper, plain.train_cfg)
-    assert plain.model.backbone.injection == "none"
+    assert plain.model.neck.type == "FPN"
     attach = "LoadDomainEmbedding"
     steps = [
         [s for s in run.train_dataloader.dataset.pipeline if s.type != attach]
