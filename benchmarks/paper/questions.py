@@ -156,7 +156,7 @@ QUESTIONS: tuple[Question, ...] = (
         "The mini-SD trained whole, and frozen under LoRA, Rein and SoMA: each without the domain "
         "embedding, and with it.",
         {
-            "whole": SOURCE_ONLY,
+            "whole": PLAIN,
             "whole, Domino": DOMINO,
             "LoRA": ("adapters", "plain_lora"),
             "LoRA, Domino": ("adapters", "domino_lora"),
