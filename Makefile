@@ -66,6 +66,7 @@ test: $(STAMP)
 
 # What depends most on PyTorch, on the oldest and the newest that the package works with: each has
 # an environment of its own (about 5 GB), in which the rest of the tested stack is that of .venv.
+# Remove .venv-torch-newest to have it made again with what is the newest then.
 VERSION_TESTS := tests/models/kernels tests/models/layers tests/models/heads \
 	tests/models/backbones/test_vpd.py tests/operators/test_recorded.py \
 	tests/operators/test_stand_ins.py tests/test_fake_cuda.py

@@ -31,6 +31,11 @@ from mmseg_domino.models.data_preprocessor import DominoDataPreProcessor
 from .tiny_clip import write_tiny_clip
 from .zoo import BACKBONES, NECKS, SEGMENTORS, D
 
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11),
+    reason="PyTorch 2.6 aborts the process when a layer's graph is on a card that is not there",
+)
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
 mmdet = pytest.importorskip("mmdet")
@@ -86,7 +86,7 @@ def test_auxiliary_heads_beside_a_transformer_learn_together(device):
     two_stage.roi_head.bbox_roi_extractor.featmap_strides = strides
     atss.bbox_head.anchor_generator.strides = strides
     suppression = dict(type="soft_nms", iou_threshold=0.5, min_score=1e-3)
-    test_cfg = dict(score_thr=0.0, nms=suppression, max_per_img=50)
+    test_cfg = ConfigDict(score_thr=0.0, nms=suppression, max_per_img=50)
     with DefaultScope.overwrite_default_scope("mmdet"):
         detector = build(dino).to(device).train()
         rpn, roi, dense = (

@@ -21,7 +21,7 @@ def python(code: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **env}
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
-        cwd=cwd, env=env, capture_output=True, text=True, timeout=300,
+        cwd=cwd, env=env, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
 
 
