@@ -26,10 +26,11 @@ ALLOWED = {
     "synthesis": {"domain", "datasets", "weather"},
     "engine": {"domain", "datasets", "models", "evaluation", "reporting"},
     "apps": {"domain", "datasets", "models", "operators", "reporting", "engine", "synthesis"},
+    "detection": {"domain", "datasets", "models", "evaluation", "reporting", "engine"},
     "experiments": {"engine"},
     "operators": set(),
     "cli": {
-        "apps", "datasets", "domain", "engine", "experiments", "models", "reporting",
+        "apps", "datasets", "detection", "domain", "engine", "experiments", "models", "reporting",
     },
 }  # fmt: skip
 #: The same inside ``models``.
@@ -51,6 +52,8 @@ NUMPY_ONLY = {"metrics", "page", "reporting", "weather"}
 ADAPTERS = {
     "diffusers": ("models/diffusion/", "models/backbones/vpd", "synthesis/"),
     "timm": ("models/backbones/timm_vit",),
+    "mmdet": ("detection/",),
+    "pycocotools": ("detection/",),
     "peft": ("models/adapters/lora",),
     "open_clip": (
         "domain/encoder",

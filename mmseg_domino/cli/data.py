@@ -109,7 +109,9 @@ def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> "Table":
 @data.command()
 @click.argument(
     "dataset",
-    type=click.Choice(["cityscapes", "gta5", "mapillary", "muses", "synthia", "wilddash2"]),
+    type=click.Choice(
+        ["cityscapes", "cityscapes-instances", "gta5", "mapillary", "muses", "synthia", "wilddash2"]
+    ),
 )
 @click.argument("root", type=Path)
 @click.option("--out", type=Path, help="Write below this folder instead, for a read-only ROOT.")
@@ -120,10 +122,19 @@ def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> "Table":
 def convert(dataset, root, out, version, splits, workers, overwrite) -> None:
     """Make trainId labels of DATASET's original ones below ROOT.
 
+    cityscapes-instances makes COCO files of Cityscapes' polygons, for detectors.
+
     ROOT is the folder that holds gtFine (Cityscapes), labels (GTA5), training and validation
     (Mapillary Vistas), gt_panoptic (MUSES), GT (SYNTHIA) or panoptic.json (WildDash 2).
     """
     import_host()
+    if dataset == "cityscapes-instances":
+        with plain_errors():
+            from ..detection import convert_instances
+
+            for file in convert_instances(root):
+                click.echo(f"written: {file}")
+        return
     from ..datasets.converters import convert_dataset
 
     with plain_errors():

@@ -28,19 +28,31 @@ def report(work_dirs, out, title) -> None:
 
 
 def _page(work_dirs: tuple[Path, ...], out: Path, title: str | None) -> None:
+    from ..metrics import is_detection, load_detection_results
     from ..reporting import (
         comparison_table,
+        detection_table,
         difference_table,
         domain_table,
         load_run,
+        write_detection_report,
         write_report,
     )
 
+    if is_detection(work_dirs[0]):
+        page = write_detection_report(work_dirs, out, title)
+        tables = [detection_table(load_detection_results(folder)) for folder in work_dirs]
+        _tell(page, tables)
+        return
     runs = [load_run(folder) for folder in work_dirs]
     page = write_report(runs, out, title)
     results = [run.results for run in runs]
     tables = [domain_table(results[0]) if len(results) == 1 else comparison_table(results)]
     tables += [difference_table(results[0], other) for other in results[1:]]
+    _tell(page, tables)
+
+
+def _tell(page: Path, tables: list) -> None:
     click.echo("\n".join(table.text() for table in tables if table is not None))
     size = page.stat().st_size / 2**20
     click.echo(f"written: {page} ({size:.1f} MiB, nothing else is needed), {page.parent}/figures")

@@ -90,7 +90,7 @@ def _run(runner: "Runner", work: Callable) -> Any:
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint of the work folder.")
 @click.option("--amp", is_flag=True, help="Train in automatic mixed precision.")
 def train(resume, amp, **arguments) -> None:
-    """Train the segmentor of CONFIG."""
+    """Train the segmentor or detector of CONFIG."""
     _quieten()
     from .. import engine
 
@@ -147,7 +147,7 @@ def test(
             engine.save_predictions(cfg, out, only=format_only)
         engine.record_results(cfg, checkpoint, resume=resume)
         if report:
-            hook = dict(type="DominoReportHook", out_dir=report)
+            hook = dict(type=engine.report_hook(cfg), out_dir=report)
             cfg.custom_hooks = [*cfg.get("custom_hooks", []), hook]
         runner = engine.build_runner(cfg)
     metrics = _run(runner, runner.test)

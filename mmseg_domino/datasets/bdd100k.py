@@ -1,7 +1,7 @@
 """BDD100K with the time of day and the weather of its images."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine import fileio
@@ -27,6 +27,23 @@ def read_attributes(path: str, backend_args: dict | None = None) -> dict[str, di
 def _key(value: str) -> str:
     """'dawn/dusk' and 'partly cloudy' as they may stand in a group key."""
     return value.strip().replace("/", "_").replace(" ", "_").replace("undefined", _UNKNOWN)
+
+
+def check_domain_by(domain_by: str | Sequence[str]) -> tuple[str, ...]:
+    """The attributes that make a domain, as a tuple.
+
+    Raises:
+        ValueError: If there is none, or an unknown one.
+    """
+    names = (domain_by,) if isinstance(domain_by, str) else tuple(domain_by)
+    if not names or not set(names) <= set(_ATTRIBUTES):
+        raise ValueError(f"domain_by must be of {', '.join(_ATTRIBUTES)}; got {domain_by!r}")
+    return names
+
+
+def domain_key(attributes: Mapping[str, str], domain_by: Sequence[str]) -> str:
+    """The domain of an image with these attributes, such as ``night`` or ``night-rainy``."""
+    return "-".join(_key(attributes.get(name, _UNKNOWN)) for name in domain_by)
 
 
 @DATASETS.register_module()
@@ -57,10 +74,7 @@ class BDD100KDomainDataset(BDD100KDataset):
         dataset_name: str = "bdd100k",
         **kwargs,
     ) -> None:
-        self.domain_by = (domain_by,) if isinstance(domain_by, str) else tuple(domain_by)
-        unknown = [name for name in self.domain_by if name not in _ATTRIBUTES]
-        if unknown or not self.domain_by:
-            raise ValueError(f"domain_by must be of {', '.join(_ATTRIBUTES)}; got {domain_by!r}")
+        self.domain_by = check_domain_by(domain_by)
         self.attributes_file = attributes_file
         self.dataset_name = dataset_name
         super().__init__(**kwargs)
@@ -85,5 +99,4 @@ class BDD100KDomainDataset(BDD100KDataset):
     def _domain_of(self, stem: str, attributes: dict[str, dict[str, str]] | None) -> str:
         if attributes is None:
             return "all"
-        found = attributes.get(stem, {})
-        return "-".join(_key(found.get(name, _UNKNOWN)) for name in self.domain_by)
+        return domain_key(attributes.get(stem, {}), self.domain_by)

@@ -5,7 +5,10 @@ from .hooks import (
     AveragingHook,
     DominoReportHook,
     FiniteWeightsHook,
+    ImageFinder,
     SeedIterationHook,
+    first_view,
+    input_picture,
 )
 from .inferencer import serve_inferencer
 from .launch import build_runner, load_config
@@ -18,7 +21,7 @@ from .loading import (
 )
 from .mixin import apply_domino
 from .optimizers import DominoOptimWrapperConstructor, parameter_groups
-from .record import describe_run, record_results, write_tables
+from .record import describe_run, record_results, report_hook, write_tables
 from .runner import DominoGuardHook, DominoRunner
 from .sharding import FullyShard
 from .testing import (
@@ -38,6 +41,7 @@ __all__ = [
     "DominoRunner",
     "FiniteWeightsHook",
     "FullyShard",
+    "ImageFinder",
     "LoadReport",
     "NonFiniteWeightsError",
     "SeedIterationHook",
@@ -45,7 +49,9 @@ __all__ = [
     "build_runner",
     "describe_run",
     "enable_amp",
+    "first_view",
     "for_this_run",
+    "input_picture",
     "load_config",
     "load_from_safetensors",
     "load_weights",
@@ -53,6 +59,7 @@ __all__ = [
     "parameter_groups",
     "read_and_load",
     "record_results",
+    "report_hook",
     "save_predictions",
     "serve_inferencer",
     "show_predictions",

@@ -1,28 +1,27 @@
-"""Turning a stock MMSegmentation config into a Domino one."""
+"""Turning a stock MMSegmentation or mmdet config into a Domino one."""
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
+from importlib.util import find_spec
 from logging import DEBUG
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ..datasets.pipelines import is_loading, loads_image
 from ..domain import load_prompt_bank
 from ..domain.sources import split_spaces
 from ..utils.configs import type_name as _name
+from .mixin_pipelines import (
+    attach_step,
+    check_transforms,
+    edit_datasets,
+    edit_pipeline,
+    embedding_source,
+)
+from .tasks import TASKS, Task
 
-_SEGMENTORS = {
-    "EncoderDecoder": "DominoEncoderDecoder",
-    "CascadeEncoderDecoder": "DominoCascadeEncoderDecoder",
-}
-_DOMAIN_TRANSFORMS = ("LoadDomainEmbedding", "EncodeDomain")
-#: Options that IoUMetric and DomainIoUMetric share.
-_SHARED_METRIC_OPTIONS = (
-    "ignore_index", "collect_device", "output_dir", "format_only", "prefix",
-)  # fmt: skip
 #: Keys that are worth a look when another is nearly the same.
 _KEYS = (
     "domino", "new_parts", "load_from", "work_dir", "runner_type", "custom_imports",
@@ -31,12 +30,10 @@ _KEYS = (
     "train_pipeline", "test_pipeline", "tta_pipeline", "tta_model", "visualizer",
     "data_preprocessor", "log_processor", "default_scope", "resume",
 )  # fmt: skip
-#: Before the first of these, a training image has its size and place, and still its colours.
-_AFTER_CROP = ("PhotoMetricDistortion", "PackSegInputs", "PackDominoInputs")
-_PLUGIN = "mmseg_domino.plugin"
-
 #: What ``domino = dict(...)`` may hold, with its defaults.
 DOMINO_OPTIONS = {
+    # 'segmentation', or 'detection' for mmdet's configs (what _base_/domino_detection.py says).
+    "task": "segmentation",
     # Width D of the embedding: 768 for ViT-L-14 in either space; or by space, such as
     # dict(joint=64, context=96).
     "domain_channels": 768,
@@ -69,7 +66,7 @@ DOMINO_OPTIONS = {
     "backbone": dict(),
     # Arguments of DominoNorm (in_channels at least), put before the stock neck; None for none.
     "neck": None,
-    # Test with DomainIoUMetric, which reports domains apart.
+    # Test with DomainIoUMetric or DomainDetectionMetric, which report domains apart.
     "metric": True,
 }
 
@@ -77,9 +74,10 @@ DOMINO_OPTIONS = {
 def apply_domino(cfg: Config) -> Config:
     """The Domino config that a stock config and its ``domino`` options describe.
 
-    The segmentor becomes Domino's, its backbone is wrapped in ``DominoBackbone`` and its data
-    preprocessor in ``DominoDataPreProcessor``; every pipeline attaches a domain embedding and packs
-    it; ``IoUMetric`` of the test becomes ``DomainIoUMetric``. Nothing is changed in place.
+    The segmentor or detector becomes Domino's, its backbone is wrapped in ``DominoBackbone`` and
+    its data preprocessor becomes one that can encode; every pipeline attaches a domain embedding
+    and packs it; ``IoUMetric`` of the test becomes ``DomainIoUMetric``, ``CocoMetric``
+    ``DomainDetectionMetric``. Nothing is changed in place.
 
     Args:
         cfg: A config with the key ``domino``; one without is returned as it is. The options are
@@ -89,7 +87,8 @@ def apply_domino(cfg: Config) -> Config:
         A config that can be applied again without effect.
 
     Raises:
-        ValueError: For an unknown option or value; a segmentor that Domino cannot serve; a data set
+        ImportError: For a detector without mmdet.
+        ValueError: For an unknown option or value; a model that Domino cannot serve; a data set
             whose samples would reach the model without an embedding; or options that were changed
             after they had been applied.
     """
@@ -105,19 +104,19 @@ def apply_domino(cfg: Config) -> Config:
     _apply_to_model(cfg, options)
     for key in [k for k in cfg if k.endswith("pipeline")]:
         # mmseg.apis.inference_model runs `test_pipeline` on images that are in no data set.
-        attach = _attach(options, key.startswith("train"), deployed=key == "test_pipeline")
-        cfg[key] = _edit_pipeline(cfg[key], attach, options, key.startswith("train"))
+        attach = attach_step(options, key.startswith("train"), deployed=key == "test_pipeline")
+        cfg[key] = edit_pipeline(cfg[key], attach, options, key.startswith("train"))
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(key) is not None:
-            attach = _attach(options, key.startswith("train"))
+            attach = attach_step(options, key.startswith("train"))
             train = key.startswith("train")
-            _edit_datasets(cfg[key], lambda p, a=attach, t=train: _edit_pipeline(p, a, options, t))
-            _check_transforms(cfg[key], key, attach)
+            edit_datasets(cfg[key], lambda p, a=attach, t=train: edit_pipeline(p, a, options, t))
+            check_transforms(cfg[key], key, attach, TASKS[options.task].packs)
     if options.metric:
         for key in ("val_evaluator", "test_evaluator"):
             if cfg.get(key) is not None:
-                cfg[key] = _edit_evaluator(cfg[key])
-    _import_plugin(cfg)
+                cfg[key] = _edit_evaluator(cfg[key], TASKS[options.task])
+    _import_plugin(cfg, TASKS[options.task].plugin)
     cfg.domino["applied"] = copy.deepcopy(given)
     return cfg
 
@@ -152,6 +151,13 @@ def _options(given: dict) -> ConfigDict:
         )
     options = ConfigDict(copy.deepcopy(DOMINO_OPTIONS))
     options.update(given)
+    if options.task not in TASKS:
+        raise ValueError(f"domino.task must be one of {list(TASKS)}, got {options.task!r}")
+    if options.task == "detection" and find_spec("mmdet") is None:
+        raise ImportError(
+            "domino.task='detection' needs mmdet, which is not installed: MMCV_WITH_OPS=0 pip "
+            "install 'mmseg_domino[onedl,detection]' (no compiler is needed)"
+        )
     _check_encoder(options.encoder)
     if options.encode is None:
         options.encode = "store" if options.store is not None else "pipeline"
@@ -193,14 +199,8 @@ def _check_encoder(encoder: dict | None) -> None:
         load_prompt_bank(encoder["bank"])
 
 
-def _source(options: ConfigDict) -> dict:
-    """The arguments that pipelines and data preprocessor share."""
-    names = ("source", "space", "temperature", "assign", "prototypes")
-    return {n: options[n] for n in names if options[n] is not None}
-
-
-def _segmentors(cfg: Config) -> Iterator[ConfigDict]:
-    """The segmentor's config, also where test-time augmentation wraps it."""
+def _models(cfg: Config) -> Iterator[ConfigDict]:
+    """The model's config, also where test-time augmentation wraps it."""
     for key in ("model", "tta_model"):
         model = cfg.get(key)
         while model is not None and "backbone" not in model and model.get("module") is not None:
@@ -210,21 +210,17 @@ def _segmentors(cfg: Config) -> Iterator[ConfigDict]:
 
 
 def _apply_to_model(cfg: Config, options: ConfigDict) -> None:
-    for model in _segmentors(cfg):
-        name = _name(model)
-        if name not in (*_SEGMENTORS, *_SEGMENTORS.values()) or "backbone" not in model:
-            raise ValueError(
-                f"Domino serves the segmentors {' and '.join(_SEGMENTORS)} with a backbone; this "
-                f"config has {model.get('type')}, which passes no embedding on to one"
-            )
-        model.type = _SEGMENTORS.get(name, name)
+    for model in _models(cfg):
+        _rename_model(model, TASKS[options.task])
         if options.backbone is not None:
             if not _name(model.backbone).startswith("Domino"):
                 _wrap_backbone(model)
             _set_backbone_options(model.backbone, options)
         if _name(model.backbone) == "DominoVPD":
             _store_architecture(model.backbone)
-        if options.neck is not None and _name(model.get("neck") or {}) != "DominoNorm":
+        stock = model.get("neck") or {}
+        ours = isinstance(stock, dict) and _name(stock) == "DominoNorm"
+        if options.neck is not None and not ours:
             space = options.neck.get("space") or _space(options, "joint")
             model.neck = ConfigDict(
                 type="DominoNorm",
@@ -235,6 +231,20 @@ def _apply_to_model(cfg: Config, options: ConfigDict) -> None:
         _edit_preprocessor(model, options)
     for owner in (cfg, cfg.model):
         _edit_preprocessor(owner, options)
+
+
+def _rename_model(model: ConfigDict, task: Task) -> None:
+    name, known = _name(model), task.models
+    if "backbone" not in model or (known and name not in (*known, *known.values())):
+        served = f"the segmentors {' and '.join(known)}" if known else "detectors"
+        raise ValueError(
+            f"Domino serves {served} with a backbone; this config has {model.get('type')}, which "
+            "passes no embedding on to one"
+        )
+    if known:
+        model.type = known.get(name, name)
+    elif name != "DominoDetector":
+        model.detector, model.type = model.type, "DominoDetector"
 
 
 def _space(options: ConfigDict, wanted: str) -> str:
@@ -307,145 +317,46 @@ def _edit_preprocessor(owner: Config | ConfigDict, options: ConfigDict) -> None:
     # At deployment, images come without the pipelines that training and testing have.
     encodes = options.encode != "none" and options.encoder is not None
     learned = options.domain_table is not None
-    if preprocessor is None or _name(preprocessor) != "SegDataPreProcessor":
-        if preprocessor is not None and learned and _name(preprocessor) != "DominoDataPreProcessor":
+    stock, ours = TASKS[options.task].preprocessors
+    if preprocessor is None or _name(preprocessor) != stock:
+        if preprocessor is not None and learned and _name(preprocessor) != ours:
             raise ValueError(
-                "domino.source='learned' keeps its table in DominoDataPreProcessor, and this "
-                f"config has the data preprocessor {preprocessor.get('type')}"
+                f"domino.source='learned' keeps its table in {ours}, and this config has the data "
+                f"preprocessor {preprocessor.get('type')}"
             )
         return
     if encodes or learned:
-        preprocessor.update(type="DominoDataPreProcessor", **_source(options))
+        preprocessor.update(type=ours, **embedding_source(options))
         if encodes:
             preprocessor.domain_encoder = options.encoder
         if learned:
             preprocessor.domain_table = options.domain_table
 
 
-def _attach(options: ConfigDict, training: bool, deployed: bool = False) -> dict | None:
-    """The transform that attaches the embedding, if the pipelines are to have one."""
-    if options.encode == "none":
-        return None
-    common = {**_source(options), **(options.train if training else options.test)}
-    if options.encode == "pipeline":
-        return dict(type="EncodeDomain", encoder=options.encoder, **common)
-    # At deployment an image is in no store and is left to the data preprocessor's encoder.
-    missing = "leave" if deployed and options.encoder is not None else "error"
-    made_by = dict(encoder=options.encoder) if options.encoder is not None else {}
-    return dict(
-        type="LoadDomainEmbedding", store=options.store, missing=missing, **made_by, **common
-    )
-
-
-def _edit_pipeline(pipeline: list, attach: dict | None, options: ConfigDict, train: bool) -> list:
-    """The pipeline with the embedding attached after loading, and packed."""
-    present = any(_name(t) in _DOMAIN_TRANSFORMS for t in pipeline)
-    edited, pending = [], False
-    for transform in _repack(copy.deepcopy(list(pipeline))):
-        # What is done to the image in loading it, such as a corruption, comes first.
-        if pending and not is_loading(transform):
-            edited.append(ConfigDict(copy.deepcopy(attach)))
-            pending = False
-        edited.append(transform)
-        pending |= attach is not None and not present and loads_image(transform)
-        if not train and options.test_scale is not None and _name(transform) == "Resize":
-            transform.update(scale=tuple(options.test_scale))
-    if pending:
-        edited.append(ConfigDict(copy.deepcopy(attach)))
-    return _add_weather(edited, options) if train and options.weather is not None else edited
-
-
-def _add_weather(pipeline: list, options: ConfigDict) -> list:
-    """The training pipeline with weather by rule, whose embedding is attached after the draw."""
-    names = [_name(t) for t in pipeline]
-    if "DrawWeather" in names:
-        return pipeline
-    attach = [t for t in pipeline if _name(t) in _DOMAIN_TRANSFORMS]
-    rest = [t for t in pipeline if _name(t) not in _DOMAIN_TRANSFORMS]
-    names = [_name(t) for t in rest]
-    loaded = next((i + 1 for i, name in enumerate(names) if "Annotations" in name), None)
-    cropped = next((i for i, name in enumerate(names) if name in _AFTER_CROP), None)
-    if loaded is None or cropped is None or cropped < loaded:
-        raise ValueError(
-            "domino.weather needs training pipelines that load labels (LoadAnnotations) and end in "
-            f"PackSegInputs; one has {', '.join(names)}"
-        )
-    draw = ConfigDict(type="DrawWeather", **copy.deepcopy(options.weather))
-    if not attach:
-        draw["embedding"] = "keep"  # nothing asks for another
-    if draw.get("embedding") == "clip":
-        draw.setdefault("encoder", copy.deepcopy(options.encoder))
-    render = ConfigDict(type="RenderWeather")
-    return [*rest[:loaded], draw, *attach, *rest[loaded:cropped], render, *rest[cropped:]]
-
-
-def _repack(transforms: list) -> list:
-    """``PackSegInputs`` replaced, also in the nested lists of ``TestTimeAug`` and its like."""
-    for item in transforms:
-        if isinstance(item, list | tuple):
-            _repack(item)
-            continue
-        if _name(item) == "PackSegInputs":
-            item["type"] = "PackDominoInputs"
-        _repack(item.get("transforms", []))
-    return transforms
-
-
-def _types(node: object) -> Iterator[str]:
-    """Names of all classes in a config."""
-    if isinstance(node, dict):
-        if "type" in node:
-            yield _name(node)
-        for child in node.values():
-            yield from _types(child)
-    elif isinstance(node, list | tuple):
-        for child in node:
-            yield from _types(child)
-
-
-def _check_transforms(loader: dict, where: str, attach: dict | None) -> None:
-    """Refuse data whose samples would reach the model without their embedding."""
-    found = list(_types(loader.get("dataset")))
-    if attach is not None and not set(_DOMAIN_TRANSFORMS) & set(found):
-        raise ValueError(
-            f"nothing in the pipelines of {where} loads an image in a way known here, so nothing "
-            f"says where {attach['type']} belongs: put it right after what loads the image. Found: "
-            f"{', '.join(found)}"
-        )
-    if "PackDominoInputs" not in found:
-        raise ValueError(
-            f"the pipelines of {where} do not end in PackSegInputs, so no embedding would be "
-            f"packed; end them in PackDominoInputs. Found: {', '.join(found)}"
-        )
-
-
-def _edit_datasets(node: dict, edit: Callable[[list], list]) -> None:
-    """Edit the pipelines of all data sets below a data loader, in any nesting of wrappers."""
-    for key, value in node.items():
-        if key == "pipeline":
-            node[key] = edit(value)
-        elif isinstance(value, dict):
-            _edit_datasets(value, edit)
-        elif isinstance(value, list | tuple):
-            for child in value:
-                if isinstance(child, dict):
-                    _edit_datasets(child, edit)
-
-
-def _edit_evaluator(evaluator: dict | list) -> dict | list:
+def _edit_evaluator(evaluator: dict | list, task: Task) -> dict | list:
     if isinstance(evaluator, list | tuple):
-        return [_edit_evaluator(metric) for metric in evaluator]
-    metrics = list(evaluator.get("iou_metrics", ["mIoU"]))
-    if _name(evaluator) != "IoUMetric" or metrics != ["mIoU"]:
+        return [_edit_evaluator(metric, task) for metric in evaluator]
+    stock, ours = task.metrics
+    if _name(evaluator) != stock or not _is_usual(evaluator):
         return evaluator
-    kept = {k: evaluator[k] for k in _SHARED_METRIC_OPTIONS if k in evaluator}
+    kept = {k: evaluator[k] for k in task.metric_options if k in evaluator}
     # The stock data sets say nothing of domains; those that do are still told apart.
-    return ConfigDict(type="DomainIoUMetric", default_group="test/all", **kept)
+    return ConfigDict(type=ours, default_group="test/all", **kept)
 
 
-def _import_plugin(cfg: Config) -> None:
+def _is_usual(evaluator: dict) -> bool:
+    """Whether a stock metric is asked for what ours measures."""
+    if _name(evaluator) == "IoUMetric":
+        return list(evaluator.get("iou_metrics", ["mIoU"])) == ["mIoU"]
+    kinds = evaluator.get("metric", "bbox")
+    asked = {kinds} if isinstance(kinds, str) else set(kinds)
+    other = [k for k in ("iou_thrs", "outfile_prefix") if evaluator.get(k) is not None]
+    return asked <= {"bbox", "segm"} and not other and not evaluator.get("format_only")
+
+
+def _import_plugin(cfg: Config, plugins: tuple[str, ...]) -> None:
     imports = dict(cfg.get("custom_imports") or {"allow_failed_imports": False})
     names = imports.get("imports", [])
     names = [names] if isinstance(names, str) else list(names)
-    imports["imports"] = names if _PLUGIN in names else [*names, _PLUGIN]
+    imports["imports"] = list(dict.fromkeys([*names, *plugins]))
     cfg.custom_imports = imports

@@ -12,16 +12,23 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..datasets import leaf_datasets
-from ..metrics import RunResults, load_results
+from ..metrics import (
+    DetectionResults,
+    RunResults,
+    is_detection,
+    load_detection_results,
+    load_results,
+)
 from ..page import Table
-from ..reporting import domain_table
+from ..reporting import detection_table, domain_table
 from ..utils import atomic_write
 from ..utils.configs import type_name
 from ..utils.hashes import file_sha256
 
 _PACKAGES = (
     "mmseg_domino", "torch", "mmsegmentation", "onedl-mmsegmentation", "mmengine",
-    "onedl-mmengine", "mmcv", "onedl-mmcv", "diffusers", "open_clip_torch", "transformers",
+    "onedl-mmengine", "mmcv", "onedl-mmcv", "mmdet", "onedl-mmdetection", "diffusers",
+    "open_clip_torch", "transformers",
 )  # fmt: skip
 
 
@@ -133,36 +140,56 @@ def _content(file: str) -> str:
     return file_sha256(path)
 
 
+def _metrics(cfg: Config) -> list[dict]:
+    evaluators = cfg.test_evaluator
+    return list(evaluators) if isinstance(evaluators, list | tuple) else [evaluators]
+
+
+def report_hook(cfg: Config) -> str:
+    """Name of the hook that reports what the config's test measures."""
+    detects = any(type_name(metric) == "DomainDetectionMetric" for metric in _metrics(cfg))
+    return "DetectionReportHook" if detects else "DominoReportHook"
+
+
 def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
-    """Have ``DomainIoUMetric`` write its results, and keep what is done until it is complete.
+    """Have the test's metric write its results; ``DomainIoUMetric`` keeps a journal until then.
 
     Args:
-        cfg: A config that tests with ``DomainIoUMetric``, of :func:`for_this_run`; one that does
-            not is left alone.
+        cfg: A config that tests with ``DomainIoUMetric`` or ``DomainDetectionMetric``, of
+            :func:`for_this_run`; one that does not is left alone.
         checkpoint: The checkpoint that is tested.
         resume: Go on with the interrupted test of the same checkpoint in this work folder.
+
+    Raises:
+        ValueError: If a detector's test is to be resumed, which keeps no journal.
     """
     work_dir = Path(cfg.work_dir)
     journal = str(work_dir / "test_journal")
     fingerprint = _fingerprint(cfg, checkpoint)
-    evaluators = cfg.test_evaluator
-    for metric in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
-        if type_name(metric) != "DomainIoUMetric":
+    for metric in _metrics(cfg):
+        if type_name(metric) not in ("DomainIoUMetric", "DomainDetectionMetric"):
             continue
         # Whatever a saved config says: the results are this run's.
         metric["results_file"] = str(work_dir / "results.json")
         metric["run"] = describe_run(cfg, checkpoint)
-        metric.update(journal=journal, resume=resume, fingerprint=fingerprint)
+        if type_name(metric) == "DomainIoUMetric":
+            metric.update(journal=journal, resume=resume, fingerprint=fingerprint)
+        elif resume:
+            raise ValueError("the test of a detector keeps no journal: run it without --resume")
     if resume:
         cfg.test_dataloader["dataset"] = dict(
             type="RemainingDataset", dataset=cfg.test_dataloader.dataset, journal=journal
         )
 
 
-def write_tables(work_dir: str) -> tuple[RunResults, Table]:
+def write_tables(work_dir: str) -> tuple[RunResults | DetectionResults, Table]:
     """Write ``results.md`` and ``results.csv`` beside ``results.json``."""
-    results = load_results(work_dir)
-    table = domain_table(results)
+    if is_detection(work_dir):
+        results = load_detection_results(work_dir)
+        table = detection_table(results)
+    else:
+        results = load_results(work_dir)
+        table = domain_table(results)
     for name, text in (("results.md", table.markdown()), ("results.csv", table.csv())):
         with atomic_write(Path(work_dir) / name) as path:
             path.write_text(text, encoding="utf-8")

@@ -17,6 +17,7 @@ from ..datasets import RemainingDataset, leaf_datasets
 from ..datasets.pipelines import split_loading
 from ..datasets.remaining import group_keys
 from ..evaluation.predictions import PredictionWriter
+from ..utils.configs import type_name
 
 
 class InvocationConfig(Config):
@@ -109,9 +110,17 @@ def save_predictions(cfg: Config, folder: str, only: bool = False) -> None:
         cfg: The config.
         folder: Where to.
         only: Write predictions and compute no figures; the images need no labels.
+
+    Raises:
+        ValueError: If the test is of a detector.
     """
     evaluators = cfg.test_evaluator
     for metric in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
+        if type_name(metric) == "DomainDetectionMetric":
+            raise ValueError(
+                "--out writes label images, and the test is of a detector; mmdet's CocoMetric with "
+                "outfile_prefix writes its detections"
+            )
         metric["output_dir"] = folder
         metric["keep_results"] = True
         if only:

@@ -8,13 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from mmengine.dist import (
-    barrier,
-    broadcast_object_list,
-    collect_results,
-    get_dist_info,
-    is_main_process,
-)
+from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
@@ -31,6 +25,7 @@ from ..metrics import (
 )
 from ..reporting import text_tables
 from ..utils.journal import Journal
+from .gathering import finish_in_one_process, group_of, image_path
 from .journal import open_journal, remove_journal
 from .pixels import confidence_histogram, confusion_matrix, predicted_probability
 from .predictions import PredictionWriter, SubmissionWriter
@@ -163,7 +158,7 @@ class DomainIoUMetric(BaseMetric):
             self._process(sample)
 
     def _process(self, sample: Mapping) -> None:
-        image, group = _image_path(sample), self._group_of(sample)
+        image, group = image_path(sample), group_of(sample, self.default_group)
         if (group, image) in self._finished:
             return
         self._check_logits(sample, image)
@@ -185,21 +180,6 @@ class DomainIoUMetric(BaseMetric):
             raise ValueError(f"{image} ({group}): {error}") from error
         if self._log is not None:
             self._log.append(count.to_entry())
-
-    def _group_of(self, sample: Mapping) -> GroupKey:
-        dataset, domain = sample.get("dataset"), sample.get("domain")
-        if dataset and domain:
-            try:
-                return GroupKey.of(dataset, domain)
-            except ValueError as error:
-                raise ValueError(f"{_image_path(sample)}: {error}") from error
-        if self.default_group is not None:
-            return GroupKey(self.default_group)
-        raise ValueError(
-            f"{_image_path(sample)}: its data set and domain are not known (dataset={dataset!r}, "
-            f"domain={domain!r}). Add SetDomain(dataset=..., domain=...) to the front of its "
-            "pipeline and pack with PackDominoInputs."
-        )
 
     def _check_logits(self, sample: Mapping, image: str) -> None:
         if "seg_logits" not in sample:
@@ -281,27 +261,17 @@ class DomainIoUMetric(BaseMetric):
             The figures, in every process; empty with ``format_only``.
         """
         self._begin()
-        _, world_size = get_dist_info()
-        options = {"tmpdir": self.collect_dir} if self.collect_device == "cpu" else {}
-        parts = collect_results([self._counts], world_size, self.collect_device, **options)
-        # The first process alone knows all; a failure there must not leave the others waiting.
-        outcome: list = [None, None]
-        if is_main_process():
-            try:
-                outcome[0] = self._finish(merge_counts(parts), size)
-            except Exception as error:
-                outcome[1] = error
-        broadcast_object_list(outcome)
+        metrics, error = finish_in_one_process(
+            self, self._counts, lambda parts: self._finish(merge_counts(parts), size)
+        )
         if self._log is not None:
             self._log.close()
-        barrier()
-        if outcome[1] is not None:
-            raise outcome[1]
+        if error is not None:
+            raise error
         if self.journal is not None and is_main_process():
             remove_journal(self.journal)
         self._reset()
         self.results.clear()
-        metrics = outcome[0]
         return {f"{self.prefix}/{k}": v for k, v in metrics.items()} if self.prefix else metrics
 
     def _finish(self, counts: Counts, size: int) -> dict[str, float]:
@@ -348,13 +318,6 @@ def _check_key(name: str, key: str) -> None:
         GroupKey(key)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def _image_path(sample: Mapping) -> str:
-    path = sample.get("img_path")
-    if not path:
-        raise ValueError("a sample has no img_path; images are told apart by it")
-    return str(path)
 
 
 def _domain_scores(sample: Mapping) -> dict:

@@ -3,6 +3,14 @@
 NumPy only. Everything that shows, compares or collects results is made of these.
 """
 
+from .average_precision import (
+    IOU_THRESHOLDS,
+    ImageMatches,
+    Matches,
+    average_precision,
+    mean_precisions,
+    resample,
+)
 from .calibration import FINE_BINS, Calibration, calibration_from_histogram
 from .comparison import (
     check_same_classes,
@@ -21,6 +29,22 @@ from .confusion import (
     relative_miou,
 )
 from .counts import Counts, ImageCount, merge_counts
+from .detection import KINDS as DETECTION_KINDS
+from .detection import (
+    PRECISIONS,
+    DetectionGroup,
+    DetectionResults,
+    bootstrap_intervals,
+    build_detection_results,
+    detection_figures,
+    measure_detection,
+)
+from .detection_files import (
+    MATCHES_FILE,
+    is_detection,
+    load_detection_results,
+    write_detection_results,
+)
 from .files import RESULTS_FILE, load_results, parse_results, to_json, write_results
 from .groups import GroupKey, check_name
 from .intervals import (
@@ -37,23 +61,34 @@ from .results import DomainScores, Figure, GroupResult, RunResults, build_result
 
 __all__ = [
     "AVERAGES",
+    "DETECTION_KINDS",
     "FEW_IMAGES",
     "FINE_BINS",
+    "IOU_THRESHOLDS",
+    "MATCHES_FILE",
     "PER_IMAGE_FILE",
+    "PRECISIONS",
     "RESULTS_FILE",
     "Calibration",
     "Counts",
+    "DetectionGroup",
+    "DetectionResults",
     "DomainScores",
     "Figure",
     "GroupKey",
     "GroupResult",
     "ImageCount",
+    "ImageMatches",
+    "Matches",
     "Measured",
     "PerImage",
     "ResultsError",
     "RunResults",
     "accuracy",
     "average",
+    "average_precision",
+    "bootstrap_intervals",
+    "build_detection_results",
     "build_results",
     "calibration_from_histogram",
     "check_name",
@@ -61,20 +96,27 @@ __all__ = [
     "check_same_images",
     "class_accuracy",
     "counts_of",
+    "detection_figures",
     "figures",
     "image_differences",
     "iou",
     "iou_from_counts",
+    "is_detection",
+    "load_detection_results",
     "load_per_image",
     "load_results",
     "mean_over_classes",
+    "mean_precisions",
     "measure",
+    "measure_detection",
     "merge_counts",
     "miou_from_counts",
     "paired_differences",
     "parse_results",
     "relative_miou",
+    "resample",
     "student_interval",
     "to_json",
+    "write_detection_results",
     "write_results",
 ]

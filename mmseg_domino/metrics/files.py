@@ -30,21 +30,21 @@ _CURVES = (
 )  # fmt: skip
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    return [_number(v) for v in values]
+    return [number(v) for v in values]
 
 
-def _nested(figures: Mapping[str, Figure], prefix: str) -> dict[str, Any]:
+def nested(figures: Mapping[str, Figure], prefix: str) -> dict[str, Any]:
     """The figures below a prefix as JSON, with their intervals under ``ci``."""
     mine = {
         n.removeprefix(f"{prefix}/"): f for n, f in figures.items() if n.startswith(prefix + "/")
     }
     mine = {name: figure for name, figure in mine.items() if "/" not in name}
-    found: dict[str, Any] = {name: _number(figure.value) for name, figure in mine.items()}
+    found: dict[str, Any] = {name: number(figure.value) for name, figure in mine.items()}
     intervals = {name: list(f.interval) for name, f in mine.items() if f.interval is not None}
     return found | ({"ci": intervals} if intervals else {})
 
@@ -57,13 +57,13 @@ def _group_to_json(results: RunResults, group: GroupResult) -> dict[str, Any]:
         "confusion": group.confusion.tolist(),
         "iou": _numbers(group.iou),
         "acc": _numbers(group.acc),
-        "mAcc": _number(group.macc),
-        "aAcc": _number(group.aacc),
-        **_nested(results.figures, group.key),
+        "mAcc": number(group.macc),
+        "aAcc": number(group.aacc),
+        **nested(results.figures, group.key),
     }
     if results.class_subsets:
         subsets = results.subset_mious(group.key)
-        data["subsets"] = {name: _number(value) for name, value in subsets.items()}
+        data["subsets"] = {name: number(value) for name, value in subsets.items()}
     if group.domain_scores is not None:
         data["domain_scores"] = {
             "names": list(group.domain_scores.names),
@@ -87,15 +87,15 @@ def to_json(results: RunResults, per_image_sha256: str | None = None) -> dict[st
         "source": results.source,
         **({"class_subsets": subsets} if subsets else {}),
         "groups": {key: _group_to_json(results, group) for key, group in results.groups.items()},
-        "summary": {name: _nested(results.figures, name) for name in results.target_datasets},
-        "overall": {name: _number(value) for name, value in results.overall.items()},
-        "targets": _nested(results.figures, "targets"),
+        "summary": {name: nested(results.figures, name) for name in results.target_datasets},
+        "overall": {name: number(value) for name, value in results.overall.items()},
+        "targets": nested(results.figures, "targets"),
         "per_image_sha256": per_image_sha256,
     }
-    return data | {"sha256": _digest(data)}
+    return data | {"sha256": digest(data)}
 
 
-def _digest(data: Mapping[str, Any]) -> str:
+def digest(data: Mapping[str, Any]) -> str:
     """A checksum of all but the description of the run."""
     content = {key: value for key, value in data.items() if key not in ("run", "sha256")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -271,6 +271,8 @@ def parse_results(
 
 
 def _parse(data: Mapping[str, Any], path: Any, images: PerImage | None) -> RunResults:
+    if str(data.get("format")).startswith("mmseg_domino.detection_results/"):
+        raise ResultsError("it is a detector's; load_detection_results reads it")
     if data.get("format") != FORMAT:
         raise ResultsError(
             f"its format is {data.get('format')!r}, this version reads {FORMAT!r}; test again with "
@@ -302,17 +304,17 @@ def _parse(data: Mapping[str, Any], path: Any, images: PerImage | None) -> RunRe
         path=Path(path) if path else None,
     )
     _check_figures(data, results)
-    if "sha256" in data and data["sha256"] != _digest(data):
+    if "sha256" in data and data["sha256"] != digest(data):
         raise ResultsError(f"its checksum does not fit its contents; {AGAIN}")
     return results
 
 
-def load_results(path: str | os.PathLike) -> RunResults:
-    """Read a work folder's ``results.json``, and ``per_image.safetensors`` if it is there.
+def read_json(path: str | os.PathLike) -> tuple[Path, Any]:
+    """A work folder's ``results.json``, or the file itself, and what is in it.
 
     Raises:
         FileNotFoundError: If there is none; the message says how to make one.
-        ResultsError: If it is damaged, of another format, or inconsistent.
+        ResultsError: If it is no JSON.
     """
     path = Path(path)
     file = path if path.suffix == ".json" else path / RESULTS_FILE
@@ -322,8 +324,18 @@ def load_results(path: str | os.PathLike) -> RunResults:
             "writes it"
         )
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        return file, json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ResultsError(f"{file}: not valid JSON ({error}); run the test again") from error
+
+
+def load_results(path: str | os.PathLike) -> RunResults:
+    """Read a work folder's ``results.json``, and ``per_image.safetensors`` if it is there.
+
+    Raises:
+        FileNotFoundError: If there is none; the message says how to make one.
+        ResultsError: If it is damaged, of another format, or inconsistent.
+    """
+    file, data = read_json(path)
     checksum = data.get("per_image_sha256") if isinstance(data, dict) else None
     return parse_results(data, file, load_per_image(file.with_name(PER_IMAGE_FILE), checksum))

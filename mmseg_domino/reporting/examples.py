@@ -59,13 +59,19 @@ def select_examples(per_image: PerImage, number: int = 1) -> list[Selection]:
     Raises:
         ValueError: If ``number`` is less than 1.
     """
+    return select_ranked(per_image.miou, per_image.groups, per_image.images, number)
+
+
+def select_ranked(
+    values: np.ndarray, groups: Sequence[str], images: Sequence[str], number: int
+) -> list[Selection]:
+    """The same by any figure of single images ``(M,)`` percent, NaN for those without one."""
     if number < 1:
         raise ValueError(f"number must be at least 1, got {number}")
-    miou, groups = per_image.miou, np.array(per_image.groups)
-    chosen = []
-    for group in dict.fromkeys(per_image.groups):
-        members = [int(i) for i in (groups == group).nonzero()[0] if not np.isnan(miou[i])]
-        members.sort(key=lambda i: (-miou[i], per_image.images[i]))
+    of_group, chosen = np.array(groups), []
+    for group in dict.fromkeys(groups):
+        members = [int(i) for i in (of_group == group).nonzero()[0] if not np.isnan(values[i])]
+        members.sort(key=lambda i: (-values[i], images[i]))
         count, middle = len(members), (len(members) - 1) // 2
         # Outwards from the middle: the medians nearest to it come first.
         central = sorted(range(count), key=lambda r: (abs(r - middle), r))
@@ -77,9 +83,7 @@ def select_examples(per_image: PerImage, number: int = 1) -> list[Selection]:
         for rank in sorted(ranks):
             i = members[rank]
             chosen.append(
-                Selection(
-                    i, group, per_image.images[i], ranks[rank], rank + 1, count, float(miou[i])
-                )
+                Selection(i, group, images[i], ranks[rank], rank + 1, count, float(values[i]))
             )
     return chosen
 

@@ -3,7 +3,9 @@
 ``cityscapes`` holds clear days only: train and val, with disparity and camera as Cityscapes has
 them, of the scene's exact depth. ``acdc`` holds fog, night, rain and snow, for
 validation (the scenes of no training image), with the same scenes on a clear day as references;
-``held_out`` holds, in ACDC's layout, the domains that nothing is tuned on.
+``held_out`` holds, in ACDC's layout, the domains that nothing is tuned on. Every object is an
+instance: Cityscapes' instance images, and COCO files of boxes and masks, ACDC's with a name that
+begins in the condition.
 """
 
 import json
@@ -19,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from street_world.files import atomic_write
+from street_world.instances import instance_ids, write_coco
 from street_world.street import HELD_OUT_DOMAINS, IGNORE, Rendering, build, render, sample_scene
 from street_world.street.classes import label_ids
 from street_world.street.raster import Camera
@@ -26,6 +29,7 @@ from street_world.street.raster import Camera
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
 MANIFEST = "street_world.json"
 WORLD_VERSION = 2  # raise it when the same seed gives another picture
+LAYOUT = 2  # raise it when there are other files
 BASELINE = 0.209313  # metres between Cityscapes' cameras
 CITY = {"train": "ministadt", "val": "musterhausen"}
 SEQUENCE = "GOPR0001"
@@ -86,18 +90,21 @@ def write_street_world(
         "format": f"mmseg_domino.street_world/{WORLD_VERSION}",
         **numbers,
         "size": [int(size[0]), int(size[1])],
+        "layout": LAYOUT,
     }
     manifest = root / MANIFEST
     known = json.loads(manifest.read_text()) if manifest.is_file() else {}
     if known == {**wanted, "complete": True}:
         return root
     jobs = list(_jobs(root, train, val, acdc_train, (int(size[0]), int(size[1])), seed))
-    if {**known, "complete": False} == {**wanted, "complete": False}:
+    # A world of another layout lacks files, and has no wrong ones.
+    if {**known, "complete": False, "layout": LAYOUT} == {**wanted, "complete": False}:
         jobs = [job for job in jobs if not _is_written(job)]
     else:
         _remove_old(root)
         _write_manifest(manifest, {**wanted, "complete": False})
     _run(jobs, os.cpu_count() or 1 if workers is None else workers, progress)
+    _write_instances(root, list(_jobs(root, train, val, acdc_train, tuple(wanted["size"]), seed)))
     _write_manifest(manifest, {**wanted, "complete": True})
     return root
 
@@ -128,6 +135,7 @@ def _files(job: _Job, domain: str) -> dict[str, Path]:
             "image": images / f"{name}_leftImg8bit.png",
             "train_ids": fine / f"{name}_gtFine_labelTrainIds.png",
             "label_ids": fine / f"{name}_gtFine_labelIds.png",
+            "instance_ids": fine / f"{name}_gtFine_instanceIds.png",
             "disparity": _beside(root, "disparity", job.split, f"{name}_disparity.png"),
             "camera": _beside(root, "camera", job.split, f"{name}_camera.json"),
         }
@@ -139,6 +147,7 @@ def _files(job: _Job, domain: str) -> dict[str, Path]:
         "image": images / job.split / SEQUENCE / f"{name}_rgb_anon.png",
         "train_ids": labels / f"{name}_gt_labelTrainIds.png",
         "label_ids": labels / f"{name}_gt_labelIds.png",
+        "instance_ids": labels / f"{name}_gt_instanceIds.png",
     }
     if domain in ACDC_CONDITIONS:
         files["reference"] = images / f"{job.split}_ref" / SEQUENCE / f"{name}_rgb_ref_anon.png"
@@ -164,6 +173,11 @@ def _write_job(job: _Job) -> None:
     cv2.setNumThreads(1)
     scene = sample_scene(job.seed, job.size)
     geometry = build(scene)
+    ids = instance_ids(geometry.buffer.label, geometry.buffer.thing)
+    for domain in job.domains:
+        _write_png(_files(job, domain)["instance_ids"], ids)
+    if _is_written(job):  # of an older layout
+        return
     reference = None
     captions = {}
     for domain in job.domains:
@@ -187,6 +201,29 @@ def _write_job(job: _Job) -> None:
         }  # fmt: skip
     with atomic_write(_captions(job)) as path:
         path.write_text(json.dumps(captions, indent=1) + "\n")
+
+
+def _write_instances(root: Path, jobs: list[_Job]) -> None:
+    """COCO files, one a split of each tree, of the instance images."""
+    found: dict[Path, list[tuple[str, Path]]] = {}
+    for job in jobs:
+        for domain in job.domains:
+            files = _files(job, domain)
+            if domain == "clear_day":
+                file = (
+                    root
+                    / "cityscapes/annotations"
+                    / f"instancesonly_filtered_gtFine_{job.split}.json"
+                )
+                images = files["image"].parents[1]
+            else:
+                base = root / ("acdc" if domain in ACDC_CONDITIONS else "held_out")
+                file = base / "gt_detection" / f"instancesonly_{job.split}_gt_detection.json"
+                images = base / "rgb_anon"
+            name = files["image"].relative_to(images).as_posix()
+            found.setdefault(file, []).append((name, files["instance_ids"]))
+    for file, frames in found.items():
+        write_coco(file, [(n, cv2.imread(str(p), cv2.IMREAD_UNCHANGED)) for n, p in sorted(frames)])
 
 
 def _disparity(picture: Rendering, focal: float) -> np.ndarray:
@@ -244,6 +281,8 @@ def _remove_old(root: Path) -> None:
         "cityscapes/camera/*/*/*_000019_camera.json",
         f"*/*/*/*/{SEQUENCE}/{SEQUENCE}_frame_*.png",
         "captions/*/*.json",
+        "cityscapes/annotations/instancesonly_filtered_gtFine_*.json",
+        "*/gt_detection/instancesonly_*_gt_detection.json",
     )
     for pattern in patterns:
         for path in root.glob(pattern):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from mmengine.structures import BaseDataElement
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
@@ -42,10 +43,19 @@ class PackDominoInputs(PackSegInputs):
     def transform(self, results: dict) -> dict:
         """Pack; see the class."""
         packed = super().transform(results)
-        for key in _TENSOR_KEYS:
-            if results.get(key) is not None:
-                packed["data_samples"].set_data({key: _vector(results, key)})
+        pack_domain(packed["data_samples"], results)
         return packed
+
+
+def pack_domain(sample: BaseDataElement, results: dict) -> None:
+    """Put embedding and scores of a pipeline's results on the data sample, as tensors.
+
+    Raises:
+        ValueError: If one is not a vector of finite numbers; names the file.
+    """
+    for key in _TENSOR_KEYS:
+        if results.get(key) is not None:
+            sample.set_data({key: _vector(results, key)})
 
 
 def _vector(results: dict, key: str) -> torch.Tensor:

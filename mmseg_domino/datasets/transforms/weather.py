@@ -31,6 +31,8 @@ class DrawWeather(BaseTransform):
     function of the run's seed and the sample's position where ``SeedSample`` stands first. A
     transform that attaches the domain embedding comes after this one.
 
+    In detection boxes and masks stay; the semantic labels have to be loaded, too.
+
     Required keys: ``img`` (BGR uint8), ``gt_seg_map``, ``img_path``. Changed key: ``domain``, of
     images that get weather. Added for these: ``domain_image``, what the embedding is made of, and
     what RenderWeather reads.
@@ -92,6 +94,12 @@ class DrawWeather(BaseTransform):
             return results
         domain = str(rng.choice(self.domains, p=self.shares))
         weather = draw_weather(domain, self.ranges, rng)
+        if results.get("gt_seg_map") is None:
+            raise ValueError(
+                f"DrawWeather needs the semantic label of {results.get('img_path')}, from which it "
+                "knows sky, road and lamps; in detection: LoadAnnotations(with_seg=True) and "
+                "data_prefix=dict(seg=...)"
+            )
         image, label = results["img"], results["gt_seg_map"]
         self._check(image, label, results)
         depth = (
@@ -101,8 +109,9 @@ class DrawWeather(BaseTransform):
         view = describe_view(image, label, self.classes, depth, reduce)
         results["domain"] = domain
         results["weather"] = (weather, view, self.classes, label.shape)
-        results[_INDEX] = np.arange(label.size, dtype=np.int32).reshape(label.shape)
-        results["seg_fields"].append(_INDEX)
+        if "seg_fields" in results:  # mmdet has none and keeps a homography
+            results[_INDEX] = np.arange(label.size, dtype=np.int32).reshape(label.shape)
+            results["seg_fields"].append(_INDEX)
         if self.embedding == "rule":
             results["domain_image"] = "text"
         elif self.embedding == "clip":
@@ -157,16 +166,21 @@ class RenderWeather(BaseTransform):
         if drawn is None:
             return results
         weather, view, classes, (height, width) = drawn
-        index = results.pop(_INDEX)
-        results["seg_fields"].remove(_INDEX)
         image = results["img"]
         if image.dtype != np.uint8:
             raise ValueError(
                 f"RenderWeather expects an image of type uint8, got {image.dtype}: it stands "
                 "before transforms that change colours"
             )
-        rows = _places(index[:, 0] // width, height)
-        columns = _places(index[0] % width, width)
+        if _INDEX in results:
+            index = results.pop(_INDEX)
+            results["seg_fields"].remove(_INDEX)
+            rows = _places(index[:, 0] // width, height)
+            columns = _places(index[0] % width, width)
+        else:
+            matrix = results.get("homography_matrix", np.eye(3))
+            rows = _places_before(matrix[1, 1:], image.shape[0], height)
+            columns = _places_before(matrix[0, ::2], image.shape[1], width)
         rgb = np.ascontiguousarray(image[..., ::-1])
         scene = Scene.of_crop(rgb, results["gt_seg_map"], classes, view, columns, rows)
         results["img"] = np.ascontiguousarray(weather.put_on(scene)[..., ::-1])
@@ -183,3 +197,9 @@ def _places(index: np.ndarray, length: int) -> np.ndarray:
     """
     first, last = (float(i) + 0.5 for i in (index[0], index[-1]))
     return np.linspace(first, last, len(index)) / length
+
+
+def _places_before(scale_and_shift: np.ndarray, count: int, length: int) -> np.ndarray:
+    """The same from mmdet's homography, whose transforms here resize, flip and shift."""
+    scale, shift = map(float, scale_and_shift)
+    return np.clip((np.arange(count) + 0.5 - shift) / scale / length, 0, 1)

@@ -139,7 +139,7 @@ def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) 
             f"{folder} has no per_image.safetensors, from which example images are chosen"
         )
     classes, chosen = plan[0]
-    finder = _ImageFinder(runner.test_dataloader.dataset)
+    finder = ImageFinder(runner.test_dataloader.dataset)
     written = [
         write_example(
             folder / EXAMPLES_FOLDER,
@@ -156,7 +156,7 @@ def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) 
     barrier()
 
 
-class _ImageFinder:
+class ImageFinder:
     """Finds a tested image in the data set again, by its path and group."""
 
     def __init__(self, dataset: Dataset) -> None:
@@ -179,7 +179,7 @@ class _ImageFinder:
         )
 
 
-def _first_view(sample: Mapping) -> tuple[Tensor, SegDataSample]:
+def first_view(sample: Mapping) -> tuple[Tensor, SegDataSample]:
     """Image and data sample; of several views (test-time augmentation) the largest not flipped."""
     inputs, samples = sample["inputs"], sample["data_samples"]
     if torch.is_tensor(inputs):
@@ -195,7 +195,7 @@ def _predict(runner: Runner, sample: Mapping, num_classes: int) -> ExampleArrays
     if is_model_wrapper(model):
         model = model.module
     model.eval()
-    image, truth = _first_view(sample)
+    image, truth = first_view(sample)
     with autocast(enabled=runner.test_loop.fp16):
         output = model.test_step(pseudo_collate([sample]))[0]
     prediction = _labels(output.pred_sem_seg.data)
@@ -204,7 +204,7 @@ def _predict(runner: Runner, sample: Mapping, num_classes: int) -> ExampleArrays
         labels = _labels(truth.gt_sem_seg.data)
         labels = np.where(labels < num_classes, labels, 255).astype(np.uint8)
     return ExampleArrays(
-        image=_picture(image, truth.img_path, prediction.shape),
+        image=input_picture(image, truth.img_path, prediction.shape),
         prediction=prediction,
         truth=labels,
         confidence=_confidence(output, prediction),
@@ -215,7 +215,7 @@ def _labels(data: Tensor) -> np.ndarray:
     return data.squeeze().to("cpu", torch.uint8).numpy()
 
 
-def _picture(image: Tensor, path: str, size: tuple[int, int]) -> np.ndarray:
+def input_picture(image: Tensor, path: str, size: tuple[int, int]) -> np.ndarray:
     """What the model was shown, RGB, at the size of the prediction."""
     if image.dtype == torch.uint8 and image.shape[0] == 3:
         # The host's loader gives BGR.

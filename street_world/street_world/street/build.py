@@ -89,11 +89,12 @@ def build(scene: StreetScene) -> Geometry:
     order = [(front.end, front) for front in scene.frontages if front.end > 0.5]
     order += [(thing.s, thing) for thing in scene.things if thing.s > 1.0]
     order.sort(key=lambda pair: -pair[0])
+    number = {id(thing): index for index, thing in enumerate(scene.things)}
     for _, item in order:
         if isinstance(item, Frontage):
             _paint_frontage(painter, scene, item, casters)
         else:
-            painter.stand(anchor=scene.road.point(item.s, item.t))
+            painter.stand(scene.road.point(item.s, item.t), thing=number[id(item)])
             _THINGS[item.kind](painter, scene, item, casters, lamps)
             painter.stand()
     contact = _contact(scene, casters)

@@ -93,7 +93,8 @@ class GBuffer:
     training numbers; ``depth`` (H, W) float32 metres along the optical axis, infinite in the sky.
     ``classes`` (F,), ``normals`` (F, 3); ``anchors`` (F, 2) is the point (x, z) of the ground where
     a face's object stands, NaN where the question does not arise; ``opposite`` (F, 2) is the
-    height and distance in metres of what stands across the street and may put the face in shadow.
+    height and distance in metres of what stands across the street and may put the face in shadow;
+    ``things`` (F,) int32 says which thing of the scene a face belongs to, -1 for none.
     """
 
     camera: Camera
@@ -106,6 +107,12 @@ class GBuffer:
     normals: np.ndarray
     anchors: np.ndarray
     opposite: np.ndarray
+    things: np.ndarray
+
+    @property
+    def thing(self) -> np.ndarray:
+        """(H, W) int32: which thing of the scene each pixel sees, -1 for none."""
+        return look_up(self.things, self.face.astype(np.intp))
 
 
 class Painter:
@@ -126,15 +133,17 @@ class Painter:
         self._class: list[int] = [SKY]
         self._anchors: list[tuple[float, float]] = [_NOWHERE]
         self._opposite: list[tuple[float, float]] = [_NOTHING]
-        self.anchor, self.opposite = _NOWHERE, _NOTHING
+        self._things: list[int] = [-1]
+        self.anchor, self.opposite, self.thing = _NOWHERE, _NOTHING, -1
 
     def stand(
         self,
         anchor: tuple[float, float] = _NOWHERE,
         opposite: tuple[float, float] = _NOTHING,
+        thing: int = -1,
     ) -> None:
-        """Say where the faces painted from now on stand and what is across the street."""
-        self.anchor, self.opposite = anchor, opposite
+        """Say of the faces painted from now on where they stand, what is across, whose they are."""
+        self.anchor, self.opposite, self.thing = anchor, opposite, thing
 
     def add_face(self, point: Sequence[float], normal: Sequence[float], label: int) -> int:
         """Register a plane through ``point`` with unit ``normal``; its number is returned.
@@ -157,6 +166,7 @@ class Painter:
         self._glows.append(_DARK)
         self._anchors.append(self.anchor)
         self._opposite.append(self.opposite)
+        self._things.append(self.thing)
         return len(self._class) - 1
 
     def polygon(
@@ -280,6 +290,7 @@ class Painter:
         self._glows += [_DARK] * len(points)
         self._anchors += [self.anchor] * len(points)
         self._opposite += [self.opposite] * len(points)
+        self._things += [self.thing] * len(points)
         return first
 
     def _fill(
@@ -447,6 +458,7 @@ class Painter:
             normals=np.asarray(self._normals, np.float32),
             anchors=np.asarray(self._anchors, np.float32),
             opposite=np.asarray(self._opposite, np.float32),
+            things=np.asarray(self._things, np.int32),
         )
 
     def _finish_glow(self, face: np.ndarray) -> np.ndarray:

@@ -18,13 +18,14 @@ class Rendering:
 
     ``image`` (H, W, 3) uint8 sRGB; ``label`` (H, W) uint8 training numbers, 255 for the car's own
     bonnet; ``depth`` (H, W) float32 metres along the optical axis, infinite in the sky;
-    ``caption`` a sentence.
+    ``caption`` a sentence; ``things`` (H, W) int32 which of ``scene.things`` is seen, -1 for none.
     """
 
     image: np.ndarray
     label: np.ndarray
     depth: np.ndarray
     caption: str
+    things: np.ndarray
 
 
 def render(
@@ -35,7 +36,7 @@ def render(
 ) -> Rendering:
     """Render a scene; the same arguments give the same bytes.
 
-    Label and depth do not depend on the domain.
+    Label, depth and things do not depend on the domain.
 
     Args:
         scene: From ``sample_scene``.
@@ -59,4 +60,5 @@ def render(
         label=buffer.label,
         depth=buffer.depth,
         caption=caption(scene, buffer.label, domain, strength),
+        things=buffer.thing,
     )

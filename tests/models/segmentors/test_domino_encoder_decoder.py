@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 import mmseg_domino.models  # noqa: F401  registers the parts
-from mmseg_domino.models.segmentors.conditioning import gather_domain
+from mmseg_domino.models.conditioning import gather_domain
 
 D, N, SIZE = 6, 4, (32, 48)
 WINDOW, STRIDE = (24, 24), (16, 16)

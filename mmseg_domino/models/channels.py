@@ -1,4 +1,4 @@
-"""Channels that parts of a segmentor take from its backbone, so that no config computes them."""
+"""Channels that parts of a model take from its backbone, so that no config computes them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ def fit_neck(neck: Mapping | None, backbone: nn.Module) -> dict | None:
     Raises:
         ValueError: If the config's channels are not the backbone's.
     """
-    if neck is None or not hasattr(backbone, "map_channels"):
+    if not isinstance(neck, Mapping) or not hasattr(backbone, "map_channels"):
         return neck
     channels, neck = backbone.out_channels, dict(neck)
     given = neck.get("in_channels")

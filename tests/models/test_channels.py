@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 
 import mmseg_domino.models  # noqa: F401  registers the parts
 
-from ..diffusion.vpd_models import ARCHITECTURE
+from .diffusion.vpd_models import ARCHITECTURE
 
 N, D = 5, 12
 BACKBONE = dict(

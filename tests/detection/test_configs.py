@@ -1,0 +1,94 @@
+"""The detection configs: complete, buildable, and the mini one from training to report."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+pytest.importorskip("mmdet")
+
+from click.testing import CliRunner
+from mmdet.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+
+import street_world
+from mmseg_domino import engine
+from mmseg_domino.cli import main
+from mmseg_domino.datasets import leaf_datasets
+from mmseg_domino.metrics import load_detection_results
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs" / "detection").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_configs_name_what_there_is(path):
+    cfg = engine.apply_domino(Config.fromfile(path))
+    assert cfg.model.type == "DominoDetector"
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        for loader in ("train_dataloader", "test_dataloader"):
+            for leaf in leaf_datasets(cfg[loader]):
+                assert DATASETS.get(leaf["type"]) is not None
+                names = [step["type"] for step in leaf["pipeline"]]
+                assert "LoadDomainEmbedding" in names
+                assert names[-1] == "PackDominoDetInputs"
+                for step in leaf["pipeline"]:
+                    TRANSFORMS.build(step) if step["type"] != "LoadDomainEmbedding" else None
+        metric = METRICS.build(cfg.test_evaluator)
+        assert metric.source.split("/")[0] in {
+            leaf.get("dataset_name", "diverse_weather")
+            for leaf in leaf_datasets(cfg.test_dataloader)
+        }
+        assert MODELS.get(cfg.model.detector) is not None
+
+
+def test_data_of_fog_and_corruptions_are_domains_of_their_own():
+    cfg = Config.fromfile(ROOT / "configs/_base_/datasets/cityscapes_detection.py")
+    assert [d["domain"] for d in cfg.foggy_cityscapes_det_val] == [
+        "beta_0.005", "beta_0.01", "beta_0.02",
+    ]  # fmt: skip
+    assert len({d["domain"] for d in cfg.cityscapes_c_det_val}) == 75
+    assert cfg.cityscapes_c_det_val[0].pipeline[1].type == "Corrupt"
+
+
+def test_the_mini_detector_trains_tests_and_reports(tmp_path, monkeypatch):
+    world = street_world.write_street_world(
+        tmp_path / "world", 2, 2, (64, 128), seed=3, workers=0, progress=False
+    )
+    options = {
+        "domino.encode": "none", "domino.backbone.injection": "none",
+        "train_cfg.max_iters": 2, "param_scheduler.1.begin": 0, "param_scheduler.1.end": 2,
+        "default_hooks.checkpoint.interval": 2,
+        "train_dataloader.dataset.data_root": f"{world}/cityscapes/",
+        "test_dataloader.dataset.datasets.0.data_root": f"{world}/cityscapes/",
+        "test_dataloader.dataset.datasets.1.data_root": f"{world}/acdc/",
+    }  # fmt: skip
+    path, work_dir = ROOT / "configs/detection/domino_mask-rcnn_mini.py", tmp_path / "run"
+    cfg = engine.apply_domino(engine.load_config(str(path), str(work_dir), options))
+    runner = engine.build_runner(engine.for_this_run(cfg))
+    runner.train()
+    checkpoint = (work_dir / "last_checkpoint").read_text().strip()
+    # the saved config is complete in itself
+    cfg = engine.for_this_run(Config.fromfile(work_dir / path.name))
+    cfg.load_from = checkpoint
+    engine.record_results(cfg, checkpoint)
+    assert engine.report_hook(cfg) == "DetectionReportHook"
+    hook = dict(type="DetectionReportHook", out_dir=str(tmp_path / "report"))
+    cfg.custom_hooks = [*cfg.custom_hooks, hook]
+    figures = engine.build_runner(cfg).test()
+    assert {f"acdc/{d}/bbox_AP" for d in ("fog", "night", "rain", "snow")} <= figures.keys()
+    results = load_detection_results(work_dir)
+    assert [g.num_images for g in results.groups.values()] == [2] * 5
+    assert results.run["weights"]["loaded"]
+    page = (tmp_path / "report/report.html").read_text()
+    assert "Best" in page
+    assert "acdc/night" in page
+    assert "bbox_AP" not in page, "figures have names for people"
+    out = CliRunner().invoke(main, ["report", str(work_dir), str(work_dir), "--out",
+                                    str(tmp_path / "two")])  # fmt: skip
+    assert out.exit_code == 0, out.output
+    assert "AP boxes" in out.output
+    with pytest.raises(ValueError, match="no journal"):
+        engine.record_results(cfg, checkpoint, resume=True)
+    with pytest.raises(ValueError, match="outfile_prefix"):
+        engine.save_predictions(cfg, "out")
