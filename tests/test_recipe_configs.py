@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mmengine.config.utils
 import pytest
+import timm
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -174,3 +175,9 @@ def test_as_many_parameters_of_the_backbone_are_trained_as_in_the_paper(name, mi
         backbone = MODELS.build(cfg.model.backbone)
     trained = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
     assert trained / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize("name", ["dinov2-l", "dinov3-l", "eva02-clip-l"])
+def test_the_pretrained_weights_are_published(name):
+    cfg = Config.fromfile(CONFIGS / "_base_" / "models" / f"mask2former_{name}.py")
+    assert cfg.model.backbone.model in timm.list_models(pretrained=True)

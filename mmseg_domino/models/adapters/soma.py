@@ -104,9 +104,10 @@ class SomaLinear(_Minor, nn.Linear):
         if self.parts == 1:
             low = self.lora_B(low)
         else:
-            b = self.lora_B.weight.unflatten(0, (self.parts, -1))
-            low = low.unflatten(-1, (self.parts, 1, self.rank)) @ b.transpose(1, 2)
-            low = low.flatten(-3)
+            # One product a part: a broadcast one would copy the factors for every token.
+            b = self.lora_B.weight.unflatten(0, (self.parts, -1)).transpose(1, 2)
+            split = low.reshape(-1, self.parts, self.rank).transpose(0, 1)  # (p, tokens, r)
+            low = (split @ b).transpose(0, 1).reshape(*low.shape[:-1], -1)
         return F.linear(x, self._parameters["weight"], self.bias) + self.scaling * low
 
 
