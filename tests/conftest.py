@@ -24,6 +24,20 @@ def _mmseg_scope():
     init_default_scope("mmseg")
 
 
+@pytest.fixture
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    """A prediction that is right in 70 % of the pixels and its label, with pixels of no class."""
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 19, (40, 50), generator=generator)
+    prediction = torch.where(
+        torch.rand(label.shape, generator=generator) < 0.7,
+        label,
+        torch.randint(0, 19, label.shape, generator=generator),
+    )
+    label[torch.rand(label.shape, generator=generator) < 0.1] = 255
+    return prediction, label
+
+
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request) -> Iterator[torch.device]:
     """The devices that a test runs on: the CPU, and with ``-m gpu`` the first CUDA card.

@@ -91,6 +91,7 @@ class DomainAnalysis:
     def summary(self) -> dict:
         """The figures as plain JSON values."""
         certainty = self.certainty()
+        likeliest = torch.bincount(self.predicted, minlength=len(self.domains)).tolist()
         return {
             "images": len(self.keys),
             "domains": list(self.domains),
@@ -99,13 +100,7 @@ class DomainAnalysis:
             "confusion": self.confusion().tolist(),
             "accuracy_percent": self.accuracy(),
             "mean_scores": self.mean_scores(),
-            "predicted": dict(
-                zip(
-                    self.domains,
-                    torch.bincount(self.predicted, minlength=len(self.domains)).tolist(),
-                    strict=True,
-                )
-            ),
+            "predicted": dict(zip(self.domains, likeliest, strict=True)),
             "mean_certainty": round(float(certainty.double().mean()), 7),
         }
 

@@ -80,7 +80,6 @@ def draw_confusion(analysis: DomainAnalysis, narrow: bool = False) -> Figure:
         heat_map(axes, percent, rows, columns, Normalize(0, 100), "cividis",
                  fontsize=6.5 if small else 8)  # fmt: skip
         axes.set_xlabel("likeliest domain")
-        axes.xaxis.set_label_position("top")
         axes.set_ylabel("true condition")
     return figure
 
@@ -122,27 +121,17 @@ def draw_scores(
         for group in groups:
             scores = analysis.scores[analysis.of_condition(group), k].numpy()
             axes.hist(
-                scores,
-                bins,
-                weights=np.full(len(scores), 100 / max(len(scores), 1)),
-                histtype="step",
-                linewidth=1.6,
+                scores, bins, weights=np.full(len(scores), 100 / max(len(scores), 1)),
+                histtype="step", linewidth=1.6, label=group or "all images",
                 color=UNKNOWN if group is None else colours[group],
-                label=group or "all images",
-            )
+            )  # fmt: skip
         axes.set_title(analysis.domains[k], fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("score", fontsize=9)
     figure.supylabel("% of the images", fontsize=9)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=2 if narrow else 5,
-        frameon=False,
-        fontsize=9,
-    )
+    style = {"loc": "outside upper center", "frameon": False, "fontsize": 9}
+    figure.legend(handles, labels, ncols=2 if narrow else 5, **style)
     return figure
 
 

@@ -1,21 +1,17 @@
 """A segmentation model as a plain function, for the gate of synthetic images."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from ..utils.hashes import file_sha256
 from .inference import init_domino_model, predict_image
 
 
 def checkpoint_name(path: str | Path) -> str:
     """A checkpoint's name and what is in it: ``iter_40000.pth sha256:0123456789abcdef``."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return f"{Path(path).name} sha256:{digest.hexdigest()[:16]}"
+    return f"{Path(path).name} sha256:{file_sha256(path)[:16]}"
 
 
 def load_segmentor(

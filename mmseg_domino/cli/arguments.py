@@ -5,11 +5,14 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 class Several(click.Option):
@@ -122,6 +125,24 @@ def import_host() -> None:
     with quiet():
         import mmseg.datasets
         import mmseg.models  # noqa: F401
+
+
+def read_config(file: str, overrides: Mapping) -> "Config":
+    """A config with settings changed."""
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(file)
+    cfg.merge_from_dict(overrides)
+    return cfg
+
+
+def best_device() -> str:
+    """This process's GPU, or the CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
 
 @contextmanager

@@ -1,16 +1,13 @@
 """``domino data``: checking and converting data sets, and the embedded one."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import Group, Several, cfg_options, import_host, plain_errors, workers
+from .arguments import Group, Several, cfg_options, import_host, plain_errors, read_config, workers
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..datasets.checking import DatasetCheck
 
 _LOADERS = ("train", "val", "test")
@@ -38,17 +35,14 @@ def check(ctx, config, loaders, limit, workers, show, any_count, any_size, cfg_o
     wrong.
     """
     import_host()
-    from mmengine.config import Config
     from mmengine.registry import init_default_scope
-    from rich.console import Console
     from tqdm import tqdm
 
     from ..datasets.checking import check_loader
 
     init_default_scope("mmseg")
     with plain_errors():
-        cfg = Config.fromfile(config)
-        cfg.merge_from_dict(cfg_options)
+        cfg = read_config(config, cfg_options)
     rows, errors, seen = [], [], []
     for loader in loaders:
         settings = cfg.get(f"{loader}_dataloader")
@@ -61,33 +55,29 @@ def check(ctx, config, loaders, limit, workers, show, any_count, any_size, cfg_o
         )  # fmt: skip
         rows += [(loader, check) for check in checks]
         errors += failed
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(_check_table(rows))
+    click.echo(_check_table(rows))
     problems = [message for _, check in rows for message in check.problems.values()]
     problems += [f"{path} has no image" for _, check in rows for path in check.orphans]
     notes = [f"note: {message}" for _, check in rows for message in check.notes.values()]
     for message in notes[:show]:
-        console.print(message, style="yellow", markup=False, soft_wrap=True)
+        click.secho(message, fg="yellow")
     for message in [*errors, *problems[:show]]:
-        console.print(message, style="red", markup=False, soft_wrap=True)
+        click.secho(message, fg="red")
     if len(problems) > show:
-        console.print(f"... and {len(problems) - show} more")
+        click.echo(f"... and {len(problems) - show} more")
     counts_wrong = not any_count and any(not check.count_is_right for _, check in rows)
     if counts_wrong:
-        console.print("some numbers of images are not the published ones (--any-count to allow)")
+        click.echo("some numbers of images are not the published ones (--any-count to allow)")
     sizes_wrong = not any_size and any(not check.sizes_are_right for _, check in rows)
     if sizes_wrong:
-        console.print("some sizes of images are not the published ones (--any-size to allow)")
+        click.echo("some sizes of images are not the published ones (--any-size to allow)")
     ctx.exit(int(bool(errors or problems or counts_wrong or sizes_wrong)))
 
 
-def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> "Table":
-    from rich.table import Table
+def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> str:
+    from ..page import Table
 
-    table = Table(title="Data sets")
-    for name in ("loader", "data set / domain", "images", "labelled", "sizes", "absent classes"):
-        table.add_column(name)
-    table.add_column("bad", justify="right")
+    cells = []
     for loader, check in rows:
         count = str(check.images)
         if not check.count_is_right:
@@ -99,11 +89,18 @@ def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> "Table":
         if not check.sizes_are_right:
             sizes += " (published: {}x{})".format(*check.expected_size)
         bad = len(check.problems) + len(check.orphans)
-        table.add_row(
-            loader, check.group, count, str(check.labelled), sizes, ", ".join(check.absent),
-            f"[red]{bad}" if bad else "0",
-        )  # fmt: skip
-    return table
+        absent = ", ".join(check.absent)
+        cells.append([loader, check.group, count, check.labelled, sizes, bad, absent])
+    columns = [
+        "loader",
+        "data set / domain",
+        "images",
+        "labelled",
+        "sizes",
+        "bad",
+        "absent classes",
+    ]
+    return Table(columns, cells, "Data sets").text()
 
 
 @data.command()

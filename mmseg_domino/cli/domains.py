@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import Group, Several, import_host, join_processes, plain_errors
+from .arguments import (
+    Group,
+    Several,
+    best_device,
+    import_host,
+    join_processes,
+    plain_errors,
+)
 
 if TYPE_CHECKING:
     from ..apps.analysis import DomainAnalysis
@@ -118,21 +125,13 @@ def extract(
         clip = DomainEncoder(
             model or "ViT-L-14", pretrained or "openai", bank, precision, cache_dir=cache_dir,
             context_layer=layer,
-        ).to(device or _device())  # fmt: skip
+        ).to(device or best_device())  # fmt: skip
         report = extract_store(
             files, clip, out, batch_size=batch_size, workers=workers, skip_bad=skip_bad,
             progress=tqdm if rank == 0 else None,
         )  # fmt: skip
     if rank == 0:
         _summarise(report, out, processes)
-
-
-def _device() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
 
 def _summarise(report: "ExtractionReport", out: Path, processes: int) -> None:
@@ -235,16 +234,15 @@ def _print_analysis(analysis: "DomainAnalysis") -> None:
         for name, count in analysis.summary()["predicted"].items():
             click.echo(f"    {name}: {count}")
         return
-    corner = "true, likeliest:"
-    width = max(map(len, (*analysis.known, corner)))
-    columns = [max(len(name), 6) for name in analysis.domains]
-    names = "  ".join(f"{n:>{w}}" for n, w in zip(analysis.domains, columns, strict=True))
-    click.echo(f"{corner:<{width}}  {names}   right")
+    from ..page import Table
+
     accuracy = analysis.accuracy()
-    for condition, row in zip(analysis.known, analysis.confusion().tolist(), strict=True):
-        counts = "  ".join(f"{n:>{w}}" for n, w in zip(row, columns, strict=True))
-        right = f"{accuracy[condition]:5.1f} %" if condition in accuracy else "      -"
-        click.echo(f"{condition:<{width}}  {counts}  {right}")
+    rows = [
+        [condition, *counts, accuracy.get(condition)]
+        for condition, counts in zip(analysis.known, analysis.confusion().tolist(), strict=True)
+    ]
+    columns = ["true, likeliest:", *analysis.domains, "right, %"]
+    click.echo(Table(columns, rows, digits=1).text().rstrip())
     if accuracy:
         click.echo(
             f"{accuracy['all']:.1f} % of images right, mean of conditions {accuracy['mean']:.1f} %"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .arguments import Command, cfg_options, import_host, plain_errors
+from .arguments import Command, cfg_options, import_host, plain_errors, read_config
 
 
 @click.command(cls=Command)
@@ -40,7 +40,6 @@ def segment(
         )
     *source, config, checkpoint = files
     import_host()
-    from mmengine.config import Config
     from mmengine.device import get_device
 
     from ..apps.inference import init_domino_model
@@ -50,8 +49,7 @@ def segment(
     with plain_errors():
         if source and not Path(source[0]).exists():
             raise FileNotFoundError(f"{source[0]} does not exist")
-        cfg = Config.fromfile(config)
-        cfg.merge_from_dict(cfg_options)
+        cfg = read_config(config, cfg_options)
         model = init_domino_model(cfg, checkpoint, device or get_device())
         if web:
             from ..apps.web import serve

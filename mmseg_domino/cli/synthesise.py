@@ -1,11 +1,18 @@
 """``domino synthesise``: images of other domains from label maps."""
 
-import os
 from pathlib import Path
 
 import click
 
-from .arguments import Command, cfg_options, import_host, join_processes, plain_errors
+from .arguments import (
+    Command,
+    best_device,
+    cfg_options,
+    import_host,
+    join_processes,
+    plain_errors,
+    read_config,
+)
 
 
 @click.command(cls=Command)
@@ -36,27 +43,16 @@ def synthesise(config, domains, out, device, examples, cfg_options, **plan) -> N
         torchrun --nproc-per-node 4 -m mmseg_domino synthesise ...
     """
     import_host()
-    from mmengine.config import Config
-
     from ..apps.synthesis import synthesise_config
 
     with join_processes(hours=6) as (rank, processes), plain_errors():
-        cfg = Config.fromfile(config)
-        cfg.merge_from_dict(cfg_options)
+        cfg = read_config(config, cfg_options)
         names = [name.strip() for name in domains.split(",") if name.strip()]
         report, page = synthesise_config(
-            cfg, out, names, device or _device(), examples, rank, processes, **plan
+            cfg, out, names, device or best_device(), examples, rank, processes, **plan
         )
     if rank == 0:
         kept, rejected = report.count("kept"), report.count("rejected")
         for domain in sorted(kept.keys() | rejected.keys()):
             click.echo(f"{domain:<12} {kept[domain]:>6} kept {rejected[domain]:>6} rejected")
         click.echo(f"{report.made} made now by this process. Look at {page}")
-
-
-def _device() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"

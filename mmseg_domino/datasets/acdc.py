@@ -7,7 +7,7 @@ from mmengine import fileio
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 
-from .listing import list_stems
+from .listing import entry_of, list_stems
 
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
 _SPLITS = ("train", "val", "test")
@@ -120,15 +120,8 @@ class ACDCDataset(CityscapesDataset):
             there = self.labelled or fileio.exists(path, backend_args=self.backend_args)
             return path if there else None
 
+        domain = "clear_day" if self.reference else condition
         return [
-            dict(
-                img_path=osp.join(folder, stem + self.img_suffix),
-                seg_map_path=label_of(stem),
-                label_map=self.label_map,
-                reduce_zero_label=self.reduce_zero_label,
-                seg_fields=[],
-                dataset=self.dataset_name,
-                domain="clear_day" if self.reference else condition,
-            )
+            entry_of(self, osp.join(folder, stem + self.img_suffix), label_of(stem), domain)
             for stem in stems
         ]

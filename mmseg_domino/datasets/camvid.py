@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .listing import list_stems
+from .listing import entry_of, list_stems
 
 
 @DATASETS.register_module()
@@ -89,15 +89,7 @@ class CamVidDataset(BaseSegDataset):
                 f"CamVid {condition}: the tree is img/CONDITION/SPLIT/NAME.jpg below data_root.",
                 self.backend_args,
             ):
-                entries.append(
-                    dict(
-                        img_path=osp.join(images, folder, stem + self.img_suffix),
-                        seg_map_path=osp.join(labels, folder, stem + self.seg_map_suffix),
-                        label_map=label_map,
-                        reduce_zero_label=self.reduce_zero_label,
-                        seg_fields=[],
-                        dataset=self.dataset_name,
-                        domain=condition,
-                    )
-                )
+                image = osp.join(images, folder, stem + self.img_suffix)
+                label = osp.join(labels, folder, stem + self.seg_map_suffix)
+                entries.append(entry_of(self, image, label, condition, label_map=label_map))
         return entries

@@ -17,7 +17,8 @@ from mmseg.registry import DATASETS
 
 from ..utils import printable
 from ..utils.images import walk_files
-from .transforms import LoadCheckedAnnotations, LoadCheckedImage, SetDomain
+from .remaining import tagged_infos
+from .transforms import LoadCheckedAnnotations, LoadCheckedImage
 from .transforms.loading import exif_note
 from .wrappers import leaf_datasets
 
@@ -152,15 +153,6 @@ def _check_one(info: dict, num_classes: int, ignore_index: int) -> _Found:
     return _Found(group, path, size, counts, problem, note)
 
 
-def _tagged(dataset: BaseDataset) -> Iterable[dict]:
-    tags = [t for t in dataset.pipeline.transforms if isinstance(t, SetDomain)]
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        for tag in tags:
-            info = tag.transform(info)
-        yield info
-
-
 def _orphans(dataset: BaseDataset, labels: Mapping[str, str]) -> dict[str, list[str]]:
     """Labels that belong to no image, by the group whose labels lie nearest."""
     if not labels or dataset.ann_file or dataset._indices is not None:
@@ -200,7 +192,7 @@ def check_dataset(
         workers: Processes; 0 for this one.
         progress: Wraps the iteration, given its length, to show how far it is.
     """
-    infos = list(_tagged(dataset))
+    infos = list(tagged_infos(dataset))
     checks = _groups(dataset, infos)
     labels = {
         os.path.normpath(info["seg_map_path"]): _group(info)

@@ -7,6 +7,7 @@ means ignored.
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -200,36 +201,30 @@ def decode_panoptic(path: str | os.PathLike, categories: Mapping[int, int]) -> n
     return ids[inverse].reshape(segments.shape)
 
 
-@dataclass(frozen=True)
-class _Job:
-    source: Path
-    target: Path
-    decode: Callable[[Path], np.ndarray]
+#: A label file, where its trainIds go, and what reads it.
+_Job = tuple[Path, Path, Callable[[Path], np.ndarray]]
 
 
 def _convert(job: _Job, table: LabelTable) -> None:
+    source, target, decode = job
     try:
-        label = job.decode(job.source)
+        label = decode(source)
     except OSError as error:
-        raise ValueError(f"{job.source} cannot be decoded as an image: {error}") from error
-    converted = table.apply(label, job.source)
-    with atomic_write(job.target) as temporary:
+        raise ValueError(f"{source} cannot be decoded as an image: {error}") from error
+    converted = table.apply(label, source)
+    with atomic_write(target) as temporary:
         Image.fromarray(converted).save(temporary, format="PNG")
 
 
 def _run(jobs: Sequence[_Job], table: LabelTable, workers: int, overwrite: bool) -> int:
     if not jobs:
         raise FileNotFoundError("there are no labels to convert; is it the right folder?")
-    todo = [job for job in jobs if overwrite or not job.target.is_file()]
+    todo = [job for job in jobs if overwrite or not job[1].is_file()]
     run = partial(_convert, table=table)
-    bar = partial(tqdm, total=len(todo), unit="label", desc="converting")
-    if not workers:
-        for _ in bar(map(run, todo)):
+    with ProcessPoolExecutor(workers) if workers else nullcontext() as pool:
+        done = pool.map(run, todo, chunksize=8) if pool else map(run, todo)
+        for _ in tqdm(done, total=len(todo), unit="label", desc="converting"):
             pass
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            for _ in bar(pool.map(run, todo, chunksize=8)):
-                pass
     return len(todo)
 
 
@@ -241,7 +236,7 @@ def convert_labels(
     overwrite: bool = False,
 ) -> int:
     """Convert label files."""
-    return _run([_Job(a, b, decode) for a, b in pairs], table, workers, overwrite)
+    return _run([(a, b, decode) for a, b in pairs], table, workers, overwrite)
 
 
 def convert_panoptic(
@@ -263,5 +258,5 @@ def convert_panoptic(
         source = resolve_below(folder, name, named_in)
         renamed = name.removesuffix(ending) + new_ending
         written = resolve_below(target, renamed, named_in, links="last")
-        jobs.append(_Job(source, written, partial(decode_panoptic, categories=categories)))
+        jobs.append((source, written, partial(decode_panoptic, categories=categories)))
     return _run(jobs, table, workers, overwrite)

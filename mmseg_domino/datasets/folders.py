@@ -7,7 +7,7 @@ from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
 
 from ..metrics import check_name
-from .listing import list_stems
+from .listing import entry_of, list_stems
 
 
 @DATASETS.register_module()
@@ -62,24 +62,18 @@ class FolderDataset(BaseSegDataset):
     def load_data_list(self) -> list[dict]:
         """One entry an image, by path."""
         images, labels = self.data_prefix["img_path"], self.data_prefix.get("seg_map_path")
-        entries = []
-        for stem in list_stems(
-            images, self.img_suffix, f"{self.dataset_name}: no images.", self.backend_args
-        ):
-            if stem in self.exclude:
-                continue
-            entries.append(
-                dict(
-                    img_path=osp.join(images, stem + self.img_suffix),
-                    seg_map_path=osp.join(labels, stem + self.seg_map_suffix) if labels else None,
-                    label_map=self.label_map,
-                    reduce_zero_label=self.reduce_zero_label,
-                    seg_fields=[],
-                    dataset=self.dataset_name,
-                    domain=self._domain_of(stem),
-                )
+        what = f"{self.dataset_name}: no images."
+        stems = list_stems(images, self.img_suffix, what, self.backend_args)
+        return [
+            entry_of(
+                self,
+                osp.join(images, stem + self.img_suffix),
+                osp.join(labels, stem + self.seg_map_suffix) if labels else None,
+                self._domain_of(stem),
             )
-        return entries
+            for stem in stems
+            if stem not in self.exclude
+        ]
 
     def _domain_of(self, stem: str) -> str:
         if self.domain is not None:

@@ -5,6 +5,7 @@ import os.path as osp
 from collections.abc import Iterator
 
 from mmengine import fileio
+from mmengine.dataset import BaseDataset
 from mmengine.fileio import LocalBackend, io
 
 from ..utils.images import walk_files
@@ -34,6 +35,20 @@ class VisibleFilesBackend(LocalBackend):
 
 
 io.backend_instances.clear()  # those made before are of MMEngine's class
+
+
+def entry_of(dataset: BaseDataset, image: str, label: str | None, domain: str, **changes) -> dict:
+    """What ``load_data_list`` says of an image."""
+    entry = dict(
+        img_path=image,
+        seg_map_path=label,
+        label_map=dataset.label_map,
+        reduce_zero_label=dataset.reduce_zero_label,
+        seg_fields=[],
+        dataset=dataset.dataset_name,
+        domain=domain,
+    )
+    return {**entry, **changes}
 
 
 def list_stems(folder: str, suffix: str, what: str, backend_args: dict | None = None) -> list[str]:

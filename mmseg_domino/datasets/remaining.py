@@ -23,12 +23,18 @@ def group_keys(dataset: Dataset) -> Iterator[tuple[str, str]]:
             f"cannot resume on a {type(dataset).__name__}: its samples are not known without "
             "loading them; expected a data set or a ConcatDataset"
         )
+    for info in tagged_infos(dataset):
+        yield f"{info.get('dataset')}/{info.get('domain')}", str(info["img_path"])
+
+
+def tagged_infos(dataset: BaseDataset) -> Iterator[dict]:
+    """What is known of every sample without loading it, ``SetDomain`` of the pipeline included."""
     tags = [t for t in dataset.pipeline.transforms if isinstance(t, SetDomain)]
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         for tag in tags:
             info = tag.transform(info)
-        yield f"{info.get('dataset')}/{info.get('domain')}", str(info["img_path"])
+        yield info
 
 
 @DATASETS.register_module()

@@ -15,19 +15,11 @@ import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..utils.io import atomic_write
 from ..version import __version__
-from .encoder_weights import (
-    RANDOM,
-    brings_weights,
-    hash_weights,
-    load_clip,
-)
+from .encoder_weights import RANDOM, brings_weights, hash_weights, load_clip
 from .maker import context_layer as find_context_layer
 from .preprocessing import preprocess_tensor
 from .prompts import PromptBank, cut_prompts, load_prompt_bank
@@ -56,8 +48,6 @@ class DomainEncoder(nn.Module):
         cache_dir: Where open_clip keeps what it fetches; ``None`` for its default.
         context_layer: Of the text tower, whose state is the context space: -1 for the last, -2 for
             the one before. ``None``: -2 for ViT-H-14, as Stable Diffusion 2.x has it, else -1.
-        text_cache: A safetensors file that keeps the text embeddings between runs; made again when
-            weights or bank differ from what it was made with.
 
     Raises:
         MissingWeightsError: If the weights are missing and cannot be fetched. With
@@ -73,7 +63,6 @@ class DomainEncoder(nn.Module):
         precision: str = "fp32",
         seed: int = 0,
         cache_dir: str | None = None,
-        text_cache: str | Path | None = None,
         context_layer: int | None = None,
     ) -> None:
         super().__init__()
@@ -85,12 +74,11 @@ class DomainEncoder(nn.Module):
         #: The tag or checkpoint of the weights, ``'random'``, or None where the model brings them.
         self.pretrained: str | None = None if own else str(pretrained)
         self.context_layer = find_context_layer(self.model_name, context_layer)
-        self.text_cache = None if text_cache is None else Path(text_cache)
         self.clip, self.tokenizer = load_clip(self.model_name, pretrained, seed, cache_dir)
         #: open_clip's description of the image preprocessing: size, mean, std, interpolation, ...
         self.preprocessing: dict = open_clip.get_model_preprocess_cfg(self.clip)
-        self._transform = image_transform_v2(PreprocessCfg(**self.preprocessing), is_train=False)
-        self._text: DomainText | None = None
+        #: :meth:`prepare` as a picklable callable on a Pillow image, for worker processes.
+        self.transform = image_transform_v2(PreprocessCfg(**self.preprocessing), is_train=False)
         self.requires_grad_(False)
         self.eval()
 
@@ -98,14 +86,17 @@ class DomainEncoder(nn.Module):
         """Stay in evaluation mode, also inside a model that is trained."""
         return super().train(False)
 
-    @property
+    @cached_property
     def text(self) -> DomainText:
         """Text embeddings of the bank on the CPU, computed on first use."""
-        if self._text is None:
-            self._text = self._read_text_cache() or self._embed_bank()
-            if self.text_cache is not None and not self.text_cache.is_file():
-                self._write_text_cache(self._text)
-        return self._text
+        joint, context = [], []
+        for domain in self.bank.domains:
+            domain_joint, domain_context = self.encode_text(domain.prompts)
+            joint.append(F.normalize(domain_joint.mean(dim=0), dim=-1))
+            context.append(domain_context.mean(dim=0))
+        scale = float(self.clip.logit_scale.detach().exp())
+        tables = (torch.stack(rows).cpu() for rows in (joint, context))
+        return DomainText(self.bank.keys, *tables, scale)
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str], truncate: bool = False) -> tuple[Tensor, Tensor]:
@@ -133,7 +124,7 @@ class DomainEncoder(nn.Module):
         if not truncate:
             self._check_length(prompts)
         tokens = self.tokenizer(list(prompts)).to(self.device)
-        with self._full_precision():
+        with torch.autocast(self.device.type, enabled=False):
             joint = self.clip.encode_text(tokens, normalize=True).float()
             with _without_projection(tower, name), _up_to_layer(tower, self.context_layer):
                 context = self.clip.encode_text(tokens).float()
@@ -152,12 +143,7 @@ class DomainEncoder(nn.Module):
             raise ValueError(
                 f"expected an RGB image (H, W, 3) of type uint8, got {image.shape} {image.dtype}"
             )
-        return self._transform(Image.fromarray(np.ascontiguousarray(image)))
-
-    @property
-    def transform(self):
-        """:meth:`prepare` as a picklable callable on a Pillow image, for worker processes."""
-        return self._transform
+        return self.transform(Image.fromarray(np.ascontiguousarray(image)))
 
     @torch.no_grad()
     def encode_pixels(self, pixels: Tensor) -> Tensor:
@@ -230,51 +216,6 @@ class DomainEncoder(nn.Module):
                 f"the rest of {len(cut)} longer prompts, such as {cut[0]!r}; shorten them in the "
                 f"prompt bank {self.bank.name!r}"
             )
-
-    def _embed_bank(self) -> DomainText:
-        joint, context = [], []
-        for domain in self.bank.domains:
-            domain_joint, domain_context = self.encode_text(domain.prompts)
-            joint.append(F.normalize(domain_joint.mean(dim=0), dim=-1))
-            context.append(domain_context.mean(dim=0))
-        return DomainText(
-            self.bank.keys,
-            torch.stack(joint).cpu(),
-            torch.stack(context).cpu(),
-            float(self.clip.logit_scale.detach().exp()),
-        )
-
-    def _cache_tag(self) -> str:
-        keys = ("weights_sha256", "bank_sha256", "context_layer")
-        made = self.provenance()
-        return json.dumps({key: made[key] for key in keys if key in made}, sort_keys=True)
-
-    def _read_text_cache(self) -> DomainText | None:
-        if self.text_cache is None or not self.text_cache.is_file():
-            return None
-        with safe_open(self.text_cache, "pt") as file:
-            if (file.metadata() or {}).get("mmseg_domino") != self._cache_tag():
-                file = None
-            else:
-                joint, context, scale = map(file.get_tensor, ("joint", "context", "logit_scale"))
-        if file is None:
-            self.text_cache.unlink()
-            return None
-        return DomainText(self.bank.keys, joint, context, float(scale))
-
-    def _write_text_cache(self, text: DomainText) -> None:
-        tensors = {
-            "joint": text.joint,
-            "context": text.context,
-            "logit_scale": torch.tensor(text.logit_scale, dtype=torch.float64),
-        }
-        with atomic_write(self.text_cache) as temporary:
-            save_file(tensors, temporary, metadata={"mmseg_domino": self._cache_tag()})
-
-    @contextmanager
-    def _full_precision(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, enabled=False):
-            yield
 
 
 @contextmanager

@@ -295,6 +295,20 @@ class EmbeddingSource:
         return weights @ table, scores
 
 
+def build_sources(
+    source: str,
+    space: str | Sequence[str],
+    temperature: float | None,
+    assign: str | None,
+    prototypes: Tensor | None,
+) -> list[EmbeddingSource]:
+    """A source for each of the spaces; see :class:`EmbeddingSource`."""
+    spaces = split_spaces(space)
+    if source == "learned" and len(spaces) > 1:
+        raise ValueError("source='learned' has one trained table, so give one `space`")
+    return [EmbeddingSource(source, s, temperature, assign, prototypes) for s in spaces]
+
+
 def perturb_embedding(
     embedding: Tensor,
     table: Tensor,

@@ -173,7 +173,7 @@ def record_results(cfg: Config, checkpoint: str, resume: bool = False) -> None:
         metric["results_file"] = str(work_dir / "results.json")
         metric["run"] = describe_run(cfg, checkpoint)
         if type_name(metric) == "DomainIoUMetric":
-            metric.update(journal=journal, resume=resume, fingerprint=fingerprint)
+            metric["journal"] = dict(folder=journal, resume=resume, fingerprint=fingerprint)
         elif resume:
             raise ValueError("the test of a detector keeps no journal: run it without --resume")
     if resume:

@@ -25,10 +25,14 @@ from ..metrics import (
 )
 from ..reporting import text_tables
 from ..utils.journal import Journal
+from ..utils.options import complete_options
 from .gathering import finish_in_one_process, group_of, image_path
 from .journal import open_journal, remove_journal
 from .pixels import confidence_histogram, confusion_matrix, predicted_probability
 from .predictions import PredictionWriter, SubmissionWriter
+
+_SUBMISSION = {"format": None, "images": None, "size": None}
+_JOURNAL = {"folder": None, "resume": False, "fingerprint": None}
 
 
 @METRICS.register_module()
@@ -58,21 +62,17 @@ class DomainIoUMetric(BaseMetric):
             ``submission`` asks.
         format_only: Only write predictions; the images need no labels.
         submission: ``'acdc'``, ``'dark_zurich'`` or ``'cityscapes'``: write what its server takes,
-            with a checked zip file, into ``output_dir``.
-        submission_images: Number of images of the submission; ``None`` for the server's.
-        submission_size: Height and width of its images; ``None`` for the server's.
+            with a checked zip file, into ``output_dir``. For trials with other data
+            ``dict(format='acdc', images=NUMBER, size=(HEIGHT, WIDTH))``.
         results_file: If given, write ``results.json`` there and ``per_image.safetensors`` beside.
         run: What ``results.json`` should say of the run.
         journal: If given, a folder that keeps what is done, image by image, until the test is
-            complete.
-        resume: Count the images of the journal and skip them; without it a journal is cleared.
-        fingerprint: What the journal must agree with to be resumed, such as a hash of the
-            checkpoint and the config.
+            complete; or ``dict(folder=..., resume=..., fingerprint=...)``. ``resume`` counts the
+            images of the journal and skips them; without it a journal is cleared. ``fingerprint``
+            is what it must agree with, such as a hash of the checkpoint and the config.
         keep_results: Accepted because MMSegmentation's ``domino test --out`` sets it; predictions
             are always kept.
-        collect_device: As for ``BaseMetric``.
-        collect_dir: As for ``BaseMetric``.
-        prefix: As for ``BaseMetric``.
+        collect_device, collect_dir, prefix: As for ``BaseMetric``.
 
     Raises:
         ValueError: If arguments make no sense together; if a sample has no label, no domain, NaN
@@ -92,14 +92,10 @@ class DomainIoUMetric(BaseMetric):
         default_group: str | None = None,
         output_dir: str | None = None,
         format_only: bool = False,
-        submission: str | None = None,
-        submission_images: int | None = None,
-        submission_size: Sequence[int] | None = None,
+        submission: str | Mapping | None = None,
         results_file: str | None = None,
         run: Mapping | None = None,
-        journal: str | None = None,
-        resume: bool = False,
-        fingerprint: str | None = None,
+        journal: str | Mapping | None = None,
         keep_results: bool = True,
         collect_device: str = "cpu",
         collect_dir: str | None = None,
@@ -107,31 +103,31 @@ class DomainIoUMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         for name, key in (("source", source), ("default_group", default_group)):
-            if key is not None:
-                _check_key(name, key)
+            try:
+                GroupKey("a/b" if key is None else key)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
         if (format_only or submission) and output_dir is None:
             raise ValueError("format_only and submission need an output_dir to write to")
-        if resume and journal is None:
+        if isinstance(journal, str):
+            journal = dict(folder=journal)
+        journal = complete_options(journal, _JOURNAL, "journal")
+        if journal["resume"] and journal["folder"] is None:
             raise ValueError("resume=True needs the journal that the interrupted test kept")
-        self.source = source
+        if submission:
+            submission = dict(format=submission) if isinstance(submission, str) else submission
+            submission = complete_options(submission, _SUBMISSION, "submission")
+        self.source, self.default_group = source, default_group
         self.ignore_index = ignore_index
         self.class_subsets = dict(class_subsets or {})
-        self.intervals = intervals
-        self.calibration = calibration
-        self.default_group = default_group
-        self.format_only = format_only
-        self.output_dir = output_dir
-        self.submission = (
-            SubmissionWriter(submission, output_dir, submission_images, submission_size)
-            if submission
-            else None
-        )
+        self.intervals, self.calibration = intervals, calibration
+        self.output_dir, self.format_only = output_dir, format_only
+        self.submission = SubmissionWriter(folder=output_dir, **submission) if submission else None
         self.writer = PredictionWriter(output_dir) if output_dir and not submission else None
         self.results_file = results_file
         self.run = dict(run or {})
-        self.journal = journal
-        self.resume = resume
-        self.fingerprint = fingerprint
+        self.journal, self.resume = journal["folder"], journal["resume"]
+        self.fingerprint = journal["fingerprint"]
         self.last_results: RunResults | None = None
         self._reset()
 
@@ -146,13 +142,8 @@ class DomainIoUMetric(BaseMetric):
         return tuple(self.dataset_meta["classes"])
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count a batch of predictions.
-
-        Args:
-            data_batch: Not used.
-            data_samples: For each image ``pred_sem_seg`` ``(1, H, W)``, ``gt_sem_seg`` likewise,
-                ``seg_logits`` ``(N, H, W)``, and its meta information.
-        """
+        """Count a batch of ``pred_sem_seg`` and ``gt_sem_seg`` ``(1, H, W)``, ``seg_logits``
+        ``(N, H, W)``."""
         self._begin()
         for sample in data_samples:
             self._process(sample)
@@ -311,13 +302,6 @@ class DomainIoUMetric(BaseMetric):
     def compute_metrics(self, results: list) -> dict:
         """Not used: :meth:`evaluate` joins counts instead of lists of results."""
         raise NotImplementedError("DomainIoUMetric counts in process() and reports in evaluate()")
-
-
-def _check_key(name: str, key: str) -> None:
-    try:
-        GroupKey(key)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
 
 
 def _domain_scores(sample: Mapping) -> dict:

@@ -1,7 +1,7 @@
 """Work folders into conditions: what was compared, each with its seeds, the missing ones too."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,11 +158,6 @@ def collect_conditions(paths: Iterable[str | os.PathLike]) -> list[Condition]:
         order = sorted(runs.values(), key=lambda run: -1 if run.seed is None else run.seed)
         conditions.append(Condition(group, name, tuple(order)))
     for group in dict.fromkeys(c.group for c in conditions):
-        _check_comparable([c for c in conditions if c.group == group])
+        members = [c for c in conditions if c.group == group]
+        check_same_classes([run.results for c in members for run in c.present])
     return conditions
-
-
-def _check_comparable(conditions: Sequence[Condition]) -> None:
-    results = [run.results for c in conditions for run in c.present]
-    if results:
-        check_same_classes(results)

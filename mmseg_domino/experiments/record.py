@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,6 @@ class RunRecord:
     config_sha256: str = ""
     seconds: float = 0.0
     attempts: int = 0
-
-    def change(self, **values) -> "RunRecord":
-        return replace(self, **values)
 
 
 def config_hash(config: Mapping) -> str:

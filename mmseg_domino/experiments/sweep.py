@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -207,7 +207,7 @@ class Sweep:
         if record.status == "finished" and (folder / _RESULTS).is_file():
             self._discard(run)
             return None
-        return record.change(config_sha256=digest)
+        return replace(record, config_sha256=digest)
 
     def _freeze(self, folder: Path, config: Config) -> str:
         """The hash of a run's config, frozen now unless it was before."""
@@ -254,7 +254,7 @@ class Sweep:
     def _start(self, run: PlannedRun, record: RunRecord, job: int) -> _Active:
         folder = self._folder(run)
         resumed = any(folder.glob("*.pth"))
-        record = record.change(status="running", reason="", attempts=record.attempts + 1)
+        record = replace(record, status="running", reason="", attempts=record.attempts + 1)
         write_record(folder, record)
         self.say(f"{'resumed' if resumed else 'started':<9} {run.label}")
         environment = {key: os.environ[key] for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -276,8 +276,11 @@ class Sweep:
         seconds = time.monotonic() - item.start
         self._spent.append(seconds)
         status = "finished" if reason is None else "failed"
-        record = item.record.change(
-            status=status, reason=reason or "", seconds=round(item.record.seconds + seconds, 1)
+        record = replace(
+            item.record,
+            status=status,
+            reason=reason or "",
+            seconds=round(item.record.seconds + seconds, 1),
         )
         write_record(folder, record)
         if reason is None:

@@ -65,11 +65,7 @@ def check_same_images(runs: Sequence[PerImage]) -> None:
     """
     for other in runs[1:]:
         for key in sorted({*runs[0].rows, *other.rows}):
-            if key in runs[0].rows and key in other.rows:
-                text = _difference(runs[0], other, key)
-            else:
-                count = len(runs[0].rows.get(key, [])), len(other.rows.get(key, []))
-                text = f"different images: {count[0]} and {count[1]}, of which 0 the same"
+            text = _difference(runs[0], other, key)
             if text is not None:
                 raise ResultsError(
                     f"runs to be compared were tested on {key} with {text}; test both on the same "

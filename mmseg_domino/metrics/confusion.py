@@ -17,66 +17,32 @@ def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def iou_from_counts(
     intersection: np.ndarray, prediction: np.ndarray, label: np.ndarray
 ) -> np.ndarray:
-    """Intersection over union from pixel counts.
-
-    Args:
-        intersection: ``(..., N)`` pixels of a class that were predicted so.
-        prediction: ``(..., N)`` pixels predicted as a class.
-        label: ``(..., N)`` pixels of a class in the truth.
-
-    Returns:
-        ``(..., N)`` percent.
-    """
+    """Intersection over union, percent, from the ``(..., N)`` pixels of each class that are right,
+    predicted, and true."""
     intersection = np.asarray(intersection)
     return _percent(intersection, np.asarray(prediction) + np.asarray(label) - intersection)
 
 
 def counts_of(confusion: np.ndarray) -> np.ndarray:
-    """Intersection, prediction and label pixels by class.
-
-    Args:
-        confusion: ``(..., N, N)`` counts, rows truth, columns prediction.
-
-    Returns:
-        ``(..., 3, N)``.
-    """
+    """Intersection, prediction and label pixels ``(..., 3, N)`` of ``(..., N, N)`` counts, rows
+    truth, columns prediction."""
     confusion = np.asarray(confusion)
     true = np.diagonal(confusion, axis1=-2, axis2=-1)
     return np.stack([true, confusion.sum(-2), confusion.sum(-1)], axis=-2)
 
 
 def miou_from_counts(counts: np.ndarray) -> np.ndarray:
-    """mIoU over the classes that are in truth or prediction.
-
-    Args:
-        counts: ``(..., 3, N)`` pixels: intersection, prediction, label.
-
-    Returns:
-        ``(...)`` percent; NaN without a labelled pixel.
-    """
-    counts = np.asarray(counts)
-    by_class = iou_from_counts(counts[..., 0, :], counts[..., 1, :], counts[..., 2, :])
-    return mean_over_classes(by_class)
+    """mIoU ``(...)``, percent, of counts ``(..., 3, N)`` as :func:`counts_of` gives them."""
+    return mean_over_classes(iou_from_counts(*np.moveaxis(np.asarray(counts), -2, 0)))
 
 
 def iou(confusion: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class.
-
-    Args:
-        confusion: ``(..., N, N)`` counts, rows truth, columns prediction.
-
-    Returns:
-        ``(..., N)`` percent.
-    """
-    counts = counts_of(confusion)
-    return iou_from_counts(counts[..., 0, :], counts[..., 1, :], counts[..., 2, :])
+    """Intersection over union ``(..., N)``, percent, of counts ``(..., N, N)``, rows truth."""
+    return iou_from_counts(*np.moveaxis(counts_of(confusion), -2, 0))
 
 
 def class_accuracy(confusion: np.ndarray) -> np.ndarray:
-    """Share of each class's pixels that were predicted so: ``(..., N)`` percent.
-
-    NaN where the class is not in the truth.
-    """
+    """Share of each class's pixels that were predicted so: ``(..., N)`` percent, NaN for none."""
     confusion = np.asarray(confusion)
     return _percent(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1))
 
@@ -88,15 +54,7 @@ def accuracy(confusion: np.ndarray) -> np.ndarray:
 
 
 def mean_over_classes(values: np.ndarray, classes: Sequence[int] | None = None) -> np.ndarray:
-    """Mean over the classes that are there (those that are not NaN).
-
-    Args:
-        values: ``(..., N)`` percent.
-        classes: Indices of the classes to average over; ``None`` for all.
-
-    Returns:
-        ``(...)`` percent, NaN where no class is there.
-    """
+    """Mean ``(...)`` over the classes, or those of the indices, that are there (are not NaN)."""
     values = np.asarray(values, dtype=np.float64)
     if classes is not None:
         values = values[..., list(classes)]

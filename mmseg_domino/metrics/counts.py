@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .confusion import counts_of
+
 #: How many of a process's last images can still be taken back, see :func:`merge_counts`.
 _RECENT = 8
 
@@ -130,7 +132,8 @@ class Counts:
         if image.histogram is not None:
             total = self.histograms.setdefault(image.group, np.zeros_like(image.histogram))
             total += image.histogram
-        self.pixels[image.key] = None if image.confusion is None else _pixels(image.confusion)
+        counted = image.confusion is not None
+        self.pixels[image.key] = counts_of(image.confusion).astype(np.int32) if counted else None
         self.sizes[image.key] = image.size
         self.recent.append(image)
         return True
@@ -181,10 +184,6 @@ class Counts:
         self.sizes.update(other.sizes)
         self.scores.update(other.scores)
         self.repeated += other.repeated
-
-
-def _pixels(confusion: np.ndarray) -> np.ndarray:
-    return np.stack([confusion.diagonal(), confusion.sum(0), confusion.sum(1)]).astype(np.int32)
 
 
 def merge_counts(parts: Iterable[Counts]) -> Counts:

@@ -6,17 +6,7 @@ from torch import nn
 
 
 def fit_neck(neck: Mapping | None, backbone: nn.Module) -> dict | None:
-    """A neck's config with what the backbone says of its outputs.
-
-    Args:
-        neck: Its ``in_channels`` are filled in if it has none; those of ``DominoNorm``, and which
-            of them are attention maps, always.
-        backbone: ``DominoVPD`` says its ``out_channels`` and ``map_channels``; others say nothing,
-            and the config stays as it is.
-
-    Raises:
-        ValueError: If the config's channels are not the backbone's.
-    """
+    """A neck's config with what the backbone says of its outputs."""
     if not isinstance(neck, Mapping) or not hasattr(backbone, "map_channels"):
         return neck
     channels, neck = backbone.out_channels, dict(neck)

@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..domain.encoder import DomainEncoder
-from ..domain.sources import SPACE_FIELDS, EmbeddingSource, split_spaces
+from ..domain.sources import SPACE_FIELDS, build_sources
 from ..domain.store import load_prototypes
 from ..domain.tables import LearnedDomainTable
 
@@ -48,10 +48,8 @@ class DomainEmbedding:
                 f"no other source takes it; got source={source!r}, domain_table={domain_table}"
             )
         self.domain_encoder = None if domain_encoder is None else dict(domain_encoder)
-        table, spaces = load_prototypes(prototypes), split_spaces(space)
-        if source == "learned" and len(spaces) > 1:
-            raise ValueError("source='learned' has one trained table, so give one `space`")
-        self.sources = [EmbeddingSource(source, s, temperature, assign, table) for s in spaces]
+        table = load_prototypes(prototypes)
+        self.sources = build_sources(source, space, temperature, assign, table)
         self.encode_in_training = encode_in_training
         self._inputs_are_rgb = inputs_are_rgb
         self.domain_table = None if domain_table is None else LearnedDomainTable(**domain_table)
@@ -128,16 +126,6 @@ class DominoDataPreProcessor(DomainEmbedding, SegDataPreProcessor):
     no part of its parameters, its state or its checkpoints.
 
     Args:
-        mean: See ``SegDataPreProcessor``, as for the arguments up to ``test_cfg``.
-        std: As above.
-        size: As above.
-        size_divisor: As above.
-        pad_val: As above.
-        seg_pad_val: As above.
-        bgr_to_rgb: As above.
-        rgb_to_bgr: As above; if set, the images that come in are taken to be RGB, else BGR.
-        batch_augments: As above.
-        test_cfg: As above.
         domain_encoder: Arguments of ``DomainEncoder``; ``type`` may name another registered
             encoder. ``None``: samples without an embedding stay without.
         source: What the embedding is made of; see ``LoadDomainEmbedding``.
@@ -150,6 +138,8 @@ class DominoDataPreProcessor(DomainEmbedding, SegDataPreProcessor):
         domain_table: Arguments of :class:`~mmseg_domino.domain.tables.LearnedDomainTable`, for
             ``source='learned'``: the samples then carry weights ``(K,)``, and the trained table
             turns them into embeddings ``(D,)``. Its parameters are part of the model.
+        **kwargs: As for ``SegDataPreProcessor``. With ``rgb_to_bgr`` the images that come in are
+            taken to be RGB, else BGR.
 
     Raises:
         ValueError: In training, if a sample has no embedding and ``encode_in_training`` is false.
@@ -157,16 +147,7 @@ class DominoDataPreProcessor(DomainEmbedding, SegDataPreProcessor):
 
     def __init__(
         self,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        size: tuple | None = None,
-        size_divisor: int | None = None,
-        pad_val: float = 0,
-        seg_pad_val: float = 255,
-        bgr_to_rgb: bool = False,
-        rgb_to_bgr: bool = False,
-        batch_augments: list[dict] | None = None,
-        test_cfg: dict | None = None,
+        *,
         domain_encoder: Mapping | None = None,
         source: str = "soft",
         space: str | Sequence[str] = "context",
@@ -175,22 +156,12 @@ class DominoDataPreProcessor(DomainEmbedding, SegDataPreProcessor):
         prototypes: str | Mapping[str, str] | None = None,
         encode_in_training: bool = False,
         domain_table: Mapping | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(
-            mean=mean,
-            std=std,
-            size=size,
-            size_divisor=size_divisor,
-            pad_val=pad_val,
-            seg_pad_val=seg_pad_val,
-            bgr_to_rgb=bgr_to_rgb,
-            rgb_to_bgr=rgb_to_bgr,
-            batch_augments=batch_augments,
-            test_cfg=test_cfg,
-        )
+        super().__init__(**kwargs)
         self._embed_with(
-            rgb_to_bgr, domain_encoder, source, space, temperature, assign, prototypes,
-            encode_in_training, domain_table,
+            kwargs.get("rgb_to_bgr", False), domain_encoder, source, space, temperature, assign,
+            prototypes, encode_in_training, domain_table,
         )  # fmt: skip
 
 
@@ -201,10 +172,5 @@ def _is_embedded(sample: BaseDataElement) -> bool:
 def _plain_sample(image: Tensor, kind: type) -> BaseDataElement:
     """What the host assumes of an image that comes without a sample."""
     size = tuple(image.shape[-2:])
-    metainfo = {
-        "ori_shape": size,
-        "img_shape": size,
-        "pad_shape": size,
-        "padding_size": [0, 0, 0, 0],
-    }
-    return kind(metainfo=metainfo)
+    shapes = dict.fromkeys(("ori_shape", "img_shape", "pad_shape"), size)
+    return kind(metainfo={**shapes, "padding_size": [0, 0, 0, 0]})

@@ -97,19 +97,7 @@ def verify(stem: str | Path) -> dict[str, float]:
 
 @torch.no_grad()
 def verify_vpd(stem: str | Path) -> dict[str, float]:
-    """Build DominoVPD from a set of files and compare it with what is stored.
-
-    Args:
-        stem: Path of the files without their endings.
-
-    Returns:
-        :func:`relative_difference` of ``latents``, ``context`` and each ``features.LEVEL``, finest
-        first.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If one lacks something, or the weights do not fit the configuration.
-    """
+    """Build DominoVPD from a set of files and compare it with what is stored."""
     description, weights, activations, stored = _read(stem)
     backbone = DominoVPD(
         dict(

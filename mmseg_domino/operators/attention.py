@@ -82,12 +82,7 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """mmcv's signature of :func:`deformable_attention`.
-
-    Raises:
-        ValueError: if the levels do not fit the values or the locations.
-        TypeError, RuntimeError: if types or devices of the tensors differ.
-    """
+    """mmcv's signature of :func:`deformable_attention`."""
     operands = {"value": value, "locations": sampling_locations, "weights": attention_weights}
     check_operands("ms_deform_attn", **operands)
     _check_levels(value, value_spatial_shapes, sampling_locations)

@@ -35,14 +35,12 @@ class Chart:
         caption: Below it.
         wide: URI.
         narrow: URI of the drawing for phones; ``None`` to use the wide one.
-        alt: What it shows.
     """
 
     key: str
     caption: str
     wide: str
     narrow: str | None = None
-    alt: str = ""
 
 
 @dataclass(frozen=True)

@@ -78,12 +78,10 @@ class Drawings:
     folder: Path
     files: list[Path] = field(default_factory=list)
 
-    def chart(
-        self, key: str, caption: str, wide: Figure, narrow: Figure | None = None, alt: str = ""
-    ) -> Chart:
+    def chart(self, key: str, caption: str, wide: Figure, narrow: Figure | None = None) -> Chart:
         """A figure for the page, and ``KEY.png``."""
         self.save(key, wide)
-        return Chart(key, caption, data_uri(wide), narrow and data_uri(narrow), alt or caption)
+        return Chart(key, caption, data_uri(wide), narrow and data_uri(narrow))
 
     def save(self, key: str, figure: Figure) -> None:
         """Only the file."""

@@ -135,45 +135,39 @@ class Table:
         """The rows as plain text, for HTML."""
         return [[self._write(cell, _TEXT) for cell in row] for row in self.rows]
 
+    def _padded(self, rows: Sequence[Sequence[str]], least: int = 1) -> list[list[str]]:
+        """The cells at the width of their column, words to the left and numbers to the right."""
+        widths = [max(least, *map(len, column)) for column in zip(*rows, strict=True)]
+        text = [self.is_text(i) for i in range(len(self.columns))]
+        return [
+            [c.ljust(w) if t else c.rjust(w) for c, w, t in zip(row, widths, text, strict=True)]
+            for row in rows
+        ]
+
     def markdown(self) -> str:
         """GitHub's Markdown, columns padded so that the source reads well too."""
-        head = [_escape_markdown(c) for c in self.columns]
-        body = [[_escape_markdown(self._write(c, _MARKDOWN)) for c in row] for row in self.rows]
-        widths = [max(3, *(len(r[i]) for r in [head, *body])) for i in range(len(head))]
-        text = [self.is_text(i) for i in range(len(head))]
-
-        def line(cells: Sequence[str]) -> str:
-            padded = (
-                c.ljust(w) if t else c.rjust(w) for c, w, t in zip(cells, widths, text, strict=True)
-            )
-            return f"| {' | '.join(padded)} |"
-
-        rule = "|".join(
-            "-" * (w + 2) if t else "-" * (w + 1) + ":" for w, t in zip(widths, text, strict=True)
-        )
+        rows = [self.columns, *([self._write(c, _MARKDOWN) for c in row] for row in self.rows)]
+        rows = self._padded([[_escape_markdown(c) for c in row] for row in rows], least=3)
+        rules = [
+            "-" * (len(c) + 2) if self.is_text(i) else "-" * (len(c) + 1) + ":"
+            for i, c in enumerate(rows[0])
+        ]
+        head, *body = (f"| {' | '.join(row)} |" for row in rows)
         title = [f"**{_escape_markdown(self.title)}**", ""] if self.title else []
         notes = [""] * bool(self.notes) + [_escape_markdown(note) for note in self.notes]
-        return "\n".join([*title, line(head), f"|{rule}|", *map(line, body), *notes]) + "\n"
+        return "\n".join([*title, head, f"|{'|'.join(rules)}|", *body, *notes]) + "\n"
 
     def text(self) -> str:
         """Aligned plain text for a terminal."""
-        head, body = list(self.columns), self.strings()
-        widths = [max(len(r[i]) for r in [head, *body]) for i in range(len(head))]
-        text = [self.is_text(i) for i in range(len(head))]
-
-        def line(cells: Sequence[str]) -> str:
-            padded = (
-                c.ljust(w) if t else c.rjust(w) for c, w, t in zip(cells, widths, text, strict=True)
-            )
-            return "  ".join(padded).rstrip()
-
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        rows = self._padded([self.columns, *self.strings()])
+        rule = "-" * len("  ".join(rows[0]))
         lines = [self.title] if self.title else []
-        lines += [line(head), rule]
-        for index, row in enumerate(body):
-            if index and index in self.rules_before:
+        for index, row in enumerate(rows, -1):
+            if index == 0 or (index > 0 and index in self.rules_before):
                 lines.append(rule)
-            lines.append(line(row))
+            lines.append("  ".join(row).rstrip())
+        if not self.rows:
+            lines.append(rule)
         return "\n".join([*lines, *self.notes]) + "\n"
 
     def latex(self) -> str:
@@ -203,20 +197,16 @@ class Table:
         becomes three, the mean, ``... std`` and ``... count``. What does not apply is empty; what
         is missing says why.
         """
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
         parts = [self._csv_parts(i) for i in range(len(self.columns))]
-        writer.writerow(
-            [
-                f"{c} {p}".strip()
-                for c, names in zip(self.columns, parts, strict=True)
-                for p in names
-            ]
-        )
-        for row in self.rows:
-            writer.writerow(
-                [v for c, names in zip(row, parts, strict=True) for v in _csv_values(c, names)]
-            )
+        heads = [
+            f"{c} {p}".strip() for c, names in zip(self.columns, parts, strict=True) for p in names
+        ]
+        rows = [
+            [v for c, names in zip(row, parts, strict=True) for v in _csv_values(c, names)]
+            for row in self.rows
+        ]
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([heads, *rows])
         return stream.getvalue()
 
     def _csv_parts(self, column: int) -> tuple[str, ...]:

@@ -81,10 +81,8 @@ def select_ranked(
             free = [rank for rank in order if rank not in ranks]
             ranks.update((rank, kind) for rank in free[:number])
         for rank in sorted(ranks):
-            i = members[rank]
-            chosen.append(
-                Selection(i, group, images[i], ranks[rank], rank + 1, count, float(values[i]))
-            )
+            i, kind = members[rank], ranks[rank]
+            chosen.append(Selection(i, group, images[i], kind, rank + 1, count, float(values[i])))
     return chosen
 
 
@@ -192,10 +190,7 @@ def write_example(folder: Path, selection: Selection, arrays: ExampleArrays) -> 
 
 def write_index(folder: Path, classes: Sequence[str], examples: Sequence[Example]) -> None:
     """Write ``examples.json``, the list of what lies in ``folder``."""
-    entries = [
-        {key: value for key, value in vars(example).items() if key != "folder"}
-        for example in examples
-    ]
+    entries = [{k: v for k, v in vars(e).items() if k != "folder"} for e in examples]
     data = {"format": EXAMPLES_FORMAT, "classes": list(classes), "examples": entries}
     with atomic_write(folder / INDEX_FILE) as temporary:
         temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")

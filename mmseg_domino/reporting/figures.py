@@ -145,6 +145,7 @@ def heat_map(
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
     axes.tick_params(length=0, colors=TEXT)
     longest = max((len(line) for name in columns for line in name.split("\n")), default=0)
     if len(columns) > 8 or longest > 14:
@@ -158,6 +159,13 @@ def heat_map(
     axes.set_ylim(bottom, -0.5)
     axes.spines[:].set_visible(False)
     return image
+
+
+def _colour_bar(image: ScalarMappable, axes: Axes, label: str, pad=0.02, ticks=None) -> None:
+    bar = axes.figure.colorbar(
+        image, ax=axes, location="bottom", aspect=40, pad=pad, shrink=0.8, ticks=ticks, label=label
+    )
+    bar.outline.set_visible(False)
 
 
 def _classes_by_group(
@@ -187,9 +195,7 @@ def _classes_by_group(
         # Set the mean apart from the classes.
         line = axes.axvline if swapped else axes.axhline
         line(0.5, color="black", linewidth=1.2)
-        bar = figure.colorbar(image, ax=axes, location="bottom", aspect=40, pad=0.02, shrink=0.8)
-        bar.outline.set_visible(False)
-        bar.set_label(unit)
+        _colour_bar(image, axes, unit)
     return figure
 
 
@@ -257,11 +263,7 @@ def confusion_heat_map(
             axes.tick_params(labelsize=7)
         axes.set_ylabel("truth")
         axes.set_xlabel("prediction")
-        axes.xaxis.set_label_position("top")
-        bar = figure.colorbar(image, ax=axes, location="bottom", aspect=40, pad=0.02, shrink=0.8)
-        bar.outline.set_visible(False)
-        bar.set_ticks([0, 1, 5, 10, 25, 50, 100])
-        bar.set_label("percent of the true pixels")
+        _colour_bar(image, axes, "percent of the true pixels", ticks=[0, 1, 5, 10, 25, 50, 100])
     return figure
 
 
@@ -289,10 +291,7 @@ def domain_score_heat_map(run: RunResults, narrow: bool = False) -> Figure | Non
         image = heat_map(axes, values, rows, columns, Normalize(0, 100), SEQUENTIAL)
         axes.set_ylabel("true domain")
         axes.set_xlabel("domain of the prompt bank")
-        axes.xaxis.set_label_position("top")
-        bar = figure.colorbar(image, ax=axes, location="bottom", aspect=40, pad=0.03, shrink=0.8)
-        bar.outline.set_visible(False)
-        bar.set_label("mean score, percent")
+        _colour_bar(image, axes, "mean score, percent", pad=0.03)
     return figure
 
 

@@ -1,7 +1,6 @@
 """One self-contained HTML file from one or several work folders, and its figures as PNG files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from ..page import (
 from . import figures
 from .curves import calibration_curves
 from .examples import KINDS, render
-from .runs import ReportRun, load_run, slug, slugs, with_unique_names
+from .runs import ReportRun, load_run, slug, with_unique_names
 from .tables import (
     calibration_table,
     class_table,
@@ -99,18 +98,6 @@ def score_table(run: ReportRun) -> Table | None:
     return Table(columns, rows, title=f"{run.name}: domain scores", digits=1)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """A run with the file name part that tells its figures from those of others."""
-
-    run: ReportRun
-    suffix: str
-
-    @property
-    def results(self) -> RunResults:
-        return self.run.results
-
-
 def _percent(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"95 % interval {interval[0]:.1f} to {interval[1]:.1f}"
 
@@ -144,7 +131,7 @@ def _card(run: RunResults, several: bool) -> Card:
     return Card(f"{miou.value:.1f}", [line for line in what if line], title, "%", rows)
 
 
-def _of_each(shown: Sequence[_Shown], make) -> list[Block]:
+def _of_each(shown: Sequence[ReportRun], make) -> list[Block]:
     """What each run has of something, under its name if there are several; nothing for none."""
     columns = []
     for one in shown:
@@ -155,7 +142,7 @@ def _of_each(shown: Sequence[_Shown], make) -> list[Block]:
     return [Columns(columns)] if columns else []
 
 
-def _domains(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
+def _domains(shown: Sequence[ReportRun], drawings: Drawings) -> list[Block]:
     results = [one.results for one in shown]
     bars = drawings.chart(
         "domains", "mIoU by domain; in brackets the share of the source's mIoU.",
@@ -163,15 +150,11 @@ def _domains(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
     )  # fmt: skip
     if len(results) == 1:
         return [bars, domain_table(results[0])]
-    blocks: list[Block] = [
-        bars,
-        Heading("Side by side, mIoU in percent"),
-        comparison_table(results),
-    ]
-    return blocks + [Details(f"All figures of {r.name}", [domain_table(r)]) for r in results]
+    each = [Details(f"All figures of {r.name}", [domain_table(r)]) for r in results]
+    return [bars, Heading("Side by side, mIoU in percent"), comparison_table(results), *each]
 
 
-def _classes(one: _Shown, drawings: Drawings) -> list[Block]:
+def _classes(one: ReportRun, drawings: Drawings) -> list[Block]:
     results = one.results
     chart = drawings.chart(
         f"classes{one.suffix}",
@@ -181,7 +164,7 @@ def _classes(one: _Shown, drawings: Drawings) -> list[Block]:
     return [chart, Details("Numbers", [class_table(results)])]
 
 
-def _differences(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
+def _differences(shown: Sequence[ReportRun], drawings: Drawings) -> list[Block]:
     """Each run against the first."""
     columns: list[list[Block]] = []
     first = shown[0].results
@@ -196,12 +179,12 @@ def _differences(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
             figures.difference_heat_map(first, second, narrow=True),
         )
         table = difference_table(first, second)
-        heading = [Heading(f"{second.name} minus {first.name}, points")] if table else []
-        columns.append([*heading, *([table] if table else []), chart])
+        heading = Heading(f"{second.name} minus {first.name}, points")
+        columns.append([heading, table, chart] if table else [chart])
     return [Columns(columns)] if columns else []
 
 
-def _confusion(one: _Shown, drawings: Drawings) -> list[Block]:
+def _confusion(one: ReportRun, drawings: Drawings) -> list[Block]:
     options: dict[str, list[Block]] = {}
     for label, confusion in _confusions(one.results).items():
         chart = drawings.chart(
@@ -217,7 +200,7 @@ def _confusion(one: _Shown, drawings: Drawings) -> list[Block]:
     return [Choice("Domain", options), *largest]
 
 
-def _calibration(one: _Shown, drawings: Drawings) -> list[Block | None]:
+def _calibration(one: ReportRun, drawings: Drawings) -> list[Block | None]:
     wide = calibration_curves(one.results)
     chart = wide and drawings.chart(
         f"calibration{one.suffix}",
@@ -228,21 +211,21 @@ def _calibration(one: _Shown, drawings: Drawings) -> list[Block | None]:
     return [chart, calibration_table(one.results)]
 
 
-def _scores(one: _Shown, drawings: Drawings) -> list[Block | None]:
+def _scores(one: ReportRun, drawings: Drawings) -> list[Block | None]:
     wide = figures.domain_score_heat_map(one.results)
     chart: Chart | None = wide and drawings.chart(
         f"domain_scores{one.suffix}",
         "Mean scores that the domain encoder gave to the images of each true domain.",
         wide, figures.domain_score_heat_map(one.results, narrow=True),
     )  # fmt: skip
-    return [chart, score_table(one.run)]
+    return [chart, score_table(one)]
 
 
-def _examples(one: _Shown, drawings: Drawings) -> list[Block]:
+def _examples(one: ReportRun, drawings: Drawings) -> list[Block]:
     """The examples by group, best first; also as PNG grids."""
     blocks: list[Block] = []
     members: dict[str, list] = {}
-    for example in sorted(one.run.examples, key=lambda e: (KINDS.index(e.kind), e.rank)):
+    for example in sorted(one.examples, key=lambda e: (KINDS.index(e.kind), e.rank)):
         members.setdefault(example.group, []).append((example, example.arrays()))
     for group, pairs in members.items():
         items = []
@@ -261,7 +244,7 @@ def _examples(one: _Shown, drawings: Drawings) -> list[Block]:
     return blocks
 
 
-def _images(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
+def _images(shown: Sequence[ReportRun], drawings: Drawings) -> list[Block]:
     several = len(shown) > 1
     found: list[Block] = []
     for one in shown:
@@ -281,7 +264,7 @@ def _images(shown: Sequence[_Shown], drawings: Drawings) -> list[Block]:
     return [intro, legend, *found]
 
 
-def _provenance(one: _Shown) -> list[Block]:
+def _provenance(one: ReportRun) -> list[Block]:
     run = one.results.run
     entries = [
         (label, str(run[key]))
@@ -295,7 +278,7 @@ def _provenance(one: _Shown) -> list[Block]:
     if versions:
         text = ", ".join(f"{name} {version}" for name, version in versions.items())
         entries.append(("Versions", text))
-    config = [Details("The complete config", [Code(one.run.config)])] if one.run.config else []
+    config = [Details("The complete config", [Code(one.config)])] if one.config else []
     return [*([Pairs(entries)] if entries else []), *config]
 
 
@@ -320,11 +303,10 @@ def write_report(
     """
     if not runs:
         raise ValueError("write_report needs at least one run")
-    loaded = with_unique_names([r if isinstance(r, ReportRun) else load_run(r) for r in runs])
-    results = [run.results for run in loaded]
+    shown = with_unique_names([r if isinstance(r, ReportRun) else load_run(r) for r in runs])
+    results = [run.results for run in shown]
     check_same_classes(results)
     drawings = Drawings(Path(out) / "figures")
-    shown = [_Shown(run, suffix) for run, suffix in zip(loaded, slugs(loaded), strict=True)]
     warnings = [Text(note, "warning") for note in image_notes(results)]
     note = Text(
         "Both averages are given for each data set: the mean of its domains' mIoUs, and the mIoU "

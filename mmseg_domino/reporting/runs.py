@@ -14,11 +14,12 @@ EXAMPLES_FOLDER = "examples"
 
 @dataclass(frozen=True)
 class ReportRun:
-    """What a report shows of one work folder."""
+    """What a report shows of one work folder; ``suffix`` tells its figures from others' files."""
 
     results: RunResults
     examples: Sequence[Example] = ()
     config: str | None = None
+    suffix: str = ""
 
     @property
     def name(self) -> str:
@@ -59,24 +60,24 @@ def with_unique_names(runs: Sequence[ReportRun]) -> list[ReportRun]:
         f"{name} ({folder})" if names.count(name) > 1 and folder not in ("", name) else name
         for name, folder in zip(names, folders, strict=True)
     ]
-    result = []
-    for i, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        if labels.count(label) > 1:
-            label = f"{label} #{labels[: i + 1].count(label)}"
-        result.append(replace(run, results=run.results.named(label)))
-    return result
+    labels = [
+        f"{label} #{labels[: i + 1].count(label)}" if labels.count(label) > 1 else label
+        for i, label in enumerate(labels)
+    ]
+    slugs = [slug(label) for label in labels]
+    return [
+        replace(run, results=run.results.named(label), suffix=_suffix(slugs, i))
+        for i, (run, label) in enumerate(zip(runs, labels, strict=True))
+    ]
+
+
+def _suffix(slugs: Sequence[str], index: int) -> str:
+    if len(slugs) == 1:
+        return ""
+    name = slugs[index]
+    return f"_{name}" if slugs.count(name) == 1 else f"_{name}-{index + 1}"
 
 
 def slug(text: str) -> str:
     """A file name part: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "run"
-
-
-def slugs(runs: Sequence[ReportRun]) -> list[str]:
-    """A distinct file name part for each run; none for a single one."""
-    if len(runs) == 1:
-        return [""]
-    names = [slug(run.name) for run in runs]
-    return [
-        f"_{name}" if names.count(name) == 1 else f"_{name}-{i + 1}" for i, name in enumerate(names)
-    ]

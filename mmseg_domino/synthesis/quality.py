@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
-import cv2
 import imagehash
 import numpy as np
 from PIL import Image
@@ -173,10 +172,3 @@ class QualityGate:
             if least is not None and not scores[name] >= least:
                 return f"{what} is {scores[name]:.3g}{unit}, below {least:g}{unit}"
         return None
-
-
-def resize_nearest(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A label map at another (height, width)."""
-    if label.shape == tuple(size):
-        return label
-    return cv2.resize(label, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)

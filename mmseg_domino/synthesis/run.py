@@ -126,7 +126,7 @@ def synthesise(
     """
     generator.check_domains(plan.domains)
     colours = class_colours(source.classes, plan.colours)
-    _check_first_labels(source)
+    shape = _usual_size(source)
     with contextlib.ExitStack() as stack:
         if rank == 0:
             maker = {"generator": generator.describe(), "prompts": plan.describe()}
@@ -136,7 +136,7 @@ def synthesise(
         if rank > 0:
             stack.enter_context(tree.claimed())
         worker = _Worker(source, generator, gate, tree, plan, colours)
-        made = _share(worker, rank, world_size, barrier, progress)
+        made = _share(worker, shape, rank, world_size, barrier, progress)
         barrier()
         records = _finish(tree, gate) if rank == 0 else []
         barrier()
@@ -144,7 +144,12 @@ def synthesise(
 
 
 def _share(
-    worker: "_Worker", rank: int, world_size: int, barrier: Callable[[], None], progress: bool
+    worker: "_Worker",
+    shape: tuple[int, int],
+    rank: int,
+    world_size: int,
+    barrier: Callable[[], None],
+    progress: bool,
 ) -> int:
     """Make this process's share of what the folder lacks; how many images that were."""
     source, tree, plan = worker.source, worker.tree, worker.plan
@@ -152,7 +157,6 @@ def _share(
     todo = [t for t in _tasks(source, plan) if (t.name, t.domain, t.index) not in done]
     barrier()  # all have read what is done before any adds to it
     mine = todo[rank::world_size]
-    shape = source.read(_readable(source))[1].shape
     needed = int(len(todo) * math.prod(shape) * _BYTES_PER_PIXEL)
     tree.check_disk(needed, int(plan.min_free * 2**30))
     bar = tqdm(total=len(mine), unit="image", disable=not progress or rank > 0, smoothing=0.05)
@@ -185,25 +189,15 @@ def _tasks(source: LabelledImages, plan: Plan) -> list[_Task]:
     return tasks
 
 
-def _readable(source: LabelledImages) -> int:
-    for index in range(min(_LABELS_LOOKED_AT, len(source))):
-        try:
-            source.read(index)
-            return index
-        except (ValueError, OSError):
-            continue
-    raise AssertionError("the first labels have been checked")
-
-
-def _check_first_labels(source: LabelledImages) -> None:
-    """One bad label is set aside; if the first few all are, the data set is of another kind."""
+def _usual_size(source: LabelledImages) -> tuple[int, int]:
+    """Of the first label that can be read. One bad label is set aside; if the first few all are,
+    the data set is of another kind."""
     if not len(source):
         raise ValueError("the data set holds no labelled image")
     errors = []
     for index in range(min(_LABELS_LOOKED_AT, len(source))):
         try:
-            source.read(index)
-            return
+            return source.read(index)[1].shape
         except (ValueError, OSError) as error:
             errors.append(f"{source.name(index)}: {error}")
     raise ValueError("none of the first labels can be used:\n    " + "\n    ".join(errors))

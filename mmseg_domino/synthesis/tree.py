@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -206,7 +206,7 @@ class SynthesisTree:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, target)
         self.label_path(record.domain, record.name).unlink(missing_ok=True)
-        return Record(**{**asdict(record), "status": "rejected", "reason": reason})
+        return replace(record, status="rejected", reason=reason)
 
     def check_disk(self, needed: int, reserve: int) -> None:
         """Refuse to go on when the disk would run full.
@@ -259,28 +259,19 @@ class RecordWriter:
             label: ``(H, W)`` uint8, needed if kept.
             label_file: A PNG file with just these values, which is linked instead of written.
         """
-        with explain_disk(self.tree.root):
-            self._write(record, image, label, label_file)
-
-    def _write(
-        self,
-        record: Record,
-        image: np.ndarray | None,
-        label: np.ndarray | None,
-        label_file: str | None,
-    ) -> None:
         kept = record.status == "kept"
-        if kept:
-            path = self.tree.label_path(record.domain, record.name)
-            _write_label(path, label, label_file)
-        if image is not None:
-            path = self.tree.image_path(record.domain, record.name, kept)
-            with atomic_write(path) as temporary:
-                Image.fromarray(image).save(temporary, compress_level=4)
-        line = memoryview(_line(record).encode())
-        while line:
-            line = line[self._file.write(line) :]
-        os.fsync(self._file.fileno())
+        with explain_disk(self.tree.root):
+            if kept:
+                path = self.tree.label_path(record.domain, record.name)
+                _write_label(path, label, label_file)
+            if image is not None:
+                path = self.tree.image_path(record.domain, record.name, kept)
+                with atomic_write(path) as temporary:
+                    Image.fromarray(image).save(temporary, compress_level=4)
+            line = memoryview(_line(record).encode())
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
 
 
 def _write_label(path: Path, label: np.ndarray, file: str | None) -> None:

@@ -1,7 +1,7 @@
 """Weather on photographs by rule: fog, night, rain and snow from depth and label, with no model.
 
 Used where images are made ahead (``synthesis``) and on the fly in training
-(``datasets.transforms.SimulateWeather``).
+(``datasets.transforms.DrawWeather``).
 """
 
 from .depth import Camera, DepthFiles, disparity_to_depth, fill_depth, plane_depth

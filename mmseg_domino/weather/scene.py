@@ -30,7 +30,6 @@ HIDING = (
     "sign",
 )  # fmt: skip
 BUILT = ("building", "wall", "fence", "bridge", "tunnel")
-GREEN = ("vegetation", "tree", "terrain")
 
 
 def share(label: np.ndarray, classes: Sequence[str], shares: Mapping[str, float]) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 
 from mmseg_domino.experiments import read_record
 from street_world import prepare
+from tests.experiments.folders import write_run
 
 from .running import ROOT, environment, run
 
@@ -91,3 +92,15 @@ def test_what_is_asked_wrongly_is_said_at_once(domino, tmp_path, capsys):
     assert "does not exist; give the file of a set" in capsys.readouterr().err
     assert domino("sweep", ROOT / "configs/ablation/injection.py", "--list", "--seeds", 5) == 0
     assert "injection/subtract_both/seed5" in capsys.readouterr().out
+
+
+def test_the_tables_of_a_sweep(domino, tmp_path, capsys):
+    for name, right in (("plain", 0.8), ("domino", 0.9)):
+        for seed in (0, 1):
+            write_run(tmp_path / "set" / name / f"seed{seed}", seed, right, record=("set", name))
+    assert domino("report", tmp_path, "--out", tmp_path / "tables") == 0
+    said = capsys.readouterr().out
+    assert "set: differences from domino" in said  # the first by name, without a plan
+    for table in ("set", "set_domains", "set_differences"):
+        for kind in ("md", "csv", "tex"):
+            assert (tmp_path / "tables" / f"{table}.{kind}").is_file()

@@ -1,6 +1,5 @@
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from mmengine.config import Config
 
 import mmseg_domino  # noqa: F401  makes `mmseg_domino::` bases known
 from mmseg_domino.synthesis import GENERATORS, SynthesisTree
+from tests.processes import start_domino
 from tests.synthesis.scenes import write_cityscapes, write_disparity, write_pipeline
 from tests.synthesis.test_run import content
 
@@ -80,14 +80,12 @@ def test_killed_outright_and_started_again_it_ends_as_if_never_killed(config, tm
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     said = here(command(config, whole)).out
     assert "night             4 kept      0 rejected" in said
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    process = subprocess.Popen(command(config, cut), env=environment, stderr=subprocess.PIPE)
+    process = start_domino(tmp_path, tmp_path / "said.txt", *command(config, cut)[3:])
     deadline = time.time() + 120
     while len(SynthesisTree(cut).records()) < 3 and time.time() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    process.kill()
+    process.join()
     before = len(SynthesisTree(cut).records())
     assert 3 <= before < 8
     said = here(command(config, cut))

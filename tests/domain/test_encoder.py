@@ -255,21 +255,6 @@ def test_missing_files_say_what_is_expected(tmp_path, tiny_clip):
         DomainEncoder(str(tiny_clip / "open_clip_config.json"))
 
 
-def test_text_cache_is_read_and_made_again_when_stale(tiny_clip, tmp_path, encoder, monkeypatch):
-    cache = tmp_path / "text.safetensors"
-    DomainEncoder(str(tiny_clip), text_cache=cache).text  # noqa: B018
-    again = DomainEncoder(str(tiny_clip), text_cache=cache)
-    with monkeypatch.context() as patch:
-        patch.setattr(again, "encode_text", lambda prompts: pytest.fail("computed again"))
-        torch.testing.assert_close(again.text.context, encoder.text.context)
-        assert again.text.logit_scale == pytest.approx(encoder.text.logit_scale)
-    other = DomainEncoder(str(tiny_clip), bank="weather", text_cache=cache)
-    assert other.text.keys == load_prompt_bank("weather").keys
-    assert (
-        DomainEncoder(str(tiny_clip), bank="weather", text_cache=cache).text.keys == other.text.keys
-    )
-
-
 def test_openai_weights_get_the_activation_they_were_trained_with(monkeypatch):
     """open_clip would only warn that ViT-L-14 has another activation than its openai weights."""
     asked = {}
@@ -318,7 +303,7 @@ def test_the_context_of_the_layer_before_the_last(tiny_clip, direct):
     assert torch.equal(joint, same)
     assert (last - context).abs().max() > 1e-2
     assert len(before.clip.transformer.resblocks) == 2
-    assert before._cache_tag() != plain._cache_tag()
+    assert before.provenance() != plain.provenance()
     # class tokens by the same tower and layer, and none mistaken for the other's
     with pytest.raises(ValueError, match="context_layer -2, asked for None"):
         check_made_by(before.provenance(), {"model": str(tiny_clip)}, "the store")

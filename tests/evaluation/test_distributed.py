@@ -9,13 +9,13 @@ import traceback
 import numpy as np
 import pytest
 import torch.distributed
-import torch.multiprocessing
 from mmengine.dataset import DefaultSampler
 
 from mmseg_domino.evaluation import DomainIoUMetric
 from mmseg_domino.metrics import to_json
 from mmseg_domino.metrics.counts import Counts, ImageCount, merge_counts
 
+from ..processes import run_processes
 from .samples import META, mixed, run
 
 SOURCE = "cityscapes/clear_day"
@@ -42,7 +42,7 @@ def spawn(task, folder, world_size=2):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = (world_size, port, str(folder), task)
-    torch.multiprocessing.spawn(_worker, arguments, nprocs=world_size)
+    run_processes(_worker, arguments, world_size)
     return [json.loads((folder / f"rank{r}.json").read_text()) for r in range(world_size)]
 
 
@@ -69,7 +69,7 @@ def interrupted_then_resumed(rank, folder):
     first.dataset_meta = META
     for index in list(DefaultSampler(samples, shuffle=False))[:3]:
         first.process({}, [samples[index].to_dict()])
-    again = DomainIoUMetric(source=SOURCE, journal=f"{folder}/journal", resume=True)
+    again = DomainIoUMetric(source=SOURCE, journal=dict(folder=f"{folder}/journal", resume=True))
     return evaluate(again, samples[6:])
 
 

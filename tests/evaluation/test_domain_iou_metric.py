@@ -299,12 +299,13 @@ def test_a_sample_without_path_is_refused():
         {"default_group": "a/b/c"},
         {"format_only": True},
         {"submission": "acdc"},
-        {"resume": True},
+        {"journal": {"resume": True}},
+        {"output_dir": "x", "submission": {"form": "acdc"}},
         {"submission": "kitti", "output_dir": "x"},
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments):
-    with pytest.raises(ValueError, match=r"expected|need|unknown submission format"):
+    with pytest.raises(ValueError, match=r"expected|need|unknown"):
         DomainIoUMetric(**arguments)
 
 
@@ -316,12 +317,17 @@ def test_no_image_at_all_is_an_error():
 # --- interruption ---------------------------------------------------------------------------------
 
 
-def interrupted(journal, samples, count, **kwargs):
-    metric = DomainIoUMetric(journal=str(journal), **kwargs)
+def interrupted(journal, samples, count, resume=False, fingerprint="abc", **kwargs):
+    kept = dict(folder=str(journal), resume=resume, fingerprint=fingerprint)
+    metric = DomainIoUMetric(journal=kept, **kwargs)
     metric.dataset_meta = META
     for sample in samples[:count]:
         metric.process({}, [sample.to_dict()])
     return metric
+
+
+def resuming(journal):
+    return dict(folder=str(journal), resume=True, fingerprint="abc")
 
 
 @pytest.mark.parametrize("calibration", [False, True])
@@ -332,14 +338,14 @@ def test_a_resumed_test_equals_one_in_one_piece(tmp_path, calibration):
         sample.set_metainfo({"domain_names": ("a", "b")})
     whole = DomainIoUMetric(source=SOURCE, calibration=calibration)
     run(whole, samples)
-    options = dict(source=SOURCE, calibration=calibration, fingerprint="abc")
+    options = dict(source=SOURCE, calibration=calibration)
     journal = tmp_path / "journal"
     interrupted(journal, samples, 7, **options)
     assert len(finished_images(journal)) == 7
     # What follows may be any mixture of done and new images; done ones are not looked at.
     poisoned = samples[0].clone()
     poisoned.seg_logits.data.fill_(float("nan"))
-    resumed = DomainIoUMetric(journal=str(journal), resume=True, **options)
+    resumed = DomainIoUMetric(journal=resuming(journal), **options)
     run(resumed, [poisoned, *samples[7:]])
     assert to_json(resumed.last_results) == to_json(whole.last_results)
     assert np.array_equal(resumed.last_results.images.counts, whole.last_results.images.counts)
@@ -352,7 +358,7 @@ def test_a_resumed_test_may_be_interrupted_again(tmp_path):
     samples = mixed()
     interrupted(tmp_path, samples, 5)
     interrupted(tmp_path, samples[5:], 4, resume=True)
-    metric = DomainIoUMetric(journal=str(tmp_path), resume=True)
+    metric = DomainIoUMetric(journal=resuming(tmp_path))
     assert run(metric, samples[9:]) == run(DomainIoUMetric(), samples)
 
 
@@ -362,7 +368,7 @@ def test_a_line_that_a_kill_cut_off_is_done_again(tmp_path):
     (path,) = tmp_path.glob("*.jsonl")
     path.write_bytes(path.read_bytes()[:-20])
     assert len(finished_images(tmp_path)) == 4
-    metric = DomainIoUMetric(journal=str(tmp_path), resume=True)
+    metric = DomainIoUMetric(journal=resuming(tmp_path))
     assert run(metric, samples) == run(DomainIoUMetric(), samples)
 
 
@@ -373,15 +379,16 @@ def test_a_damaged_journal_is_named(tmp_path):
     lines[2] = lines[2][:30]
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(JournalError, match="line 3: damaged"):
-        run(DomainIoUMetric(journal=str(tmp_path), resume=True), mixed())
+        run(DomainIoUMetric(journal=resuming(tmp_path)), mixed())
 
 
 @pytest.mark.parametrize("other", [{"fingerprint": "b"}, {"ignore_index": 0}])
 def test_a_journal_of_another_run_is_refused(tmp_path, other):
-    interrupted(tmp_path, mixed(), 5, fingerprint="a")
-    options = {"fingerprint": "a", **other}
+    interrupted(tmp_path, mixed(), 5)
+    kept = resuming(tmp_path) | {k: v for k, v in other.items() if k == "fingerprint"}
+    options = {k: v for k, v in other.items() if k != "fingerprint"}
     with pytest.raises(JournalError, match="run without --resume"):
-        run(DomainIoUMetric(journal=str(tmp_path), resume=True, **options), mixed())
+        run(DomainIoUMetric(journal=kept, **options), mixed())
 
 
 def test_without_resume_an_old_journal_does_not_count(tmp_path):

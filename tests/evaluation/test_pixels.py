@@ -5,19 +5,6 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from mmseg_domino.evaluation import confusion_matrix, predicted_probability
 
 
-@pytest.fixture
-def pair():
-    generator = torch.Generator().manual_seed(0)
-    label = torch.randint(0, 19, (40, 50), generator=generator)
-    prediction = torch.where(
-        torch.rand(label.shape, generator=generator) < 0.7,
-        label,
-        torch.randint(0, 19, label.shape, generator=generator),
-    )
-    label[torch.rand(label.shape, generator=generator) < 0.1] = 255
-    return prediction, label
-
-
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
 def test_equals_torchmetrics(pair, dtype):
     prediction, label = pair

@@ -38,9 +38,7 @@ def metric(form, folder, images=3, **kwargs):
     return DomainIoUMetric(
         format_only=True,
         output_dir=str(folder),
-        submission=form,
-        submission_images=images,
-        submission_size=SIZE,
+        submission=dict(format=form, images=images, size=SIZE),
         **kwargs,
     )
 
@@ -162,7 +160,7 @@ def test_an_interrupted_submission_is_completed(tmp_path):
     first = metric("acdc", tmp_path, journal=str(tmp_path / "journal"))
     first.dataset_meta = {"classes": tuple("abcdefghijklmnopqrs")}
     first.process({}, [predictions[0].to_dict()])
-    again = metric("acdc", tmp_path, journal=str(tmp_path / "journal"), resume=True)
+    again = metric("acdc", tmp_path, journal=dict(folder=str(tmp_path / "journal"), resume=True))
     again.dataset_meta = first.dataset_meta
     again.process({}, [s.to_dict() for s in predictions[1:]])
     again.evaluate(2)

@@ -100,4 +100,5 @@ def test_a_test_that_a_damaged_file_stopped_goes_on(trees, tmp_path):
     assert len(finished_images(journal)) == 4
     damaged.write_bytes(content)
     rest = dict(type="RemainingDataset", journal=journal)
-    assert run(trees, tmp_path / "again", wrap=rest, journal=journal, resume=True) == expected
+    resumed = dict(folder=journal, resume=True)
+    assert run(trees, tmp_path / "again", wrap=rest, journal=resumed) == expected

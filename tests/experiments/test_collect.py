@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def test_a_plan_may_give_one_condition_more_seeds(sweep):
 
 def test_a_failed_run_is_missing_even_with_old_results(sweep):
     record = read_record(sweep / "s" / "a" / "seed1")
-    write_record(sweep / "s" / "a" / "seed1", record.change(status="failed", reason="killed"))
+    write_record(sweep / "s" / "a" / "seed1", replace(record, status="failed", reason="killed"))
     a = collect_conditions([sweep])[0]
     assert [run.seed for run in a.present] == [0, 2]
     assert "seed 1 failed: killed" in a.state

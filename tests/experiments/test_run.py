@@ -1,6 +1,7 @@
 """Runs of a sweep in this process: real training of a small network, from its frozen config."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,7 +83,7 @@ def test_a_start_of_other_weights_is_not_resumed_from(whole, run, tmp_path):
     config = Config.fromfile(run / "frozen_config.py", format_python_code=False)
     config.load_from = str(shutil.copy(run / "iter_1.pth", tmp_path / "start.pth"))
     record = read_record(run)
-    write_record(run, record.change(config_sha256=freeze_config(run, config)))
+    write_record(run, replace(record, config_sha256=freeze_config(run, config)))
     train_and_test(run)
     assert_same(weights(run), whole[1])
 

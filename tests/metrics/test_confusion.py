@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from mmseg_domino.evaluation import confusion_matrix
@@ -14,19 +13,6 @@ from mmseg_domino.metrics import (
     miou_from_counts,
     relative_miou,
 )
-
-
-@pytest.fixture
-def pair():
-    generator = torch.Generator().manual_seed(0)
-    label = torch.randint(0, 19, (40, 50), generator=generator)
-    prediction = torch.where(
-        torch.rand(label.shape, generator=generator) < 0.7,
-        label,
-        torch.randint(0, 19, label.shape, generator=generator),
-    )
-    label[torch.rand(label.shape, generator=generator) < 0.1] = 255
-    return prediction, label
 
 
 def test_iou_equals_torchmetrics(pair):

@@ -122,7 +122,7 @@ def change_summary(**values):
         (change_summary(pooled=44.55), "summary of 'acdc': pooled is 44.550"),
         (change_summary(relative_pooled=44.55), "summary of 'acdc': relative_pooled is 44.550"),
         (change(targets={"pooled": 44.55}), "targets: pooled is 44.550"),
-        (change(overall={"mIoU": 44.55}), "overall mIoU is 44.550"),
+        (change(overall={"mIoU": 44.55}), "overall: mIoU is 44.550"),
         (change(sha256="0" * 64), "checksum does not fit"),
     ],
 )

@@ -39,7 +39,7 @@ def write_examples(work: Path, tested: list[fake.Frame]) -> None:
 @pytest.fixture(scope="session")
 def full_work(tmp_path_factory, tested):
     """A work folder with everything a test leaves behind."""
-    work = fake.write_run(tmp_path_factory.mktemp("full") / "run", tested)
+    work = fake.write_run(tmp_path_factory.mktemp("full") / "run", tested, calibration=True)
     write_examples(work, tested)
     (work / "domino_vpd_mini.py").write_text("model = dict(type='DominoEncoderDecoder')  # <&>\n")
     return work

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmseg_domino.metrics import ResultsError, parse_results
-from mmseg_domino.reporting import calibration_table, write_report
+from mmseg_domino.reporting import calibration_table
 from mmseg_domino.reporting.curves import MAX_LINES, calibration_curves
 
 from . import fake
@@ -59,13 +59,3 @@ def test_damaged_figures_are_refused(tested):
     data["groups"]["acdc/fog"]["calibration"]["risk_ratio"].pop()
     with pytest.raises(ResultsError, match=r"group 'acdc/fog': calibration has 19 values"):
         parse_results(data)
-
-
-def test_the_page_has_the_section_only_if_it_was_measured(tested, tmp_path):
-    fake.write_run(tmp_path / "with", tested, calibration=True)
-    html = write_report([tmp_path / "with"], tmp_path / "out").read_text()
-    assert 'id="calibration"' in html
-    assert (tmp_path / "out" / "figures" / "calibration.png").is_file()
-    fake.write_run(tmp_path / "without", tested)
-    html = write_report([tmp_path / "without"], tmp_path / "out2").read_text()
-    assert "calibration" not in html.split("<main>")[1]

@@ -17,7 +17,10 @@ from mmseg_domino.reporting.runs import with_unique_names
 
 from . import fake
 
-SECTIONS = ["headline", "by-domain", "by-class", "confusion", "images", "scores", "provenance"]
+SECTIONS = [
+    "headline", "by-domain", "by-class", "confusion", "calibration", "images", "scores",
+    "provenance",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +55,7 @@ def test_every_section_and_figure_is_there(single):
     assert charts == [
         "domains", "classes", "confusion_acdc-all-domains", "confusion_acdc-fog",
         "confusion_acdc-night", "confusion_acdc-rain", "confusion_acdc-snow",
-        "confusion_cityscapes-clear-day", "domain_scores",
+        "confusion_cityscapes-clear-day", "calibration", "domain_scores",
     ]  # fmt: skip
     assert len([a for t, a in page.found if t == "figure" and "data-over" in a]) == 15
     files = {p.stem for p in (single.parent / "figures").glob("*.png")}
@@ -117,7 +120,7 @@ def test_a_run_without_a_source_or_extras(tested, tmp_path):
     work = fake.write_run(tmp_path / "bare", acdc, intervals=False)
     (work / "per_image.safetensors").unlink()
     page = Collector(write_report([work], tmp_path / "out").read_text())
-    assert "images" not in page.all("section", "id")
+    assert not {"images", "calibration"} & set(page.all("section", "id"))
 
 
 def test_unusable_runs_are_refused(full_work, tmp_path, tested):

@@ -4,7 +4,7 @@ Shapes: ``B`` batch, ``N`` frames, ``H W`` image, ``h w`` latent (an eighth of t
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn import functional as F
 
 from benchmarks.paper.training.training import optimise
@@ -68,6 +69,18 @@ def _windows(recipe: "VaeRecipe | DecoderRecipe", frames: Frames, stream: int) -
             part = image[top : top + recipe.window, left : left + recipe.window]
             batch.append(part[:, ::-1] if rng.random() < 0.5 else part)
         yield to_tensor(np.stack(batch))
+
+
+def _fit(
+    parameters: Iterator[Parameter],
+    loss_of: Callable,
+    recipe: "VaeRecipe | DecoderRecipe",
+    name: str,
+) -> list[dict[str, float]]:
+    return optimise(
+        parameters, loss_of, iterations=recipe.iterations, learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup, weight_decay=1e-4, average=recipe.average, name=name,
+    )  # fmt: skip
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, chroma: float) -> Tensor:
@@ -134,16 +147,7 @@ def train_vae(
         guided = F.mse_loss(latent[:, :3], thumbnail(images))
         return rebuilt + guide * guided, {"reconstruction": rebuilt, "thumbnail": guided}
 
-    log = optimise(
-        vae.parameters(),
-        loss_of,
-        iterations=recipe.iterations,
-        learning_rate=recipe.learning_rate,
-        warmup=recipe.warmup,
-        weight_decay=1e-4,
-        average=recipe.average,
-        name="VAE",
-    )
+    log = _fit(vae.parameters(), loss_of, recipe, "VAE")
     vae.eval()
     set_spread(vae, recipe.noise)
     normalise_latents(vae, *latent_statistics(vae, frames))
@@ -188,16 +192,7 @@ def train_decoder(
         loss = reconstruction_loss(output, images, recipe.chroma)
         return loss, {"reconstruction": loss}
 
-    log = optimise(
-        decoder.parameters(),
-        loss_of,
-        iterations=recipe.iterations,
-        learning_rate=recipe.learning_rate,
-        warmup=recipe.warmup,
-        weight_decay=1e-4,
-        average=recipe.average,
-        name="decoder",
-    )
+    log = _fit(decoder.parameters(), loss_of, recipe, "decoder")
     return vae.cpu().eval().requires_grad_(True), log
 
 

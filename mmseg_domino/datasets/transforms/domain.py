@@ -15,13 +15,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
 from ...domain.encoder import DomainEncoder
-from ...domain.sources import (
-    SPACE_FIELDS,
-    DomainText,
-    EmbeddingSource,
-    perturb_embedding,
-    split_spaces,
-)
+from ...domain.sources import SPACE_FIELDS, DomainText, build_sources, perturb_embedding
 from ...domain.store import EmbeddingStore, MissingEmbeddingError, load_prototypes
 from ..mixture import SampleIndex
 
@@ -82,10 +76,7 @@ class _AttachDomain(BaseTransform):
         _check_share("drop", drop, 1)
         self.noise, self.mix, self.drop, self.force = noise, mix, drop, force
         table = load_prototypes(prototypes)
-        spaces = split_spaces(space)
-        if source == "learned" and len(spaces) > 1:
-            raise ValueError("source='learned' has one trained table, so give one `space`")
-        self.sources = [EmbeddingSource(source, s, temperature, assign, table) for s in spaces]
+        self.sources = build_sources(source, space, temperature, assign, table)
 
     def _given(self, results: dict, text: DomainText) -> Tensor | None:
         """What stands in for the image's own embedding ``(E,)``: see ``DrawWeather``."""
@@ -116,13 +107,9 @@ class _AttachDomain(BaseTransform):
             embedding, scores = source(image[None], text, [results.get("domain")])
             embedding = embedding[0]
             if seed is not None:
+                rng, table = np.random.RandomState(seed), source.table(text)
                 embedding = perturb_embedding(
-                    embedding,
-                    source.table(text),
-                    self.noise,
-                    self.mix,
-                    self.drop,
-                    np.random.RandomState(seed),
+                    embedding, table, self.noise, self.mix, self.drop, rng
                 )
             one = len(self.sources) == 1
             field = "domain_embedding" if one else SPACE_FIELDS[source.space]
@@ -134,11 +121,10 @@ class _AttachDomain(BaseTransform):
         return results
 
     def _describe(self) -> str:
-        s = self.sources[0]
+        first, spaces = self.sources[0], [source.space for source in self.sources]
         return (
-            f"source={s.name!r}, space={[s.space for s in self.sources]}, "
-            f"temperature={s.temperature}, "
-            f"assign={s.assign}, noise={self.noise}, mix={self.mix}, drop={self.drop}"
+            f"source={first.name!r}, space={spaces}, temperature={first.temperature}, "
+            f"assign={first.assign}, noise={self.noise}, mix={self.mix}, drop={self.drop}"
         )
 
 
@@ -260,15 +246,8 @@ class EncodeDomain(_AttachDomain):
 
     Args:
         encoder: Arguments of ``DomainEncoder``; ``type`` may name another registered encoder.
-        source: See :class:`LoadDomainEmbedding`, as for the arguments below.
-        space: As above.
-        temperature: As above.
-        assign: As above.
-        prototypes: As above.
-        noise: As above.
-        mix: As above.
-        drop: As above.
-        force: As above.
+        source, space, temperature, assign, prototypes, noise, mix, drop, force: See
+            :class:`LoadDomainEmbedding`.
         color_type: ``'bgr'`` or ``'rgb'``: the order of the loaded image's channels.
 
     Raises:

@@ -121,9 +121,7 @@ class LoadCheckedAnnotations(LoadAnnotations):
         ignore_index: Value of pixels without a class.
         unlabelled: What to do with a sample without a label file: ``'error'``, or ``'skip'`` to
             pass it on without a label, for prediction.
-        reduce_zero_label: As for ``LoadAnnotations``.
-        backend_args: As for ``LoadAnnotations``.
-        imdecode_backend: As for ``LoadAnnotations``.
+        reduce_zero_label, backend_args, imdecode_backend: As for ``LoadAnnotations``.
 
     Raises:
         FileNotFoundError: If the label file is missing.

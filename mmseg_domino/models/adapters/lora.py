@@ -28,17 +28,6 @@ def add_lora(module: nn.Module, options: dict) -> list[str]:
 
     The state dict keeps the layers' own names (``qkv.weight``, not ``qkv.base_layer.weight``), so
     that checkpoints of the module without adapters load.
-
-    Args:
-        module: The network.
-        options: Any of :data:`LORA_OPTIONS`.
-
-    Returns:
-        Names of the layers that got an adapter.
-
-    Raises:
-        ValueError: For an unknown option, or if ``targets`` fits no layer.
-        ImportError: If peft is not installed.
     """
     options = complete_options(options, LORA_OPTIONS, "adapter")
     try:

@@ -22,18 +22,7 @@ def apply_tuning(
 ) -> Rein | ReinWidths | None:
     """Say which parameters are trained, and add adapters if asked, in place.
 
-    Args:
-        network: The pretrained network.
-        tune: One of :data:`TUNING`.
-        adapter: Options of the adapter; see :data:`~.lora.LORA_OPTIONS`,
-            :data:`~.rein.REIN_OPTIONS` and :data:`~.soma.SOMA_OPTIONS`.
-        targets: The default of LoRA's ``targets``.
-
-    Returns:
-        Rein's tokens, which are no part of the network; ``None`` without Rein.
-
-    Raises:
-        ValueError: For an unknown mode, or options of an adapter without one.
+    Rein's tokens are returned, as they are no part of the network.
     """
     if tune not in TUNING:
         raise ValueError(f"unknown tune {tune!r}; valid ones are {', '.join(TUNING)}")

@@ -16,16 +16,7 @@ from ...domain.store import EmbeddingStore
 
 
 def part_injection(whole: str, own: str | None, part: str) -> str:
-    """How the domain enters a part.
-
-    Args:
-        whole: The backbone's ``injection``.
-        own: The part's, None to follow the backbone's.
-        part: Its name, for the message.
-
-    Raises:
-        ValueError: If the part's would have no effect.
-    """
+    """How the domain enters a part; one of its own that would have no effect is refused."""
     if whole == "none" and own not in (None, "none"):
         raise ValueError(
             f"injection='none' keeps the domain out of the whole backbone, so {part}.injection="
@@ -35,16 +26,10 @@ def part_injection(whole: str, own: str | None, part: str) -> str:
 
 
 def check_centre(centre: str | Mapping | None, spaces: Sequence[str | None]) -> dict | None:
-    """The options that ``centre`` stands for.
+    """The options that ``centre`` stands for: a domain's key, ``"mean"``, or a mapping with them.
 
-    Args:
-        centre: Key of a domain of the bank, ``"mean"`` for the mean of all, a mapping with
-            ``domain`` and where its text is read: ``store``, or ``encoder`` with the arguments of
-            ``DomainEncoder``; None for none.
-        spaces: Those that the parts to be centred name.
-
-    Raises:
-        ValueError: For an unknown option, or a part that names no space.
+    A mapping has ``domain`` and where its text is read: ``store``, or ``encoder`` with the
+    arguments of ``DomainEncoder``.
     """
     if centre is None:
         return None
@@ -64,12 +49,7 @@ def check_centre(centre: str | Mapping | None, spaces: Sequence[str | None]) -> 
 
 
 def read_domain_text(centre: Mapping) -> DomainText:
-    """The text embeddings of the bank's domains, from where ``centre`` says.
-
-    Raises:
-        FileNotFoundError: If there is no such store or model.
-        ValueError: If nothing says where.
-    """
+    """The text embeddings of the bank's domains, from where ``centre`` says."""
     if centre.get("store") is not None:
         return EmbeddingStore.open(centre["store"]).text
     if centre.get("encoder") is not None:
@@ -81,11 +61,7 @@ def read_domain_text(centre: Mapping) -> DomainText:
 
 
 def choose_rows(table: Tensor, keys: Sequence[str], domain: str) -> Tensor:
-    """The row of a domain's key, or the mean of all rows for ``"mean"``.
-
-    Raises:
-        ValueError: If there is no such domain.
-    """
+    """The row of a domain's key, or the mean of all rows for ``"mean"``."""
     if domain == "mean":
         return table.mean(dim=0)
     if domain not in keys:

@@ -17,15 +17,7 @@ from torch import nn
 
 @contextmanager
 def explain_missing_weights(backbone: nn.Module) -> Iterator[None]:
-    """Around ``backbone.init_weights()``: fetch nothing when offline, and explain what fails.
-
-    Args:
-        backbone: With MMEngine's ``init_cfg``.
-
-    Raises:
-        FileNotFoundError: If the checkpoint that ``init_cfg`` names is not in PyTorch's cache, and
-            ``HF_HUB_OFFLINE`` is set or it cannot be fetched. It says how to get it.
-    """
+    """Around MMEngine's ``init_weights()``: fetch nothing when offline, and explain what fails."""
     url = _url(backbone)
     cached = None if url is None else Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
     if cached is not None and hub.HF_HUB_OFFLINE and not cached.is_file():

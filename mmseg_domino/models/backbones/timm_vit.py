@@ -181,11 +181,7 @@ def _add_key_bias(vit: nn.Module, model: str) -> None:
 
 
 def build_vit(model: str, options: Mapping) -> nn.Module:
-    """timm's model of that name with random weights.
-
-    Raises:
-        ValueError: If there is none, or it is no plain vision transformer.
-    """
+    """timm's model of that name with random weights."""
     if not timm.is_model(model):
         near = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=5, cutoff=0.4)
         raise ValueError(

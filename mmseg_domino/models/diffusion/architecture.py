@@ -47,14 +47,7 @@ _USE = "Use a Stable Diffusion 1.x or 2.x text-to-image model."
 
 
 def resolve_architecture(architecture: str | Mapping | None) -> dict[str, dict]:
-    """The arguments of diffusers' classes for a named, diffusers' or original architecture.
-
-    Args:
-        architecture: A key of :data:`ARCHITECTURES`, or a mapping with ``unet`` and ``vae``.
-
-    Raises:
-        ValueError: If the name is unknown or a part is missing.
-    """
+    """The arguments of diffusers' classes for a named, diffusers' or original architecture."""
     valid = f"one of {', '.join(ARCHITECTURES)}, or a dict with `unet` and `vae`"
     if isinstance(architecture, str):
         if architecture not in ARCHITECTURES:
@@ -88,12 +81,7 @@ def resolve_architecture(architecture: str | Mapping | None) -> dict[str, dict]:
 def architecture_of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """The named architecture of a checkpoint in the original layout, judged by its shapes.
 
-    Args:
-        shapes: Shape of each tensor by its name without ``model.diffusion_model.``.
-
-    Returns:
-        A key of :data:`ARCHITECTURES`, or None: the number of heads cannot be read off the
-        weights, so only known sizes are recognised.
+    None for other sizes, as the number of heads cannot be read off the weights.
     """
     first = shapes.get("input_blocks.0.0.weight")
     context = shapes.get("input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight")
@@ -125,15 +113,7 @@ def unet_problems(config: Mapping) -> list[str]:
 
 
 def check_unet_config(config: Mapping, where: str) -> None:
-    """Refuse a UNet that VPD cannot read.
-
-    Args:
-        config: Arguments of diffusers' UNet.
-        where: The file or model, for the message.
-
-    Raises:
-        ValueError: If the UNet is not of the kind of Stable Diffusion 1 and 2.
-    """
+    """Refuse a UNet that VPD cannot read."""
     problems = unet_problems(config)
     if problems:
         raise ValueError(f"the UNet of {where} does not fit: {'; '.join(problems)}. {_USE}")

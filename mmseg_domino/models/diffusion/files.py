@@ -13,11 +13,7 @@ from ...utils.checkpoints import read_pickle
 
 
 def check_safetensors(path: str | Path) -> None:
-    """Refuse a safetensors file that is not whole.
-
-    Raises:
-        ValueError: If the file is shorter than its own header says, or has no header.
-    """
+    """Refuse a safetensors file that is not whole."""
     path = Path(path)
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -87,16 +83,7 @@ def _some(names: list[str]) -> str:
 
 
 def load_parameters(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Give a module, built on the meta device, its weights in float32, each exactly once.
-
-    Args:
-        module: Its parameters need no memory yet.
-        state: All of them and nothing else.
-        where: Where they come from, for the message.
-
-    Raises:
-        ValueError: If parameters are missing, unexpected or of another shape.
-    """
+    """Give a module, built on the meta device, its weights in float32, each exactly once."""
     own = module.state_dict()
     missing = sorted(set(own) - set(state))
     unexpected = sorted(set(state) - set(own))

@@ -53,15 +53,7 @@ def layers_per_block(state: Mapping[str, Tensor], levels: int = 4) -> int:
 def convert_unet(
     state: Mapping[str, Tensor], config: Mapping | None = None
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """A UNet's weights under diffusers' names.
-
-    Args:
-        state: Tensors; those of the UNet begin with :data:`UNET_PREFIX`.
-        config: Arguments of diffusers' UNet; counted from the names if None.
-
-    Returns:
-        The weights, and the keys below the prefix that were not used.
-    """
+    """A UNet's weights under diffusers' names, and the keys of it that were not used."""
     part = _own_storage(state, UNET_PREFIX)
     if config is None:
         config = {"layers_per_block": layers_per_block(part)}
@@ -73,11 +65,7 @@ def convert_unet(
 def convert_vae(
     state: Mapping[str, Tensor], levels: int = 4
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """An autoencoder's encoder (and decoder, if there) under diffusers' names.
-
-    Returns:
-        The weights, and the keys below :data:`VAE_PREFIX` that were not used.
-    """
+    """An autoencoder under diffusers' names, and the keys of it that were not used."""
     part = _own_storage(state, VAE_PREFIX)
     blocks = [None] * levels  # only their number is read
     config = {"down_block_types": blocks, "up_block_types": blocks}
@@ -91,12 +79,7 @@ def convert_text(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def convert_open_clip_text(state: Mapping[str, Tensor], tower: nn.Module) -> dict[str, Tensor]:
-    """open_clip's text tower of a Stable Diffusion 2.x checkpoint under transformers' names.
-
-    Args:
-        state: Tensors; those of the tower begin with :data:`OPEN_CLIP_PREFIX`.
-        tower: A ``CLIPTextModel`` of its width; layers beyond those that it has are left out.
-    """
+    """open_clip's text tower of a Stable Diffusion 2.x checkpoint under transformers' names."""
     blocks = re.compile(re.escape(OPEN_CLIP_PREFIX) + r"transformer\.resblocks\.(\d+)\.")
 
     def wanted(key: str) -> bool:
@@ -108,12 +91,7 @@ def convert_open_clip_text(state: Mapping[str, Tensor], tower: nn.Module) -> dic
 
 
 def convert_taesd(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """TAESD's original layers, numbered from 0, under the names of ``AutoencoderTiny``.
-
-    Args:
-        state: Tensors of ``taesd_encoder`` or ``taesd_decoder``.
-        part: ``"encoder"`` or ``"decoder"``.
-    """
+    """TAESD's original layers, numbered from 0, under the names of ``AutoencoderTiny``."""
     # The original decoder's layer 0 clamps and has no weights; diffusers' does it outside.
     shift = {"encoder": 0, "decoder": 1}[part]
     converted = {}
@@ -124,12 +102,7 @@ def convert_taesd(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
 
 
 def original_problems(names: Iterable[str], shapes: Mapping[str, torch.Size]) -> list[str]:
-    """Why a file in the original layout cannot serve VPD, in words; empty if it can.
-
-    Args:
-        names: All names in the file.
-        shapes: The shape of the UNet's tensors, by their names in the file.
-    """
+    """Why a file in the original layout cannot serve VPD, in words; empty if it can."""
     names = list(names)
     if any(k.startswith((_SDXL, f"{UNET_PREFIX}label_emb.")) for k in names):
         return [

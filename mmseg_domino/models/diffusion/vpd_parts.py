@@ -63,25 +63,13 @@ def weight_options(weights: str | Mapping) -> dict:
 
 
 def resolve_weights(weights: str | Mapping, vae: str | None = None) -> dict:
-    """The same ``weights`` with their architecture in full, so that no file is needed to build.
-
-    Raises:
-        FileNotFoundError: If there is none given and the files are missing.
-    """
+    """The same ``weights`` with their architecture in full, so that no file is needed to build."""
     parts = VPDParts(**weight_options(weights), vae=vae, classes={})
     return {"name": parts.name, "architecture": parts.architecture}
 
 
 class VPDParts:
-    """UNet, autoencoder and class embeddings of a latent diffusion model.
-
-    Args:
-        name: See :func:`~.weights.open_weights`.
-        architecture: See :func:`~.architecture.resolve_architecture`; None to find out from the
-            files.
-        vae: Another autoencoder, see :func:`~.weights.open_vae`.
-        classes: :data:`CLASS_OPTIONS`.
-    """
+    """UNet, autoencoder and class embeddings of a latent diffusion model."""
 
     def __init__(
         self,
@@ -155,11 +143,7 @@ class VPDParts:
             load_from_whole(encoder.quant_conv, vae.quant_conv.state_dict())
 
     def start_embeddings(self) -> tuple[Tensor, bool]:
-        """``(N, D)`` class embeddings to build with, and whether they are there already.
-
-        Raises:
-            ValueError: If nothing says how many there are.
-        """
+        """``(N, D)`` class embeddings to build with, and whether they are there already."""
         classes, width = self.classes, self.architecture["unet"]["cross_attention_dim"]
         path, names = classes["embeddings"], classes["names"]
         there = path is not None and Path(expand_path(str(path))).is_file()

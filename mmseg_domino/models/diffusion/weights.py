@@ -75,11 +75,7 @@ def _without(state: Mapping, tail: tuple[str, ...]) -> dict:
 
 
 class RandomWeights:
-    """Random weights, for those who ask for them.
-
-    Args:
-        architecture: See :func:`~.architecture.resolve_architecture`.
-    """
+    """Random weights, for those who ask for them."""
 
     name = "random"
 
@@ -95,12 +91,7 @@ class RandomWeights:
 
 
 class OriginalWeights:
-    """A single file in the original layout: ``.safetensors``, or ``.ckpt`` and its like.
-
-    Args:
-        path: The file.
-        architecture: Needed for other sizes than Stable Diffusion's own.
-    """
+    """A single file in the original layout: ``.safetensors``, or ``.ckpt`` and its like."""
 
     def __init__(self, path: str | Path, architecture: str | Mapping | None) -> None:
         self.name = str(path)
@@ -166,11 +157,7 @@ class OriginalWeights:
 
 
 class FolderWeights:
-    """A diffusers folder, or the one in the hub's cache that a hub name stands for.
-
-    Args:
-        name: Path of the folder, or hub name.
-    """
+    """A diffusers folder, or the one in the hub's cache that a hub name stands for."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -178,11 +165,7 @@ class FolderWeights:
         self.folder = hub_folder(name) if self._from_hub else Path(name)
 
     def part(self, name: str) -> Path:
-        """The subfolder of a part.
-
-        Raises:
-            FileNotFoundError: If there is none.
-        """
+        """The subfolder of a part."""
         folder = self.folder / name
         if not folder.is_dir():
             found = sorted(p.name for p in self.folder.iterdir())
@@ -227,16 +210,7 @@ def _how_to_fetch(name: str, parts: tuple[str, ...]) -> str:
 
 
 def hub_folder(name: str, parts: tuple[str, ...] = _PARTS) -> Path:
-    """The folder of a hub model in the hub's cache, fetched first if need be and allowed.
-
-    Args:
-        name: ``ORG/MODEL``.
-        parts: Subfolders that are wanted; none for the files at the top.
-
-    Raises:
-        FileNotFoundError: If it is not there and cannot be fetched; the message has the command
-            that fetches it, and the variable that says to work offline.
-    """
+    """The folder of a hub model in the hub's cache, fetched first if need be and allowed."""
     try:
         return Path(snapshot_download(name, allow_patterns=_patterns(parts)))
     except (OSError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
@@ -260,15 +234,6 @@ def _read_config(model_class, folder: Path) -> dict:
 def weight_variant(folder: Path, safe: str, pickled: str) -> str | None:
     """Which of the weights in a folder to read: ``None`` for the plain ones, which are preferred,
     ``'fp16'`` where there are only those in half precision.
-
-    Args:
-        folder: A part of a diffusers model.
-        safe: What its safetensors files are called.
-        pickled: What its ``.bin`` files are called.
-
-    Raises:
-        FileNotFoundError: If there are neither.
-        ValueError: If a safetensors file to be read is not whole.
     """
     names = {path.name for path in folder.iterdir()}
     for variant, part in ((None, ""), ("fp16", ".fp16")):
@@ -316,16 +281,7 @@ def _from_folder(model_class, folder: Path):
 
 
 def open_vae(path: str | Path) -> AutoencoderKL | AutoencoderTiny:
-    """An encoder on its own: a diffusers folder, or TAESD's original file.
-
-    Args:
-        path: Folder with ``config.json`` of an ``AutoencoderKL`` or ``AutoencoderTiny``, the path
-            of ``taesd_encoder.safetensors`` or ``.pth``, or a hub name of such a folder.
-
-    Raises:
-        FileNotFoundError: If there is nothing.
-        ValueError: If it is another model, or not whole.
-    """
+    """An encoder on its own: a diffusers folder or hub name, or TAESD's original file."""
     path = Path(expand_path(str(path)))
     if path.suffix in _FILES:
         state = read_state_dict(path)

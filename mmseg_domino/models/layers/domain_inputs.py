@@ -16,16 +16,7 @@ SCORES = "scores"
 
 
 def take_domain(domain: DomainInputs, space: str | None, where: str) -> Tensor | None:
-    """The embeddings that a part asks for.
-
-    Args:
-        domain: What the batch carries.
-        space: ``"joint"``, ``"context"``, or None for the only one there is.
-        where: The part's name, for the message.
-
-    Raises:
-        ValueError: If the batch carries others, or several and the part names none.
-    """
+    """The embeddings that a part asks for."""
     if domain is None or isinstance(domain, Tensor):
         return domain
     spaces = [name for name in domain if name != SCORES]
@@ -53,11 +44,7 @@ def repeat_domain(domain: DomainInputs, times: int) -> DomainInputs:
 
 
 class Centre(nn.Module):
-    """A vector from which embeddings are measured: part of the checkpoint, read for training.
-
-    Args:
-        *shape: Of the vector or table.
-    """
+    """A vector from which embeddings are measured: part of the checkpoint, read for training."""
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
@@ -65,11 +52,7 @@ class Centre(nn.Module):
         self.known = False
 
     def set(self, value: Tensor) -> None:
-        """Say what it is.
-
-        Raises:
-            ValueError: If it has another shape.
-        """
+        """Say what it is."""
         if value.shape != self.value.shape:
             raise ValueError(
                 f"the centre has the shape {tuple(value.shape)} and the embeddings that it is for "

@@ -18,15 +18,6 @@ def check_domain(domain: Tensor | None, channels: int, batch: int, where: str) -
 
     Its values are checked where embeddings are made: reading them back here would make each step
     wait for the device.
-
-    Args:
-        domain: The domain embeddings a layer was given.
-        channels: The width ``D`` that the layer was built for.
-        batch: The number of images ``B`` in the layer's input.
-        where: The layer's name, for the message.
-
-    Raises:
-        ValueError: If the embedding is missing or has another shape.
     """
     if domain is None:
         raise ValueError(

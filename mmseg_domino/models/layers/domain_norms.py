@@ -38,14 +38,7 @@ _CHECKPOINTING = ("with_cp", "use_checkpoint", "gradient_checkpointing")
 
 
 def norm_options(norms: str | Mapping | None) -> dict | None:
-    """The options that a backbone's argument ``norms`` stands for.
-
-    Args:
-        norms: :data:`NORM_OPTIONS`, or ``layers`` alone, or None for no layer.
-
-    Raises:
-        ValueError: For an unknown option, or a regular expression that is none.
-    """
+    """The options that a backbone's argument ``norms`` stands for."""
     if norms is None:
         return None
     given = {"layers": norms} if isinstance(norms, str) else norms

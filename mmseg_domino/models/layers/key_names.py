@@ -10,10 +10,6 @@ def hide_child_name(module: nn.Module, child: str) -> None:
 
     ``weight`` instead of ``norm.weight``, in saving and in loading, so that checkpoints of the
     module that is now the child fit as before.
-
-    Args:
-        module: The wrapper.
-        child: Name of the child.
     """
     module._register_state_dict_hook(partial(_hide, child=f"{child}."))
     module._register_load_state_dict_pre_hook(partial(_show, child=child), with_module=True)

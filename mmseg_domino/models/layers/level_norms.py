@@ -14,16 +14,7 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 def make_level_norm(kind: str, channels: int, num_groups: int = 32) -> nn.Module:
-    """A norm layer with a scale and a shift a channel.
-
-    Args:
-        kind: One of :data:`LEVEL_NORMS`.
-        channels: ``C``.
-        num_groups: For ``"group"``.
-
-    Raises:
-        ValueError: For an unknown kind, or groups that do not divide the channels.
-    """
+    """A norm layer with a scale and a shift a channel."""
     if kind == "layer":
         return LayerNorm2d(channels)
     if kind == "instance":

@@ -13,14 +13,8 @@ from torch.nn import functional as F
 def choose_blocks(indices: Sequence[int] | None, depth: int, model: str) -> tuple[int, ...]:
     """The blocks of a transformer whose outputs are wanted, in their order.
 
-    Args:
-        indices: Counted from 0, negative ones from the end; ``None`` for four at equal distances,
-            the last block the last.
-        depth: Number of blocks.
-        model: The model's name, for the message.
-
-    Raises:
-        ValueError: If there is no such block, one is named twice, or none is asked for.
+    Negative indices count from the end; ``None`` stands for four at equal distances, the last
+    block the last.
     """
     if indices is None:
         return tuple(round(depth * (i + 1) / 4) - 1 for i in range(4))
@@ -36,11 +30,7 @@ def choose_blocks(indices: Sequence[int] | None, depth: int, model: str) -> tupl
 
 
 def load_from_whole(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load what a network has of a whole published one; its low-rank adapters stay as they are.
-
-    Raises:
-        RuntimeError: If something of it is not in ``state``, or has another shape.
-    """
+    """Load what a network has of a whole published one; its low-rank adapters stay as they are."""
     own = module.state_dict()
     adapters = {k: v for k, v in own.items() if ".lora_" in k}
     module.load_state_dict({**adapters, **{k: v for k, v in state.items() if k in own}})
@@ -75,9 +65,6 @@ def resize_position_grid(positions: Tensor, grid: tuple[int, int], prefix: int) 
 
     Returns:
         ``(prefix + h * w, C)``.
-
-    Raises:
-        ValueError: If the embeddings form no square grid.
     """
     side = round((len(positions) - prefix) ** 0.5)
     if side * side != len(positions) - prefix:

@@ -61,9 +61,6 @@ class _DomainConditioned(DomainConditioned):
         """Logits ``(B, N, H, W)``, averaged over overlapping windows.
 
         Equal to the stock loop's, but ``test_cfg.windows_per_batch`` windows are computed at once.
-
-        Raises:
-            ValueError: If an option of ``test_cfg`` is not valid or the backbone cannot encode.
         """
         options = slide_options(self.test_cfg, self.backbone)
         source, unit = inputs, 1

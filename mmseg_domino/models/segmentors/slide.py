@@ -33,17 +33,7 @@ class SlideOptions:
 
 
 def slide_options(test_cfg: Mapping, backbone: nn.Module) -> SlideOptions:
-    """Read and check the options.
-
-    Args:
-        test_cfg: With ``crop_size`` and ``stride``; ``windows_per_batch`` (1) and ``latent``
-            (``"window"`` or ``"image"``) may be left out.
-        backbone: That of the model.
-
-    Raises:
-        ValueError: For an option of another kind, or a whole image's latent asked of a backbone
-            that has none.
-    """
+    """Read and check the options."""
     count = test_cfg.get("windows_per_batch", 1)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"test_cfg.windows_per_batch must be a positive int, got {count!r}")

@@ -22,6 +22,7 @@ from mmseg_domino.engine.hooks.report import DominoReportHook, collect_examples
 from mmseg_domino.metrics import PerImage, load_results
 from mmseg_domino.reporting import load_examples, select_examples
 from mmseg_domino.utils.journal import Journal
+from tests.processes import run_processes
 from tests.reporting import fake
 
 SIZE = (32, 64)
@@ -298,7 +299,7 @@ def test_two_processes_choose_and_write_the_same(finished, world, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(_worker, (2, port, world, tmp_path), nprocs=2)
+    run_processes(_worker, (2, port, world, tmp_path))
     work, _ = finished
     alone, shared = (load_examples(folder / "examples") for folder in (work, tmp_path))
     assert [vars(e) | {"folder": 0} for e in alone] == [vars(e) | {"folder": 0} for e in shared]

@@ -8,6 +8,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import mmseg_domino.models  # noqa: F401  registers the parts
+from tests.processes import run_processes
 
 D = 6
 RESNET = dict(
@@ -443,8 +444,7 @@ def _ddp_worker(rank, folder):
 
 
 def test_two_processes_give_the_gradients_of_one(tmp_path):
-    # Spawned: a fork of a process whose threads have computed can wait forever.
-    torch.multiprocessing.spawn(_ddp_worker, (str(tmp_path),), nprocs=2)
+    run_processes(_ddp_worker, (str(tmp_path),))
     distributed = torch.load(tmp_path / "gradients.pth")
     backbone = toy(nn.GroupNorm(2, 4)).train()
     backbone(images(), domains()).square().mean().backward()
