@@ -31,6 +31,8 @@ from mmseg_domino.models.data_preprocessor import DominoDataPreProcessor
 from .tiny_clip import write_tiny_clip
 from .zoo import BACKBONES, NECKS, SEGMENTORS, D
 
+#: PyTorch's words, which differ between operators and versions.
+TWO_DEVICES = "two (different )?devices"
 pytestmark = pytest.mark.skipif(
     tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11),
     reason="PyTorch 2.6 aborts the process when a layer's graph is on a card that is not there",
@@ -116,11 +118,11 @@ def test_what_a_fake_card_finds():
     layer.register_buffer("shift", torch.ones(2))
     with fake_cuda():
         x = to_cuda(torch.ones(3, 2))
-        with pytest.raises(RuntimeError, match="two different devices"):
+        with pytest.raises(RuntimeError, match=TWO_DEVICES):
             x @ torch.ones(2, 2)
-        with pytest.raises(RuntimeError, match="two different devices"):
+        with pytest.raises(RuntimeError, match=TWO_DEVICES):
             layer(x)
-        with pytest.raises(RuntimeError, match="two different devices"):
+        with pytest.raises(RuntimeError, match=TWO_DEVICES):
             x.sum(dim=0) * layer.shift
         check_on_cuda(to_cuda(layer)(x) + layer.shift)
         with torch.autocast("cuda", torch.bfloat16):
@@ -156,7 +158,7 @@ def samples(images: Tensor, domain: Tensor) -> list[SegDataSample]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", [name for name in SEGMENTORS if name != "mask2former"])
+@pytest.mark.parametrize("name", [name for name in SEGMENTORS if "mask2former" not in name])
 def test_segmentors(name, clip):
     """Prediction and the pass behind the loss; stock losses read pixels back to count them.
 

@@ -117,8 +117,21 @@ def _eomt() -> dict:
     )  # fmt: skip
 
 
-def _mask2former() -> dict:
-    """The head of the configs, smaller, behind the stock ResNet with Domino."""
+def _rein() -> dict:
+    """Rein's tokens in a pyramid of four blocks, with its queries after the features."""
+    vit = dict(
+        type="TimmViT", model="vit_large_patch14_dinov2", weights=None, out_indices=(0, 1, 2, 3),
+        scales=(4, 2, 1, 0.5),
+        options=dict(img_size=64, patch_size=16, depth=4, embed_dim=32, num_heads=2),
+    )  # fmt: skip
+    adapter = dict(token_length=6, rank=3, link_token_to_query=True, query_dims=16)
+    return dict(
+        type="DominoBackbone", backbone=vit, domain_channels=D, tune="rein", adapter=adapter
+    )
+
+
+def _mask2former(backbone: dict, channels: list[int], kind: str = "Mask2FormerHead") -> dict:
+    """The head of the configs, smaller."""
     read = Config.fromfile(CONFIGS / "_base_" / "models" / "mask2former_head.py")
     head = read.mask2former_head.to_dict()
     attention = dict(embed_dims=16, num_heads=2)
@@ -134,11 +147,11 @@ def _mask2former() -> dict:
     head["train_cfg"]["num_points"] = 64
     head["loss_cls"]["class_weight"] = [1.0] * CLASSES + [0.1]
     head.update(
-        in_channels=[8, 16, 32, 64], feat_channels=16, out_channels=16, num_queries=6,
+        type=kind, in_channels=channels, feat_channels=16, out_channels=16, num_queries=6,
         num_classes=CLASSES,
     )  # fmt: skip
     return dict(
-        type="DominoEncoderDecoder", backbone=_wrapped("resnet"), decode_head=head,
+        type="DominoEncoderDecoder", backbone=backbone, decode_head=head,
         test_cfg=dict(mode="whole"),
     )  # fmt: skip
 
@@ -227,6 +240,7 @@ BACKBONES = {
         for name in _STOCK
     },
     "swin-lora": Member(_wrapped("swin", tune="lora"), _images),
+    "dinov2-rein": Member(_rein(), _images),
     "resnet-frozen": Member(_wrapped("resnet", tune="frozen", injection="add"), _images),
 }
 NECKS = {
@@ -244,5 +258,8 @@ SEGMENTORS = {
     "slide-one-latent": Member(_segmentor(windows_per_batch=4, latent="image"), _images),
     "cascade": Member(_segmentor("DominoCascadeEncoderDecoder", mode="whole"), _images),
     "eomt": Member(_eomt(), _images, draws=True),
-    "mask2former": Member(_mask2former(), _images, draws=True),
+    "mask2former": Member(_mask2former(_wrapped("resnet"), [8, 16, 32, 64]), _images, draws=True),
+    "rein-mask2former": Member(
+        _mask2former(_rein(), [32] * 4, "ReinMask2FormerHead"), _images, draws=True
+    ),
 }

@@ -189,7 +189,7 @@ def samples(images, domain):
 
 @pytest.mark.parametrize("name", SEGMENTORS)
 def test_segmentors_predict_and_train_as_on_the_cpu(name, clip, cuda):
-    if name == "mask2former":
+    if "mask2former" in name:
         pytest.importorskip("mmdet")
     model, inputs = SEGMENTORS[name].build(clip), SEGMENTORS[name].inputs()
     results, losses = [], []
@@ -209,9 +209,9 @@ def test_segmentors_predict_and_train_as_on_the_cpu(name, clip, cuda):
 
 
 @pytest.mark.parametrize("dtype", HALF)
-@pytest.mark.parametrize("name", ["eomt", "mask2former"])
+@pytest.mark.parametrize("name", ["eomt", "mask2former", "rein-mask2former"])
 def test_mask_heads_train_in_half_precision(name, dtype, clip, cuda):
-    if name == "mask2former":
+    if "mask2former" in name:
         pytest.importorskip("mmdet")
     model = SEGMENTORS[name].build(clip).to(cuda).train()
     there = moved(SEGMENTORS[name].inputs(), cuda)
