@@ -42,7 +42,7 @@ from vpd_pair import (
     variant_of,
 )
 
-from mmseg_domino.models.segmentors.slide import window_positions
+from mmseg_domino.utils.windows import window_positions
 
 PARTS = ("flops", "forward", "train", "slide", "windows")
 #: What is hoped for against the reference, by what ours computes in; see docs.

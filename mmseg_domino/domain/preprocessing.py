@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..utils.resizing import fitted_size
+
 
 def preprocess_tensor(image: Tensor, spec: Mapping) -> Tensor:
     """Resize, crop and normalise one image as open_clip does, without leaving its device.
@@ -32,7 +34,7 @@ def preprocess_tensor(image: Tensor, spec: Mapping) -> Tensor:
         raise ValueError(f"expected an RGB image of shape (3, H, W), got {tuple(image.shape)}")
     size = spec["size"]
     size = (size, size) if isinstance(size, int) else tuple(size)
-    resized = _resize_to(tuple(image.shape[1:]), size, spec["resize_mode"])
+    resized = fitted_size(tuple(image.shape[1:]), size, spec["resize_mode"])
     mode = "bilinear" if spec["interpolation"] == "bilinear" else "bicubic"
     pixels = image.float()[None]
     for shape in ((image.shape[1], resized[1]), resized):
@@ -44,25 +46,6 @@ def preprocess_tensor(image: Tensor, spec: Mapping) -> Tensor:
     mean = torch.tensor(spec["mean"], device=image.device).view(3, 1, 1)
     std = torch.tensor(spec["std"], device=image.device).view(3, 1, 1)
     return (pixels - mean) / std
-
-
-def _resize_to(source: tuple[int, int], target: tuple[int, int], mode: str) -> tuple[int, int]:
-    """The size before the centre crop or padding, rounded as open_clip's transforms round."""
-    if mode == "squash":
-        return target
-    if mode == "shortest" and target[0] == target[1]:
-        # torchvision's Resize of the shorter side truncates the longer one.
-        short, long = min(source), max(source)
-        length = int(target[0] * long / short)
-        return (target[0], length) if source[0] <= source[1] else (length, target[0])
-    ratios = [s / t for s, t in zip(source, target, strict=True)]
-    if mode == "longest":
-        ratio = max(ratios)
-    elif mode == "shortest":
-        ratio = min(ratios)
-    else:
-        raise ValueError(f"unknown resize_mode {mode!r}; open_clip has shortest, longest, squash")
-    return round(source[0] / ratio), round(source[1] / ratio)
 
 
 def _centre(pixels: Tensor, size: tuple[int, int], fill: float) -> Tensor:

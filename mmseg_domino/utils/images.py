@@ -88,14 +88,26 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Returns:
         RGB ``(H, W, 3)`` uint8, 8-bit whatever the file's depth.
     """
-    content = Path(path).read_bytes()
-    check_image(content, path)
+    return decode_image(Path(path).read_bytes(), path)
+
+
+def decode_image(content: bytes, name: str | os.PathLike) -> np.ndarray:
+    """The same of a file's bytes.
+
+    Args:
+        content: The bytes.
+        name: The file's name, for the message.
+
+    Raises:
+        DamagedImageError: If they are not a whole image.
+    """
+    check_image(content, name)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise DamagedImageError(path, f"cannot be decoded as an image: {error}") from error
+        raise DamagedImageError(name, f"cannot be decoded as an image: {error}") from error
     if image is None:
-        raise DamagedImageError(path, "cannot be decoded as an image; copy or download it again")
+        raise DamagedImageError(name, "cannot be decoded as an image; copy or download it again")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

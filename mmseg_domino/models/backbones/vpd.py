@@ -312,8 +312,9 @@ class DominoVPD(BaseModule):
             image_hw: Height and width of the image, in pixels.
             windows: See :meth:`forward`.
         """
-        rows, rest = divmod(len(latent), windows)
-        if rest:
+        # Not divmod, which exported graphs do not know.
+        rows = latent.shape[0] // windows
+        if latent.shape[0] % windows:
             raise ValueError(f"a batch of {len(latent)} cannot hold {windows} windows an image")
         self.read_weights()
         # That of half-precision weights, which a UNet for inference may have been given.

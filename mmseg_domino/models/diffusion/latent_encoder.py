@@ -97,7 +97,9 @@ class LatentEncoder(nn.Module):
         with self._precision(x.device):
             if self.cache is not None:
                 return self.cache(x, self._made_by(x.device.type), self._encode) * self.factor
-            parts = [self._encode(part) for part in x.split(self.batch or len(x))]
+            # Not split by the batch's own size, of which an exported graph cannot count the parts.
+            given = x.split(self.batch) if self.batch else (x,)
+            parts = [self._encode(part) for part in given]
         return torch.cat(parts) * self.factor
 
     def _made_by(self, device: str) -> str:

@@ -38,12 +38,13 @@ def onednn_serves(*tensors: Tensor) -> bool:
     """Whether these tensors' products go through oneDNN."""
     return (
         _OPERATOR is not None
+        # First: a graph in the making must not ask for the batch's size.
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
         and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
         and all(t.numel() for t in tensors)
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
     )
 
 
@@ -69,8 +70,8 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``torch.nn.functional.linear``."""
-    work = x.numel() * weight.shape[0]
-    if work < _LEAST_WORK or not onednn_serves(x, weight) or x.ndim < 2:
+    served = onednn_serves(x, weight) and x.ndim >= 2
+    if not served or x.numel() * weight.shape[0] < _LEAST_WORK:
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _Linear.apply(x, weight, bias)
@@ -131,7 +132,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = N
     """
     with_graph = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
     work = query.shape[2] * key.shape[2] * query.shape[3]  # of a head: heads are done one by one
-    if with_graph or work < _LEAST_WORK or not onednn_serves(query, key, value):
+    if with_graph or not onednn_serves(query, key, value) or work < _LEAST_WORK:
         return F.scaled_dot_product_attention(query, key, value, scale=scale)
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     out = torch.empty_like(query)

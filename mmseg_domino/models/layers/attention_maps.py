@@ -72,7 +72,7 @@ class AttentionMapProcessor:
         maps: list[Tensor] | None = None,
     ) -> Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        batch, rows = len(hidden_states), len(context)
+        batch, rows = hidden_states.shape[0], context.shape[0]
 
         def split(x: Tensor) -> Tensor:
             return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)

@@ -104,7 +104,7 @@ class ClassContext(nn.Module):
             return tokens
         displacement = self._displacement(domain, batch)
         if self.injection == "concat":
-            return torch.cat([tokens.expand(len(displacement), -1, -1), displacement], dim=1)
+            return torch.cat([tokens.expand(displacement.shape[0], -1, -1), displacement], dim=1)
         factor = INJECTION_SIGNS[self.injection] * self.scale
         if self.gate is not None:
             factor = factor * project_gain(self.gate)
@@ -127,7 +127,7 @@ class ClassContext(nn.Module):
         width = self.class_embeddings.shape[1]
         domain = take_domain(domain, self.space, type(self).__name__)
         if batch is None:
-            batch = 0 if domain is None else len(domain)
+            batch = 0 if domain is None else domain.shape[0]
         domain = check_domain(domain, width, batch, type(self).__name__)
         return (domain.to(self.class_embeddings.dtype) - centre)[:, None]
 

@@ -189,14 +189,14 @@ class DomainAdaptiveNorm(nn.Module):
                 f"the domain-adaptive norm layer {self.name} ran outside the network that it "
                 "belongs to, which gives it the batch's domain; call that network instead"
             )
-        if len(x) != len(values):
+        if x.shape[0] != values.shape[0]:
             raise ValueError(
                 f"the norm layer {self.name} sees a batch of {len(x)} for {len(values)} images: "
                 "the network folds positions into the batch there, and which of them belong to "
                 "which image is not known. Leave this layer out with `norms=REGEX`."
             )
         channels = self.norm.weight.numel()
-        shape = [len(x)] + [1] * (x.ndim - 1)
+        shape = [x.shape[0]] + [1] * (x.ndim - 1)
         shape[axis] = channels
         own = values[:, :, self.first : self.first + channels]
         return own[:, 0].reshape(shape), own[:, 1].reshape(shape)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..kernels import full_precision
+from ..kernels import full_precision, is_exporting
 
 #: How the two signed injections enter a sum: ``x + sign * d``.
 INJECTION_SIGNS = {"add": 1.0, "subtract": -1.0}
@@ -123,5 +123,7 @@ class TiedModulation(nn.Module):
 def project_gain(gain: nn.Parameter) -> Tensor:
     """A gain that training keeps at zero or above, brought back there in place."""
     # Not through autograd, and not counted as a change: earlier passes may await their gradient.
-    gain.data.clamp_(min=0)
+    # An exported graph changes no weights; the pass before its tracing has brought this one back.
+    if not is_exporting():
+        gain.data.clamp_(min=0)
     return gain

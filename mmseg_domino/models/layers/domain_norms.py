@@ -132,7 +132,7 @@ class DomainNorms(nn.Module):
             windows: How many windows of each image ``x`` holds, a first one of all images, then a
                 second one of all.
         """
-        values = self.values(domain, len(x) // windows)
+        values = self.values(domain, x.shape[0] // windows)
         if windows > 1:
             values = values.repeat(windows, 1, 1)
         return self.state.run(network, x, values, self._reentrant)

@@ -130,7 +130,7 @@ class DominoNorm(BaseModule):
                 map(self._level, self.norms, self.feature_channels, self.map_channels, features)
             )
         else:
-            with self.domain.state.holding(self.domain.values(domain, len(features[0]))):
+            with self.domain.state.holding(self.domain.values(domain, features[0].shape[0])):
                 levels = tuple(
                     map(self._level, self.norms, self.feature_channels, self.map_channels, features)
                 )

@@ -11,9 +11,10 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...utils.windows import window_positions
 from ..channels import fit_head, fit_neck
 from ..conditioning import DomainConditioned
-from .slide import accumulate_windows, cut_windows, slide_options, window_positions
+from .slide import accumulate_windows, cut_windows, slide_options
 
 
 class _DomainConditioned(DomainConditioned):

@@ -9,8 +9,8 @@ from mmseg_domino.models.segmentors.slide import (
     accumulate_windows,
     cut_windows,
     slide_options,
-    window_positions,
 )
+from mmseg_domino.utils.windows import window_positions
 
 
 def stock_average(image, crop, stride):
