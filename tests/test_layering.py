@@ -19,18 +19,21 @@ ALLOWED = {
     "page": set(),
     "domain": set(),
     "weather": set(),
+    "inference": {"reporting"},
     "datasets": {"domain", "weather"},
     "models": {"domain"},
     "evaluation": {"reporting"},
     "reporting": set(),
     "synthesis": {"domain", "datasets", "weather"},
     "engine": {"domain", "datasets", "models", "evaluation", "reporting"},
-    "apps": {"domain", "datasets", "models", "operators", "reporting", "engine", "synthesis"},
+    "apps": {"domain", "datasets", "models", "operators", "reporting", "engine", "synthesis",
+             "inference"},
     "detection": {"domain", "datasets", "models", "evaluation", "reporting", "engine"},
     "experiments": {"engine"},
     "operators": set(),
     "cli": {
-        "apps", "datasets", "detection", "domain", "engine", "experiments", "models", "reporting",
+        "apps", "datasets", "detection", "domain", "engine", "experiments", "inference", "models",
+        "reporting",
     },
 }  # fmt: skip
 #: The same inside ``models``.
@@ -44,7 +47,7 @@ MODELS = {
     "heads": {"layers", "backbones"},
 }
 #: Rooms that know nothing of the host framework.
-HOST_FREE = {"utils", "metrics", "page", "domain", "reporting", "weather"}
+HOST_FREE = {"utils", "metrics", "page", "domain", "reporting", "weather", "inference"}
 OPEN = {"utils", "metrics", "page"}
 #: Rooms that do without torch.
 NUMPY_ONLY = {"metrics", "page", "reporting", "weather"}

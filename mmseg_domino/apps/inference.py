@@ -6,7 +6,6 @@ Shapes: ``H W`` spatial, ``D`` embedding width, ``K`` domains of the prompt bank
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from ..datasets import leaf_datasets
 from ..datasets.pipelines import steps_after_loading
 from ..domain.sources import SPACE_FIELDS
 from ..engine import apply_domino, read_and_load
+from ..inference import Prediction
 
 #: Sources whose embedding of a domain is a row of a table; the others are made of the image.
 _NOT_BY_NAME = {
@@ -29,30 +29,6 @@ _NOT_BY_NAME = {
     "prototype": "is made of example images, which have no name in the bank",
     "null": "is the zero vector for every image",
 }
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of an image.
-
-    Attributes:
-        labels: ``(H, W)`` uint8 class indices.
-        domain_names: ``K`` domains, empty if the model predicted none.
-        domain_scores: ``K`` ratios.
-        forced: The domain that was forced, or ``None``.
-    """
-
-    labels: np.ndarray
-    domain_names: tuple[str, ...] = ()
-    domain_scores: tuple[float, ...] = ()
-    forced: str | None = None
-
-    @property
-    def domain(self) -> str | None:
-        """The domain with the highest score."""
-        if not self.domain_names:
-            return None
-        return self.domain_names[int(np.argmax(self.domain_scores))]
 
 
 def init_domino_model(
@@ -132,8 +108,12 @@ def domains_of(model: BaseSegmentor) -> tuple[str, ...]:
     return _text_and_sources(model)[0].keys
 
 
-def _fields_of(model: BaseSegmentor, domain: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What a sample of an image carries that is wholly of the domain: tensors, and meta."""
+def domain_vectors(model: BaseSegmentor) -> dict[str, Tensor]:
+    """What stands for each domain where it is forced: ``(K, D)`` by space.
+
+    Raises:
+        ValueError: If the model has no domain encoder, or its kind of embedding no named domains.
+    """
     text, sources = _text_and_sources(model)
     name = sources[0].name
     if name in _NOT_BY_NAME:
@@ -141,11 +121,17 @@ def _fields_of(model: BaseSegmentor, domain: str) -> tuple[dict[str, Tensor], di
             f"no domain can be forced on this model: its embedding (source '{name}') "
             f"{_NOT_BY_NAME[name]}"
         )
-    if domain not in text.keys:
-        raise ValueError(f"unknown domain '{domain}'; the model's are {', '.join(text.keys)}")
-    row = text.keys.index(domain)
-    vectors = {source.space: source.table(text)[row].float() for source in sources}
-    scores = torch.eye(len(text.keys))[row]
+    return {source.space: source.table(text).float() for source in sources}
+
+
+def _fields_of(model: BaseSegmentor, domain: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What a sample of an image carries that is wholly of the domain: tensors, and meta."""
+    tables, keys = domain_vectors(model), domains_of(model)
+    if domain not in keys:
+        raise ValueError(f"unknown domain '{domain}'; the model's are {', '.join(keys)}")
+    row = keys.index(domain)
+    vectors = {space: table[row] for space, table in tables.items()}
+    scores = torch.eye(len(keys))[row]
     if len(vectors) > 1:
         fields = {SPACE_FIELDS[space]: vector for space, vector in vectors.items()}
         return {**fields, "domain_scores": scores}, {}

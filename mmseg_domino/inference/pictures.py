@@ -5,18 +5,17 @@ Shapes: ``H W`` spatial.
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-from mmseg.models import BaseSegmentor
 from tqdm import tqdm
 
 from ..reporting import DomainLine, annotate, overlay
 from ..utils import atomic_write, printable
 from ..utils.images import list_images, read_image, write_image
-from .inference import Prediction, domains_of, predict_image
+from .prediction import Prediction
 
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 
@@ -25,52 +24,57 @@ class PictureWriter:
     """Predicts, draws, writes, and keeps the domain scores of everything it has drawn.
 
     Args:
-        model: From :func:`~mmseg_domino.apps.inference.init_domino_model`.
+        predict: Image ``(H, W, 3)`` uint8 RGB -> its prediction.
+        classes: Names of the classes.
+        palette: Their colours, RGB.
         out: Folder of the pictures; paths below an image folder are kept.
         opacity: Of the classes over the image, 0 to 1.
-        forced: A domain to force, or ``None``.
         labels: Folder of the raw label maps, ``(H, W)`` class numbers as 8-bit PNG files; ``None``
             for none.
     """
 
     def __init__(
         self,
-        model: BaseSegmentor,
+        predict: Callable[[np.ndarray], Prediction],
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]],
         out: Path,
         opacity: float = 0.55,
-        forced: str | None = None,
         labels: Path | None = None,
     ) -> None:
-        self.model, self.out, self.opacity = model, Path(out), opacity
-        self.forced, self.labels = forced, labels
-        if forced is not None and forced not in domains_of(model):
-            known = ", ".join(domains_of(model))
-            raise ValueError(f"unknown domain '{forced}'; the model's are {known}")
+        self.predict, self.classes, self.palette = predict, classes, palette
+        self.out, self.opacity, self.labels = Path(out), opacity, labels
         self.scores: list[tuple[str, Prediction]] = []
         self.unreadable: list[str] = []
 
-    def write(self, source: Path) -> None:
-        """Predict an image, a folder or a video; write its pictures and ``domains.csv``.
+    def write(self, *sources: Path) -> None:
+        """Predict images, folders and videos; write their pictures and ``domains.csv``.
 
-        What cannot be read in a folder is listed in ``unreadable``.
+        What cannot be read is listed in ``unreadable``. Of several sources, a folder's pictures
+        come into a folder of its name.
+
+        Raises:
+            FileNotFoundError: If a folder has no images.
+            ValueError: If a video cannot be read, or two images would have the same name.
         """
-        self._video(source) if source.suffix.lower() in _VIDEOS else self._images(source)
+        videos = [source for source in sources if source.suffix.lower() in _VIDEOS]
+        self._images(_gather([source for source in sources if source not in videos]))
+        for video in videos:
+            self._video(video)
         if self.scores:
             self._write_scores()
 
     def _draw(self, name: str, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
-        prediction = predict_image(self.model, image, self.forced)
+        prediction = self.predict(image)
         self.scores.append((name, prediction))
-        meta = self.model.dataset_meta
         line = DomainLine(prediction.domain_names, prediction.domain_scores, prediction.forced)
-        mixed = overlay(image, prediction.labels, meta["palette"], self.opacity)
-        picture = annotate(mixed, prediction.labels, meta["classes"], meta["palette"], line)
+        mixed = overlay(image, prediction.labels, self.palette, self.opacity)
+        picture = annotate(mixed, prediction.labels, self.classes, self.palette, line)
         return picture, prediction
 
-    def _images(self, path: Path) -> None:
-        files = {path.name: path} if path.is_file() else list_images(path)
+    def _images(self, files: dict[str, Path]) -> None:
         names = _picture_names(files)
-        for key, file in tqdm(files.items(), unit="image", disable=len(files) == 1):
+        for key, file in tqdm(files.items(), unit="image", disable=len(files) < 2):
             try:
                 image = read_image(file)
             except ValueError as error:  # the others of the folder are still worth seeing
@@ -121,6 +125,23 @@ class PictureWriter:
                     [printable(name), prediction.domain or "", prediction.forced or ""]
                     + [f"{score:.4f}" for score in prediction.domain_scores]
                 )
+
+
+def _gather(sources: Sequence[Path]) -> dict[str, Path]:
+    """All images by the name that they are reported by."""
+    found: dict[str, Path] = {}
+    for source in sources:
+        own = {source.name: source} if source.is_file() else list_images(source)
+        if len(sources) > 1 and source.is_dir():
+            own = {f"{source.resolve().name}/{key}": path for key, path in own.items()}
+        twice = sorted(set(found) & set(own))
+        if twice:
+            raise ValueError(
+                f"{found[twice[0]]} and {own[twice[0]]} would both be written as {twice[0]}; "
+                "give the folder that holds both, or run the command for each"
+            )
+        found.update(own)
+    return found
 
 
 def _picture_names(files: dict[str, Path]) -> dict[str, str]:
