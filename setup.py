@@ -67,6 +67,7 @@ onedl = read_requirements("onedl")
 web = ["gradio>=6"]
 corruptions = read_requirements("corruptions")
 detection = read_requirements("detection")
+export = read_requirements("export")
 
 setup(
     name="mmseg_domino",
@@ -97,11 +98,13 @@ setup(
         "tests": read_requirements("tests"),
         "corruptions": corruptions,
         "detection": detection,
+        # ONNX graphs are written with the first two and run with the last
+        "export": export,
         "web": web,
         # a distribution of its own in the same repository: pip install ./street_world '.[demo]'
         "demo": ["mmseg-domino-street-world"],
         "docs": read_requirements("docs"),
-        "all": [*onedl, *detection, *corruptions, *web],
+        "all": [*onedl, *detection, *corruptions, *export, *web],
     },
     cmdclass={"build_py": BuildWithConfigs},
     zip_safe=False,

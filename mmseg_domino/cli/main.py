@@ -8,6 +8,7 @@ from .convert import convert
 from .data import data
 from .doctor import doctor
 from .domains import domains
+from .export import export
 from .report import report
 from .segment import segment
 from .sweep import sweep
@@ -24,7 +25,7 @@ def main() -> None:
 
 
 for command in (
-    train, test, sweep, report, segment, domains, data, vpd, verify,
+    train, test, sweep, report, segment, export, domains, data, vpd, verify,
     convert, synthesise, doctor,
 ):  # fmt: skip
     main.add_command(command)
