@@ -1,5 +1,6 @@
 from .amp import enable_amp
 from .checkpoints import load_from_safetensors, newest_checkpoint
+from .distillation import DominoDistilledEncoderDecoder
 from .hooks import (
     AtomicCheckpointHook,
     AveragingHook,
@@ -35,6 +36,7 @@ __all__ = [
     "AtomicCheckpointHook",
     "AveragingHook",
     "CheckpointMismatchError",
+    "DominoDistilledEncoderDecoder",
     "DominoGuardHook",
     "DominoOptimWrapperConstructor",
     "DominoReportHook",

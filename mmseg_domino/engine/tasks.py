@@ -11,6 +11,7 @@ class Task:
 
     Attributes:
         models: Ours by the stock model's name; ``None`` for any, which ``DominoDetector`` serves.
+        own: Models of ours that stand for no stock one.
         packs: The last transform of pipelines, stock and ours.
         preprocessors: The data preprocessor, stock and ours.
         metrics: The metric, stock and ours.
@@ -24,6 +25,7 @@ class Task:
     metrics: tuple[str, str]
     metric_options: tuple[str, ...]
     plugin: tuple[str, ...] = (_PLUGIN,)
+    own: tuple[str, ...] = ()
 
 
 TASKS = {
@@ -36,6 +38,7 @@ TASKS = {
         preprocessors=("SegDataPreProcessor", "DominoDataPreProcessor"),
         metrics=("IoUMetric", "DomainIoUMetric"),
         metric_options=("ignore_index", "collect_device", "output_dir", "format_only", "prefix"),
+        own=("DominoDistilledEncoderDecoder",),
     ),
     "detection": Task(
         models=None,
