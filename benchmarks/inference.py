@@ -11,12 +11,14 @@ that is. `plain` is ``domino segment CONFIG CHECKPOINT``, ``ours`` is ``--model 
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import open_clip
 import torch
 from measuring import Report, Row, describe, interleave
 from mmengine.config import Config
@@ -42,15 +44,23 @@ model = dict(data_preprocessor=dict(
     type='DominoDataPreProcessor', space='joint',
     domain_encoder=dict(model={clip!r}, pretrained='random', bank='acdc')))
 """
-#: Width of the joint space.
-WIDTHS = {"ViT-L-14": 768, "ViT-B-32": 512}
 GOAL = 1.2
+
+
+def joint_width(clip: str) -> int:
+    """Of a model of open_clip by its name, or of one in a folder."""
+    folder = Path(clip)
+    if folder.is_dir():
+        config = json.loads((folder / "open_clip_config.json").read_text("utf-8"))["model_cfg"]
+    else:
+        config = open_clip.get_model_config(clip)
+    return config["embed_dim"]
 
 
 def write_model(folder: Path, clip: str) -> tuple[Path, Path]:
     """Config and checkpoint of a SegFormer-B0 with random weights."""
     config, checkpoint = folder / "config.py", folder / "model.pth"
-    config.write_text(CONFIG.format(clip=clip, width=WIDTHS[clip]))
+    config.write_text(CONFIG.format(clip=clip, width=joint_width(clip)))
     init_default_scope("mmseg")
     torch.manual_seed(0)
     model = MODELS.build(apply_domino(Config.fromfile(config)).model)
@@ -79,7 +89,7 @@ def main() -> None:
     )
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(512, 1024))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clip", choices=sorted(WIDTHS), default="ViT-B-32")
+    parser.add_argument("--clip", default="ViT-B-32", help="name or folder, with random weights")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
         "--clock", choices=("wall", "cpu"), default="wall",
@@ -127,8 +137,8 @@ def main() -> None:
     for kind in args.formats:
         plain, ours = (100 * (1 - seen[n] / given[n]) for n in ("stack", kind))
         report.add(
-            f"with {args.clip} for the domain, {kind}", plain=seen["stack"], ours=seen[kind],
-            unit=unit, higher=True,
+            f"with {Path(args.clip).name} for the domain, {kind}", plain=seen["stack"],
+            ours=seen[kind], unit=unit, higher=True,
             note=f"CLIP's share: {plain:.0f} % plain, {ours:.0f} % ours",
         )  # fmt: skip
 
