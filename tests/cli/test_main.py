@@ -13,8 +13,8 @@ from mmseg_domino.cli.arguments import Command, Several, cfg_options, plain_erro
 
 from .running import environment, run
 
-COMMANDS = ["train", "test", "sweep", "report", "segment", "domains", "data", "vpd", "verify",
-            "synthesise", "doctor"]  # fmt: skip
+COMMANDS = ["train", "test", "sweep", "report", "segment", "export", "domains", "data", "vpd",
+            "verify", "convert", "synthesise", "doctor"]  # fmt: skip
 
 
 def commands(group=main, words=()):
