@@ -113,7 +113,9 @@ def test_what_differs_is_refused_and_nothing_is_written(small, images, tmp_path,
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-def test_half_precision_states_its_difference(small, images, tmp_path):
+def test_half_precision_states_its_difference(small, images, tmp_path, monkeypatch):
+    # An untrained model is sure of nothing, so that labels change more easily than a trained one's.
+    monkeypatch.setitem(export_check.LIMITS, "float16", (None, 0.95))
     content = export_model(*small, tmp_path / "out", "torch", half=True, images=[images])
     assert content["network"]["precision"] == "float16"
     assert 0 < content["verification"]["largest_difference"] < 1e-2
