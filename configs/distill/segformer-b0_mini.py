@@ -10,22 +10,13 @@ The student needs neither Stable Diffusion nor CLIP.
 _base_ = ["../domino_vpd_mini.py"]
 
 # Data, weather and embedding are the teacher's; the student is a stock network.
-domino = dict(
-    backbone=None,
-    weather=dict(
-        depth=dict(
-            root="data/mini/cityscapes/disparity/train",
-            camera_root="data/mini/cityscapes/camera/train",
-            image_suffix="_leftImg8bit",
-        )
-    ),
-)
+domino = dict(backbone=None)
 model = dict(
     _delete_=True,
     type="DominoDistilledEncoderDecoder",
     teacher=dict(
         config="configs/domino_vpd_mini.py",
-        checkpoint="work_dirs/domino_vpd_mini/iter_300.pth",
+        checkpoint="work_dirs/domino_vpd_mini/iter_750.pth",
     ),
     data_preprocessor=dict(
         type="DominoDataPreProcessor",  # without an encoder: none is needed to run the student
@@ -52,11 +43,13 @@ model = dict(
 )  # fmt: skip
 
 # From random weights.
+iterations = 400
 optim_wrapper = dict(
     _delete_=True, type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.01)
 )
-train_cfg = dict(max_iters=400)
+train_cfg = dict(max_iters=iterations)
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=40, by_epoch=False),
-    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=40, end=400, by_epoch=False),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=40, end=iterations, by_epoch=False),
 ]
+default_hooks = dict(checkpoint=dict(interval=iterations))
