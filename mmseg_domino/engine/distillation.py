@@ -16,8 +16,8 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..models.segmentors import DominoEncoderDecoder
 from ..models.conditioning import gather_domain
+from ..models.segmentors import DominoEncoderDecoder
 from ..utils.options import complete_options
 from .loading import read_and_load
 from .mixin import apply_domino

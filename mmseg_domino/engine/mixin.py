@@ -235,9 +235,7 @@ def _apply_to_model(cfg: Config, options: ConfigDict) -> None:
 
 def _rename_model(model: ConfigDict, task: Task) -> None:
     name, known = _name(model), task.models
-    if "backbone" not in model or (
-        known and name not in (*known, *known.values(), *task.own)
-    ):
+    if "backbone" not in model or (known and name not in (*known, *known.values(), *task.own)):
         served = f"the segmentors {' and '.join(known)}" if known else "detectors"
         raise ValueError(
             f"Domino serves {served} with a backbone; this config has {model.get('type')}, which "
