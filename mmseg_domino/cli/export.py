@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .arguments import Command, Several, cfg_options, import_host, plain_errors
+from .arguments import Command, Several, cfg_options, import_host, plain_errors, read_config
 
 
 @click.command(cls=Command)
@@ -35,12 +35,9 @@ def export(config, checkpoint, out, kind, no_encoder, half, verify, cfg_options)
     if half and not verify:
         raise click.UsageError("--half changes what the model says: give --verify IMAGES with it")
     import_host()
-    from mmengine.config import Config
-
     from ..apps.export import export_model, summary
 
     with plain_errors():
-        cfg = Config.fromfile(config)
-        cfg.merge_from_dict(cfg_options)
+        cfg = read_config(config, cfg_options)
         content = export_model(cfg, checkpoint, out, kind, not no_encoder, half, verify)
     click.echo(f"{summary(content)}\nwritten to {out}")
