@@ -75,6 +75,16 @@ class Group(click.Group):
         return list(self.commands)
 
 
+def config_file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The file of ``mmseg_domino::settings/NAME.py`` as installed; any other value as it is."""
+    if value is None or "::" not in value:
+        return value
+    from mmengine.config import Config
+
+    with plain_errors():
+        return Config._get_cfg_path(value, "")[0]
+
+
 def _overrides(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict:
     if not values:
         return {}

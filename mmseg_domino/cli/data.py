@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import Group, Several, cfg_options, import_host, plain_errors, read_config, workers
+from .arguments import (
+    Group,
+    Several,
+    cfg_options,
+    config_file,
+    import_host,
+    plain_errors,
+    read_config,
+    workers,
+)
 
 if TYPE_CHECKING:
     from ..datasets.checking import DatasetCheck
@@ -19,7 +28,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("config")
+@click.argument("config", callback=config_file)
 @click.option("--loaders", cls=Several, type=click.Choice(_LOADERS), default=_LOADERS)
 @click.option("--limit", type=int, help="Look at so many images of each data set.")
 @workers

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import Command, cfg_options, quiet
+from .arguments import Command, cfg_options, config_file, quiet
 
 if TYPE_CHECKING:
     from ..apps.installation import Finding
@@ -16,7 +16,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @click.command(cls=Command)
-@click.argument("config", required=False)
+@click.argument("config", required=False, callback=config_file)
 @click.option("--no-model", is_flag=True, help="Do not build the model of CONFIG.")
 @cfg_options
 @click.pass_context

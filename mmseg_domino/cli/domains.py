@@ -11,6 +11,7 @@ from .arguments import (
     Group,
     Several,
     best_device,
+    config_file,
     import_host,
     join_processes,
     plain_errors,
@@ -55,7 +56,7 @@ def _images_options(command):
             show_default=True, help="Of a config.",
         ),
         click.option("--out", type=Path, help="The store.  [default: the config's]"),
-        click.argument("images", metavar="CONFIG_OR_FOLDER"),
+        click.argument("images", metavar="CONFIG_OR_FOLDER", callback=config_file),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -8,6 +8,7 @@ from .arguments import (
     Command,
     best_device,
     cfg_options,
+    config_file,
     import_host,
     join_processes,
     plain_errors,
@@ -16,7 +17,7 @@ from .arguments import (
 
 
 @click.command(cls=Command)
-@click.argument("config")
+@click.argument("config", callback=config_file)
 @click.option("--domains", required=True, help="Keys of the bank, joined by commas.")
 @click.option("--out", type=Path, required=True, help="Folder of the new data set.")
 @click.option("--per-label", type=int, default=1, show_default=True, help="Images a label, domain.")

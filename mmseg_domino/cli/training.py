@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .arguments import Command, cfg_options, import_host, plain_errors
+from .arguments import Command, cfg_options, config_file, import_host, plain_errors
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -39,7 +39,7 @@ def _launch_options(command: Callable) -> Callable:
             help="Folder for logs, checkpoints and results.  "
             "[default: work_dirs/CONFIG, work_dirs/CONFIG/CONDITION]",
         ),
-        click.argument("config"),
+        click.argument("config", callback=config_file),
     ):  # fmt: skip
         command = option(command)
     return command
