@@ -106,6 +106,10 @@ cfg_options = click.option(
     callback=_overrides,
     help="Override settings of the config; lists as key=[a,b] or key=a,b.",
 )
+data_roots = click.option(
+    "--data-root", multiple=True, metavar="[OLD=]NEW",
+    help="Where the data are; OLD=NEW, repeatable, if the data sets have several roots.",
+)  # fmt: skip
 workers = click.option(
     "--workers", type=int, default=os.cpu_count() or 1, show_default="processors", help="Processes."
 )

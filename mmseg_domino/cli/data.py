@@ -10,6 +10,7 @@ from .arguments import (
     Several,
     cfg_options,
     config_file,
+    data_roots,
     import_host,
     plain_errors,
     read_config,
@@ -35,9 +36,12 @@ def data() -> None:
 @click.option("--show", type=int, default=10, show_default=True, help="Bad files to print.")
 @click.option("--any-count", is_flag=True, help="Numbers of images may differ from the published.")
 @click.option("--any-size", is_flag=True, help="Sizes of images may differ from the published.")
+@data_roots
 @cfg_options
 @click.pass_context
-def check(ctx, config, loaders, limit, workers, show, any_count, any_size, cfg_options) -> None:
+def check(
+    ctx, config, loaders, limit, workers, show, any_count, any_size, data_root, cfg_options
+) -> None:
     """Check the files of CONFIG's data sets: counts, pairs, sizes, label values, damage.
 
     Prints one row a data set and domain, and the first bad files. The exit code is 1 if anything is
@@ -47,11 +51,13 @@ def check(ctx, config, loaders, limit, workers, show, any_count, any_size, cfg_o
     from mmengine.registry import init_default_scope
     from tqdm import tqdm
 
+    from ..datasets import set_data_roots
     from ..datasets.checking import check_loader
 
     init_default_scope("mmseg")
     with plain_errors():
         cfg = read_config(config, cfg_options)
+        set_data_roots(cfg, data_root)
     rows, errors, seen = [], [], []
     for loader in loaders:
         settings = cfg.get(f"{loader}_dataloader")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .arguments import Command, cfg_options, config_file, import_host, plain_errors
+from .arguments import Command, cfg_options, config_file, data_roots, import_host, plain_errors
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -28,7 +28,7 @@ def _launch_options(command: Callable) -> Callable:
             callback=set_local_rank, expose_value=False,
         ),
         click.option("--condition", metavar="NAME", help="Of CONFIG, which is then a set."),
-        click.option("--data-root", help="Where the data are, if all data sets share one root."),
+        data_roots,
         click.option(
             "--launcher", type=click.Choice(["none", "pytorch", "slurm", "mpi"]), default="none",
             help="Job launcher of a distributed run.",
@@ -70,7 +70,7 @@ def _load(config, work_dir, cfg_options, launcher, condition, data_root) -> "Con
 
         work_dir = work_dir or str(Path("work_dirs", Path(config).stem, condition))
         config = resolve_condition(config, condition)
-    return load_config(config, work_dir, cfg_options, launcher, data_root)
+    return load_config(config, work_dir, cfg_options, launcher, data_root or None)
 
 
 def _run(runner: "Runner", work: Callable) -> Any:

@@ -20,7 +20,7 @@ from .transforms import (
     SetDomain,
 )
 from .urbansyn import UrbanSynDataset
-from .wrappers import leaf_datasets
+from .wrappers import leaf_datasets, set_data_roots
 
 __all__ = [
     "ACDC_CONDITIONS",
@@ -47,4 +47,5 @@ __all__ = [
     "SetDomain",
     "UrbanSynDataset",
     "leaf_datasets",
+    "set_data_roots",
 ]

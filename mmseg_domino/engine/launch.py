@@ -1,6 +1,6 @@
 """What training and testing share: config, distribution, runner."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import RUNNERS
 
-from ..datasets import leaf_datasets
+from ..datasets import set_data_roots
 from .runner import DominoRunner
 
 
@@ -21,7 +21,7 @@ def load_config(
     work_dir: str | None = None,
     overrides: Mapping | None = None,
     launcher: str = "none",
-    data_root: str | None = None,
+    data_root: str | Sequence[str] | None = None,
 ) -> Config:
     """A config as the command line changes it.
 
@@ -30,11 +30,10 @@ def load_config(
         work_dir: Of the run; ``None`` for the config's, or else one named after its file.
         overrides: Settings by dotted key.
         launcher: Of a distributed run.
-        data_root: Where the data are, for configs whose data sets share one root.
+        data_root: Where the data are; see :func:`~mmseg_domino.datasets.set_data_roots`.
 
     Raises:
-        ValueError: If ``data_root`` is given and the data sets have several, or the config is a
-            set.
+        ValueError: If ``data_root`` does not fit the data sets, or the config is a set.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
     if "model" not in cfg and "conditions" in cfg:
@@ -44,26 +43,13 @@ def load_config(
     cfg.launcher = launcher
     cfg.merge_from_dict(dict(overrides or {}))
     if data_root is not None:
-        _set_data_root(cfg, data_root)
+        set_data_roots(cfg, [data_root] if isinstance(data_root, str) else data_root)
     # Priority: command line, config, the config's file name.
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / Path(cfg.filename).stem)
     return cfg
-
-
-def _set_data_root(cfg: Config, root: str) -> None:
-    loaders = (cfg.get(f"{split}_dataloader") for split in ("train", "val", "test"))
-    datasets = [d for loader in loaders for d in leaf_datasets(loader)]
-    roots = sorted({str(d.get("data_root")) for d in datasets})
-    if len(roots) > 1:
-        raise ValueError(
-            f"--data-root moves a config whose data sets share one root, and this one has {roots}; "
-            "put links there, or set each with --cfg-options"
-        )
-    for dataset in datasets:
-        dataset["data_root"] = root
 
 
 def _replace_sync_bn(node: object) -> int:

@@ -172,6 +172,13 @@ def test_the_command(tree, tmp_path, capsys):
     assert "acdc/night" in text
     assert "3 (published: 106)" in text
     assert run("--any-size")[0] == 1
+    (tmp_path / "moved").symlink_to(tree)
+    any_tree = ("--any-count", "--any-size")
+    assert run(*any_tree, "--data-root", f"{tree}={tmp_path / 'moved'}")[0] == 0
+    assert run(*any_tree, "--data-root", f"{tree}={tmp_path / 'nowhere'}")[0] == 1
+    assert run(*any_tree, "--data-root", f"else={tree}")[0] == 1
+    fog = run(*any_tree, "--cfg-options", "test_dataloader.dataset.conditions=fog")
+    assert (fog[0], "acdc/fog" in fog[1], "acdc/night" in fog[1]) == (0, True, False)
     defects, _ = damage(tree)
     status, text = run("--show", "3", "--any-count", "--any-size")
     assert status == 1
