@@ -28,6 +28,7 @@ import torch
 
 from mmseg_domino.domain import DomainEncoder
 from mmseg_domino.domain.extraction import decode_loader, extract
+from mmseg_domino.utils.images import write_image
 
 
 def parse_args(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -57,8 +58,8 @@ def write_images(folder: Path, args: argparse.Namespace) -> dict[str, Path]:
         image = cv2.resize(coarse, (args.width, args.height), interpolation=cv2.INTER_CUBIC)
         noise = rng.normal(0, 2, image.shape[:2])[:, :, None]
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
-        images[f"{i:05d}{args.suffix}"] = folder / f"{i:05d}{args.suffix}"
-        cv2.imwrite(str(folder / f"{i:05d}{args.suffix}"), image)
+        path = images[f"{i:05d}{args.suffix}"] = folder / f"{i:05d}{args.suffix}"
+        write_image(path, image)
     return images
 
 

@@ -1,12 +1,13 @@
 """BDD100K with the time of day and the weather of its images."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine import fileio
 from mmseg.datasets import BDD100KDataset
 from mmseg.registry import DATASETS
+
+from ..utils.text import parse_json
 
 _ATTRIBUTES = ("timeofday", "weather", "scene")
 _UNKNOWN = "unknown"
@@ -15,7 +16,7 @@ _UNKNOWN = "unknown"
 def read_attributes(path: str, backend_args: dict | None = None) -> dict[str, dict[str, str]]:
     """Attributes of each image from BDD100K's label JSON."""
     try:
-        frames = json.loads(fileio.get_text(path, backend_args=backend_args))
+        frames = parse_json(fileio.get_text(path, backend_args=backend_args))
         return {Path(frame["name"]).stem: dict(frame["attributes"]) for frame in frames}
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(

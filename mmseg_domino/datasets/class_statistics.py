@@ -4,17 +4,15 @@ Shapes: ``M`` images, ``N`` classes.
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.dist import barrier, is_main_process
 from mmseg.datasets.transforms import LoadAnnotations
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from ..utils.io import atomic_write
+from ..utils.tensors import read_tensors, write_tensors
 from .mixture import leaf_sample
 
 _FORMAT = "mmseg_domino.class_pixels/1"
@@ -35,16 +33,14 @@ def load_class_pixels(dataset, file: str | Path) -> np.ndarray:
     if not file.is_file() and is_main_process():
         _write(dataset, file)
     barrier()
-    with safe_open(file, "numpy") as stored:
-        metadata = json.loads((stored.metadata() or {}).get("mmseg_domino", "{}"))
-        pixels = stored.get_tensor("pixels")
+    tensors, metadata = read_tensors(file)
     if metadata != _describe(dataset):
         raise ValueError(
             f"{file} was counted for other labels or classes than this data set's "
             f"({metadata.get('num_images')} images, {metadata.get('classes')}); delete it to have "
             "it made again, or give each data set a file of its own"
         )
-    return pixels
+    return tensors["pixels"].numpy()
 
 
 def _describe(dataset) -> dict:
@@ -71,9 +67,7 @@ def _write(dataset, file: Path) -> None:
             loaders[id(leaf)] = _label_loader(leaf)
         results = loaders[id(leaf)](leaf.get_data_info(place))
         pixels[index] = count_classes(results["gt_seg_map"], num_classes)
-    with atomic_write(file) as temporary:
-        metadata = {"mmseg_domino": json.dumps(_describe(dataset))}
-        save_file({"pixels": pixels}, temporary, metadata=metadata)
+    write_tensors(file, {"pixels": torch.from_numpy(pixels)}, _describe(dataset))
 
 
 def _label_loader(dataset) -> LoadAnnotations:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from mmseg.datasets import CityscapesDataset, MapillaryDataset_v1, MapillaryDataset_v2
-from PIL import Image
 from tqdm import tqdm
 
-from ..utils import atomic_write, resolve_below
+from ..utils import resolve_below
+from ..utils.images import check_image, open_image, write_image
 
 IGNORED = 255
 TRAIN_ID_SUFFIX = "_labelTrainIds.png"
@@ -167,8 +167,7 @@ def wilddash_table(categories: Sequence[Mapping]) -> LabelTable:
 
 def decode_single_channel(path: str | os.PathLike) -> np.ndarray:
     """``(H, W)`` values of a grey or palette PNG."""
-    with Image.open(path) as image:
-        label = np.array(image)
+    label = np.array(open_image(path))
     if label.ndim != 2:
         raise ValueError(
             f"{path} has shape {label.shape}: it is painted in colours, expected one value a pixel"
@@ -180,7 +179,9 @@ def decode_last_channel(path: str | os.PathLike) -> np.ndarray:
     """``(H, W)`` values of SYNTHIA's 16-bit labels: the class is in OpenCV's last channel."""
     import cv2
 
-    label = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    content = Path(path).read_bytes()
+    check_image(content, path)
+    label = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if label is None:
         raise ValueError(f"{path} cannot be decoded as an image")
     return label if label.ndim == 2 else label[:, :, -1]
@@ -191,8 +192,7 @@ def decode_panoptic(path: str | os.PathLike, categories: Mapping[int, int]) -> n
 
     Segments that ``categories`` lacks are category 0.
     """
-    with Image.open(path) as image:
-        channels = np.array(image)
+    channels = np.array(open_image(path))
     if channels.ndim != 3 or channels.shape[2] < 3:
         raise ValueError(f"{path} has shape {channels.shape}, expected three channels")
     segments = channels[:, :, :3].astype(np.uint32) @ np.array([1, 256, 65536], dtype=np.uint32)
@@ -212,8 +212,7 @@ def _convert(job: _Job, table: LabelTable) -> None:
     except OSError as error:
         raise ValueError(f"{source} cannot be decoded as an image: {error}") from error
     converted = table.apply(label, source)
-    with atomic_write(target) as temporary:
-        Image.fromarray(converted).save(temporary, format="PNG")
+    write_image(target, converted)
 
 
 def _run(jobs: Sequence[_Job], table: LabelTable, workers: int, overwrite: bool) -> int:

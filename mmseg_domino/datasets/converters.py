@@ -1,10 +1,10 @@
 """Which labels each data set converts, and where the trainId labels go."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..utils import read_mapping
 from ..utils.images import walk_files
 from .conversion import (
     CITYSCAPES_LABELS,
@@ -107,7 +107,10 @@ def convert_dataset(
 def _convert_panoptic_file(
     file: Path, folder: Path, target: Path, workers: int, overwrite: bool, rename: tuple = ()
 ) -> tuple[int, int]:
-    panoptic = json.loads(file.read_text(encoding="utf-8"))
+    panoptic = read_mapping(file)
+    lacking = {"categories", "annotations"} - set(panoptic)
+    if lacking:
+        raise ValueError(f"{file} lacks {', '.join(sorted(lacking))}")
     # Classes are told by the names that the file itself has for its categories.
     table = wilddash_table(panoptic["categories"])
     annotations = panoptic["annotations"]

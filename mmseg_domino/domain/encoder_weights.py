@@ -18,10 +18,11 @@ from pathlib import Path
 import open_clip
 import torch
 from huggingface_hub import constants as hub
-from safetensors import safe_open
 from torch import Tensor, nn
 
+from ..utils import read_mapping
 from ..utils.checkpoints import is_torchscript, read_pickle, read_torchscript
+from ..utils.tensors import open_tensors
 
 #: ``pretrained`` of a model that is to have random weights.
 RANDOM = "random"
@@ -81,7 +82,7 @@ def weights_hash(model: str, pretrained: str | None) -> str | None:
 
 @lru_cache(maxsize=4)
 def _hash_of_file(file: str, size: int, changed: int) -> str:
-    with safe_open(file, "pt") as opened:
+    with open_tensors(file) as opened:
         return hash_weights({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
 
 
@@ -170,7 +171,7 @@ def _as_folder(path: Path) -> Iterator[str]:
     """open_clip's name of a folder that holds a config file."""
     if not path.is_file():
         raise MissingWeightsError(f"there is no open_clip config file {path}")
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_mapping(path)
     config = config if "model_cfg" in config else {"model_cfg": config, "preprocess_cfg": {}}
     with tempfile.TemporaryDirectory(prefix="mmseg_domino-") as folder:
         (Path(folder) / "open_clip_config.json").write_text(json.dumps(config))

@@ -8,7 +8,6 @@ restarts: so the same machine gives the same bytes.
 Shapes: ``B`` images of a batch, ``M`` images of the store, ``E`` width of the joint space.
 """
 
-import json
 import os
 import shutil
 import time
@@ -20,17 +19,18 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
 from ..utils.images import DamagedImageError, read_image
-from ..utils.io import atomic_write
+from ..utils.json_files import read_json, write_json
 from ..utils.locks import folder_lock
+from ..utils.tensors import read_tensors, write_tensors
 from .encoder import DomainEncoder
 from .maker import check_same_maker
-from .store import EmbeddingStore, checksum, write_store
+from .store import EmbeddingStore, write_store
+
+_PLAN_FORMAT = "mmseg_domino.extraction/1"
 
 
 class DamagedImagesError(RuntimeError):
@@ -166,7 +166,8 @@ def _begin(
     if part.is_dir() and not (part / "plan.json").is_file():
         shutil.rmtree(part)  # killed while clearing up
     if (part / "plan.json").is_file():
-        content = json.loads((part / "plan.json").read_text())
+        remedy = f"remove the folder {part} to begin anew; {out} itself is as it was"
+        content = read_json(part / "plan.json", _PLAN_FORMAT, remedy)
         plan = _Plan(tuple(content["keys"]), content["batch_size"], content["provenance"])
         if have.issuperset(plan.keys):
             shutil.rmtree(part)  # killed between writing the store and clearing up
@@ -178,8 +179,7 @@ def _begin(
     if not keys:
         return None
     plan = _Plan(keys, batch_size, maker | {"versions": encoder.versions(), "date": _today()})
-    with atomic_write(part / "plan.json") as temporary:
-        temporary.write_text(json.dumps(vars(plan)))
+    write_json(part / "plan.json", _PLAN_FORMAT, vars(plan))
     return plan
 
 
@@ -340,11 +340,8 @@ def _finish(
     bar.update(len(keys) + len(damaged))
     if damaged and not skip_bad:
         return  # its file would say that the batch is done
-    metadata = {"keys": json.dumps(keys), "damaged": json.dumps(damaged)}
-    tensors = {"image": embeddings}
-    metadata["sha256"] = checksum(metadata["keys"] + metadata["damaged"], tensors)
-    with atomic_write(_batch_path(part, number)) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    description = {"keys": keys, "damaged": damaged}
+    write_tensors(_batch_path(part, number), {"image": embeddings}, description)
 
 
 def _batch_path(part: Path, number: int) -> Path:
@@ -359,15 +356,11 @@ def _read_batch(
     if not path.is_file():
         return None
     try:
-        with safe_open(path, "pt") as file:
-            metadata, rows = file.metadata(), file.get_tensor("image")
-        described = metadata["keys"] + metadata["damaged"]
-        if metadata["sha256"] != checksum(described, {"image": rows}):
-            return None
-        keys, damaged = json.loads(metadata["keys"]), json.loads(metadata["damaged"])
-        return (keys, rows, damaged) if {*keys, *damaged} == set(planned) else None
-    except (SafetensorError, KeyError, TypeError, ValueError):
+        tensors, description = read_tensors(path)
+        keys, damaged, rows = description["keys"], description["damaged"], tensors["image"]
+    except (KeyError, ValueError):
         return None
+    return (keys, rows, damaged) if {*keys, *damaged} == set(planned) else None
 
 
 def _merge(plan: _Plan, encoder: DomainEncoder, out: Path) -> tuple[int, dict[str, str]]:

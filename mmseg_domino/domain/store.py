@@ -10,7 +10,6 @@ these when loaded, so one store serves all sources and both spaces.
 Shapes: ``M`` images, ``K`` domains, ``E`` width of the joint space, ``D`` of the context space.
 """
 
-import hashlib
 import itertools
 import json
 import os
@@ -21,10 +20,9 @@ from pathlib import Path, PurePath, PurePosixPath
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..utils.io import atomic_write
+from ..utils.tensors import checksum, write_tensors
 from .maker import check_made_by
 from .sources import DomainText, prototype_table
 
@@ -92,20 +90,7 @@ def write_store(
         "logit_scale": torch.tensor(text.logit_scale, dtype=torch.float32),
     }
     _check_norms(keys, image, text)
-    header["sha256"] = checksum(json.dumps(header, sort_keys=True), tensors)
-    # One entry: safetensors writes several in any order, and equal stores are equal files.
-    metadata = {"mmseg_domino": json.dumps(header, sort_keys=True)}
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
-
-
-def checksum(described: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of a description and tensors by name, shape, type and value."""
-    digest = hashlib.sha256(described.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(memoryview(tensor.contiguous().numpy()).cast("B") if tensor.numel() else b"")
-    return digest.hexdigest()
+    write_tensors(path, tensors, header)
 
 
 def _check_norms(keys: Sequence[str], image: Tensor, text: DomainText) -> None:

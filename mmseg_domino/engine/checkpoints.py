@@ -10,7 +10,6 @@ import io
 import logging
 import os
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,9 @@ from mmengine.runner.checkpoint import (
     get_mmcls_models,
     get_torchvision_models,
 )
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..utils.checkpoints import CheckpointError, read_pickle
+from ..utils.tensors import open_tensors
 
 
 def _statistic(kind: type, name: str) -> Callable:
@@ -87,10 +85,9 @@ def load_from_safetensors(
     path = Path(filename).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path} can not be found: there is no such checkpoint")
-    try:
-        state = load_file(path, device=str(map_location or "cpu"))
-    except SafetensorError as error:
-        raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
+    device = torch.device(map_location or "cpu")
+    with open_tensors(path) as file:
+        state = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
     return {"state_dict": state, "meta": {}}
 
 
@@ -197,13 +194,6 @@ def _step(path: Path) -> int:
 
 def _check_resumable(path: Path) -> None:
     """Refuse what is damaged anywhere, or holds weights alone."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or cut off: {error}") from error
-    if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} is wrong")
     content = read_pickle(path, training_types(), mmap=True)
     if not isinstance(content, Mapping) or not {"meta", "message_hub"} <= set(content):
         raise CheckpointError(f"{path} holds no state of a training, only weights")

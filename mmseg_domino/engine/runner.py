@@ -3,7 +3,7 @@
 import copy
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from .loading import LoadReport, load_weights, unwrapped
 from .mixin import apply_domino
 from .resuming import check_resumable, training_settings
 from .sharding import ShardingHook, whole_checkpoints
-from .testing import check_source, tell_image_folders
+from .testing import check_test, tell_image_folders
 
 _REPLACED_HOOKS = {
     "CheckpointHook": AtomicCheckpointHook,
@@ -119,18 +119,22 @@ class DominoRunner(Runner):
             return super().val()
 
     def test(self) -> dict:
-        with self._alone("test", "test"):
-            check_source(self.test_loop)
+        metrics = self.test_loop.evaluator.metrics
+        out = {os.path.abspath(m.output_dir) for m in metrics if getattr(m, "output_dir", None)}
+        with self._alone("test", "test", sorted(out - {self.work_dir})):
+            check_test(self.test_loop)
             return super().test()
 
     @contextmanager
-    def _alone(self, name: str, task: str) -> Iterator[None]:
-        """Keep other trainings, or other tests, out of the work folder; then write the config."""
+    def _alone(self, name: str, task: str, folders: Sequence[str] = ()) -> Iterator[None]:
+        """Keep other trainings, or other tests, out of the work folder and further ones; then write
+        the config."""
         with ExitStack() as held, explain_disk(self.work_dir):
             refusal: list = [None]
             if is_main_process():
                 try:
-                    held.enter_context(folder_lock(self.work_dir, name, task))
+                    for folder in (self.work_dir, *folders):
+                        held.enter_context(folder_lock(folder, name, task))
                 except FolderInUseError as error:
                     refusal[0] = error
             broadcast_object_list(refusal)

@@ -127,16 +127,22 @@ def save_predictions(cfg: Config, folder: str, only: bool = False) -> None:
             metric["format_only"] = True
 
 
-def check_source(loop: BaseLoop) -> None:
-    """Refuse a metric's ``source`` that is nearly, but not, what is tested.
+def check_test(loop: BaseLoop) -> None:
+    """Refuse what a test would find only at its end, or one of its processes never.
 
-    A source that is not tested at all is no error: then there are no relative figures.
+    A metric's ``source`` that is nearly, but not, what is tested (one that is not tested at all is
+    no error: then there are no relative figures); two images whose predictions have one file.
     """
-    sources = {getattr(metric, "source", None) for metric in loop.evaluator.metrics} - {None}
     dataset = loop.dataloader.dataset
-    if not sources or not isinstance(dataset, BaseDataset | ConcatDataset | RemainingDataset):
+    if not isinstance(dataset, BaseDataset | ConcatDataset | RemainingDataset):
         return
-    tested = sorted({group for group, _ in group_keys(dataset)})
+    images = list(group_keys(dataset))
+    for metric in loop.evaluator.metrics:
+        if isinstance(getattr(metric, "writer", None), PredictionWriter):
+            for group, image in images:
+                metric.writer.path(group, image)
+    sources = {getattr(metric, "source", None) for metric in loop.evaluator.metrics} - {None}
+    tested = sorted({group for group, _ in images})
     for source in sources - set(tested):
         names = {group.split("/")[0] for group in tested}
         if source.split("/")[0] in names or get_close_matches(source, tested, cutoff=0.8):

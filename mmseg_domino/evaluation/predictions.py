@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..utils import atomic_write
+from ..utils.images import write_image
 
 #: labelId of each Cityscapes trainId.
 CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -56,11 +57,6 @@ SUBMISSION_FORMATS = {
 }
 
 
-def _save(array: np.ndarray, path: Path) -> None:
-    with atomic_write(path) as temporary:
-        Image.fromarray(array).save(temporary, format="PNG")
-
-
 class PredictionWriter:
     """Writes each prediction as ``FOLDER/DATASET/DOMAIN/PATH.png``, one class index a pixel.
 
@@ -85,13 +81,22 @@ class PredictionWriter:
         Raises:
             ValueError: If two images would have the same file.
         """
+        path = self.path(group, image)
+        write_image(path, prediction.astype(np.uint8))
+        return path
+
+    def path(self, group: str, image: str) -> Path:
+        """The file of an image's prediction.
+
+        Raises:
+            ValueError: If another image that was asked for before has the same.
+        """
         path = self.folder / group / self._below_its_folder(image).with_suffix(".png")
         if self._sources.setdefault(path, image) != image:
             raise ValueError(
                 f"{image} and {self._sources[path]} would both be written to {path}; give their "
                 "data sets different names with SetDomain"
             )
-        _save(prediction.astype(np.uint8), path)
         return path
 
     def _below_its_folder(self, image: str) -> Path:
@@ -166,7 +171,7 @@ class SubmissionWriter:
                 f"{prediction.max()}, expected trainIds from 0 to {NUM_CLASSES - 1}"
             )
         path = self.root / self.format.folder / name
-        _save(self._table[prediction.astype(np.uint8)], path)
+        write_image(path, self._table[prediction.astype(np.uint8)])
         return path
 
     def finish(self, images: Sequence[str]) -> Path:
@@ -218,6 +223,6 @@ class SubmissionWriter:
         if self.format.uncertainty:
             files += [(f"{self.format.folder}_invalid/{name}", folder / name) for name in names]
             confidence = self.root / "full_confidence.png"
-            _save(np.full(self.size, 65535, dtype=np.uint16), confidence)
+            write_image(confidence, np.full(self.size, 65535, dtype=np.uint16))
             files += [(f"confidence/{name}", confidence) for name in names]
         return files

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .record import read_json, write_json
+from ..utils.json_files import read_json, write_json
 from .sets import ConfigSet, SetError, load_set
 
 PLAN_FILE = "sweep.json"
@@ -86,14 +86,15 @@ def read_plan(work_dir: str | os.PathLike) -> list[PlannedRun]:
     path = Path(work_dir) / PLAN_FILE
     if not path.is_file():
         return []
+    remedy = "delete it and start the sweep again, which keeps what is finished"
     try:
-        runs = read_json(path, PLAN_FORMAT)["runs"]
+        runs = read_json(path, PLAN_FORMAT, remedy)["runs"]
+    except ValueError as error:
+        raise SetError(str(error)) from error
+    try:
         return [PlannedRun(str(r["set"]), str(r["name"]), int(r["seed"])) for r in runs]
     except (KeyError, TypeError, ValueError) as error:
-        raise SetError(
-            f"{path} is damaged ({error}); delete it and start the sweep again, which keeps what "
-            "is finished"
-        ) from error
+        raise SetError(f"{path} is damaged ({error}); {remedy}") from error
 
 
 def write_plan(work_dir: str | os.PathLike, runs: Iterable[PlannedRun]) -> None:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
 from ..utils import atomic_write
+from ..utils.json_files import read_json, write_json
 
 CONFIG_FILE = "frozen_config.py"
 RECORD_FILE = "run.json"
@@ -84,21 +84,6 @@ def read_frozen(work_dir: str | os.PathLike) -> Config:
         ) from error
 
 
-def read_json(path: Path, kind: str) -> dict[str, Any]:
-    """The content of a JSON file without its ``format``, which must be ``kind``."""
-    data = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(data, dict) or data.pop("format", None) != kind:
-        raise ValueError(f"expected a JSON object of the format {kind!r}")
-    return data
-
-
-def write_json(path: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Write a JSON file that :func:`read_json` reads."""
-    with atomic_write(path) as temporary:
-        text = json.dumps({"format": kind, **content}, indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
 def read_record(work_dir: str | os.PathLike) -> RunRecord | None:
     """The record in a work folder; ``None`` if there is none.
 
@@ -108,15 +93,14 @@ def read_record(work_dir: str | os.PathLike) -> RunRecord | None:
     path = Path(work_dir) / RECORD_FILE
     if not path.is_file():
         return None
+    remedy = "delete it and start the sweep again, which goes on from the checkpoints beside it"
+    content = read_json(path, RECORD_FORMAT, remedy)
     try:
-        record = RunRecord(**read_json(path, RECORD_FORMAT))
+        record = RunRecord(**content)
         if record.status not in STATUSES:
             raise ValueError(f"unknown status {record.status!r}")
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); delete it and start the sweep again, which goes on from "
-            "the checkpoints beside it"
-        ) from error
+        raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
     return record
 
 

@@ -109,6 +109,8 @@ class PictureWriter:
                     size = (width + width % 2, (height + height // 8) // 2 * 2)
                     codec = cv2.VideoWriter_fourcc(*"mp4v")
                     writer = cv2.VideoWriter(str(temporary), codec, rate, size)
+                    if not writer.isOpened():
+                        raise OSError(f"this OpenCV cannot write {self.out / path.stem}.mp4")
                 writer.write(_fit(picture, size)[..., ::-1])
             source.release()
             if writer is None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..utils import atomic_write
+from ..utils.text import parse_json
 from .calibration import Calibration
 from .confusion import counts_of
 from .groups import GroupKey
@@ -322,7 +323,7 @@ def read_json(path: str | os.PathLike) -> tuple[Path, Any]:
             "writes it"
         )
     try:
-        return file, json.loads(file.read_text(encoding="utf-8"))
+        return file, parse_json(file.read_bytes())
     except ValueError as error:
         raise ResultsError(f"{file}: not valid JSON ({error}); run the test again") from error
 

@@ -6,7 +6,6 @@ original's files), ``STEM.weights.safetensors`` (original key names) and
 VPD's; theirs also hold class embeddings and the text adapter.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..utils import read_mapping
 from .adapters.published import convert_published
 from .adapters.soma import decompose_soma
 from .backbones.domino_backbone import DominoBackbone
@@ -59,7 +59,7 @@ def _paths(stem: str | Path) -> list[Path]:
 
 def _read(stem: str | Path) -> tuple[dict, Path, Path, dict[str, Tensor]]:
     paths = _paths(stem)
-    description = json.loads(paths[0].read_text(encoding="utf-8"))
+    description = read_mapping(paths[0])
     _refuse_absent(paths[0], _FIELDS, description)
     stored = read_state_dict(paths[2])
     _refuse_absent(paths[2], _STORED, stored)
@@ -86,7 +86,7 @@ def verify(stem: str | Path) -> dict[str, float]:
         ValueError: If one lacks something, is of an unknown kind, or does not fit.
     """
     path = _file(stem, ".json")
-    description = json.loads(path.read_text(encoding="utf-8"))
+    description = read_mapping(path)
     kind = description.get("kind", "vpd")
     if kind == "vpd":
         return verify_vpd(stem)
@@ -151,7 +151,7 @@ def verify_adapter(stem: str | Path) -> dict[str, float]:
         ValueError: If one lacks something, or the weights do not fit.
     """
     paths = _paths(stem)
-    description = json.loads(paths[0].read_text(encoding="utf-8"))
+    description = read_mapping(paths[0])
     _refuse_absent(paths[0], _ADAPTER_FIELDS, description)
     stored = read_state_dict(paths[2])
     _refuse_absent(paths[2], ("images",), stored)

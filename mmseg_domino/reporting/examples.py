@@ -18,6 +18,8 @@ from ..metrics import GroupKey, PerImage, ResultsError
 from ..page import data_uri
 from ..page.colours import ERROR, SEQUENTIAL
 from ..utils import OutsideNameError, atomic_write, resolve_below
+from ..utils.images import open_image, write_image
+from ..utils.text import parse_json
 
 EXAMPLES_FORMAT = "mmseg_domino.examples/1"
 INDEX_FILE = "examples.json"
@@ -150,16 +152,16 @@ class Example:
         for part in self.files:
             path = self.path(part)
             try:
-                with Image.open(path) as image:
-                    parts[part] = np.asarray(image)
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
+                parts[part] = np.asarray(open_image(path))
+            except (OSError, ValueError) as error:
                 raise ResultsError(
                     f"{path}: cannot be read ({error}); test again with --report"
                 ) from error
         sizes = {array.shape[:2] for array in parts.values()}
         if len(sizes) > 1 or parts["image"].ndim != 3:
+            found = ", ".join(f"{self.path(name)} {a.shape}" for name, a in parts.items())
             raise ResultsError(
-                f"{self.path('image')} and its parts are not of one size; test again with --report"
+                f"an example's parts are not of one size: {found}; test again with --report"
             )
         return ExampleArrays(**parts)
 
@@ -182,8 +184,7 @@ def write_example(folder: Path, selection: Selection, arrays: ExampleArrays) -> 
         if array is None:
             continue
         files[part] = f"{stem}_{part}.png"
-        with atomic_write(folder / files[part]) as temporary:
-            Image.fromarray(array).save(temporary, optimize=True)
+        write_image(folder / files[part], array, optimize=True)
     values = {key: value for key, value in asdict(selection).items() if key != "index"}
     return Example(**values, files=files, folder=folder)
 
@@ -238,7 +239,7 @@ def load_examples(folder: str | Path, classes: Sequence[str] | None = None) -> l
     if not file.is_file():
         return []
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_bytes())
         if data["format"] != EXAMPLES_FORMAT:
             raise ResultsError(f"its format is {data['format']!r}, expected {EXAMPLES_FORMAT!r}")
         if classes is not None and data["classes"] != list(classes):

@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image
 
 from ..utils import TEMPORARY_PREFIX, atomic_write, resolve_below
 from ..utils.disk import DiskFullError, explain_disk
+from ..utils.images import write_image
+from ..utils.json_files import json_line, parse_line, read_json, write_json
 from ..utils.locks import FolderInUseError
 
 FORMAT = "mmseg_domino.synthesis/1"
@@ -108,17 +109,16 @@ class SynthesisTree:
         Raises:
             OtherMakerError: If the folder was made by another; names what differs.
         """
-        wanted = {"format": FORMAT, "maker": json.loads(json.dumps(maker))}
+        wanted = {"maker": json.loads(json.dumps(maker))}
         if not self.header.is_file():
             if self.root.is_dir() and any(not p.name.startswith(".") for p in self.root.iterdir()):
                 raise OtherMakerError(
                     f"{self.root} is not empty and has no {self.header.name}: it was not made by "
                     "this tool. Give an empty or new folder."
                 )
-            with atomic_write(self.header) as path:
-                path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+            write_json(self.header, FORMAT, wanted)
             return
-        known = json.loads(self.header.read_text(encoding="utf-8"))
+        known = read_json(self.header, FORMAT, "give another folder, or restore the file")
         different = list(_differences(known, wanted))
         if different:
             listed = "\n".join(f"    {line}" for line in different[:12])
@@ -266,8 +266,7 @@ class RecordWriter:
                 _write_label(path, label, label_file)
             if image is not None:
                 path = self.tree.image_path(record.domain, record.name, kept)
-                with atomic_write(path) as temporary:
-                    Image.fromarray(image).save(temporary, compress_level=4)
+                write_image(path, image, compress_level=4)
             line = memoryview(_line(record).encode())
             while line:
                 line = line[self._file.write(line) :]
@@ -285,15 +284,15 @@ def _write_label(path: Path, label: np.ndarray, file: str | None) -> None:
             return
         except OSError:  # another disk, or one without links
             pass
+    if file is None:
+        write_image(path, label)
+        return
     with atomic_write(path) as temporary:
-        if file is not None:
-            shutil.copyfile(file, temporary)
-        else:
-            Image.fromarray(label).save(temporary)
+        shutil.copyfile(file, temporary)
 
 
 def _line(record: Record) -> str:
-    return json.dumps(asdict(record), allow_nan=False) + "\n"
+    return json_line(asdict(record))
 
 
 def _read_lines(path: Path) -> Iterable[Record]:
@@ -302,11 +301,14 @@ def _read_lines(path: Path) -> Iterable[Record]:
         if not line:
             continue
         try:
-            yield Record(**json.loads(line))
+            yield Record(**parse_line(line))
         except (ValueError, TypeError) as error:
             if number == len(lines):  # no newline after it: cut off by a kill
                 return
-            raise ValueError(f"{path}, line {number}, is damaged: {error}") from error
+            raise ValueError(
+                f"{path}, line {number}, is damaged ({error}); delete the line, and its image is "
+                "made again"
+            ) from error
 
 
 def _differences(known, wanted, where: str = "") -> Iterable[str]:

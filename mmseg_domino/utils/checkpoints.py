@@ -51,7 +51,10 @@ def read_pickle(
             raise FileNotFoundError(f"{source} can not be found: there is no such checkpoint")
     try:
         # PyTorch before 1.6 wrote no zip files, and those cannot be mapped.
-        mapped = {"mmap": True} if mmap and zipfile.is_zipfile(source) else {}
+        zipped = zipfile.is_zipfile(source)
+        if zipped:
+            _check_checksums(source)
+        mapped = {"mmap": True} if mmap and zipped else {}
         return _load(source, allowed or {}, map_location=map_location, **mapped)
     except pickle.UnpicklingError as error:
         raise UnsafeCheckpointError(_refusal(str(name), str(error))) from error
@@ -62,6 +65,16 @@ def read_pickle(
             f"{name} cannot be read as a PyTorch checkpoint: {_first_line(error)}. It is damaged "
             "or cut off; fetch or copy it again, or take an earlier one."
         ) from error
+
+
+def _check_checksums(source: Path | IO[bytes]) -> None:
+    """Compare the archive's checksums, which PyTorch writes and does not read."""
+    with zipfile.ZipFile(source) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"the checksum of its part {damaged} is wrong")
+    if not isinstance(source, str | Path):
+        source.seek(0)
 
 
 def _first_line(error: Exception) -> str:

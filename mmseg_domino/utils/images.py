@@ -111,19 +111,35 @@ def decode_image(content: bytes, name: str | os.PathLike) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write an image in the format that its name's ending tells, whole or not at all.
+def open_image(path: str | os.PathLike) -> Image.Image:
+    """Pillow's image of a file, as it is stored: palette indices, 16 bits and all.
 
-    OpenCV's own writer ends the process at a name whose bytes are no UTF-8.
+    Raises:
+        DamagedImageError: If the file is not a whole image.
+        FileNotFoundError: If there is no such file.
+    """
+    content = Path(path).read_bytes()
+    check_image(content, path)
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except Exception as error:  # each of Pillow's formats raises its own
+        raise DamagedImageError(path, f"cannot be decoded as an image ({error})") from error
+    return image
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray, **options) -> None:
+    """Write an image, whole or not at all, in the format that the path's suffix names.
 
     Args:
-        path: Its name.
-        image: RGB ``(H, W, 3)`` or grey ``(H, W)``.
+        path: The file to create or replace, and its folder if need be.
+        image: RGB ``(H, W, 3)`` or grey or labels ``(H, W)``, uint8, or uint16 ``(H, W)``.
+        **options: As for Pillow's ``save``; JPEGs have quality 95 by default, as OpenCV's.
     """
-    colour = image.ndim == 3
-    coded = cv2.imencode(Path(path).suffix, image[..., ::-1] if colour else image)[1]
+    if Path(path).suffix.lower() in (".jpg", ".jpeg"):
+        options.setdefault("quality", 95)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(coded.tobytes())
+        Image.fromarray(image).save(temporary, **options)
 
 
 def check_image(content: bytes, path: str | os.PathLike) -> None:

@@ -5,7 +5,6 @@ work was; each further line is one finished image, written at once. A line that 
 kill is dropped: its image is done again.
 """
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .disk import explain_disk
+from .json_files import json_line, parse_line
 
 _SUFFIX = ".journal.jsonl"
 #: What names an image in an entry.
@@ -37,7 +37,7 @@ class Journal:
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write one line and hand it to the operating system."""
         with explain_disk(self.path.parent):
-            self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+            self._file.write(json_line(entry))
             self._file.flush()
 
     def close(self) -> None:
@@ -59,8 +59,8 @@ def _lines(path: Path) -> Iterator[dict]:
                 )
                 return
             try:
-                entry = json.loads(line)
-                if not isinstance(entry, dict) or (number > 1 and not set(entry) >= _KEYS):
+                entry = parse_line(line)
+                if number > 1 and not set(entry) >= _KEYS:
                     raise ValueError("it is no entry of a journal")
             except ValueError as error:
                 raise JournalError(

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -40,6 +41,19 @@ def read_text(path: str | os.PathLike) -> str:
     return text.replace("\r\n", "\n")
 
 
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """``json.loads``, of which whatever is no JSON is a ``ValueError``.
+
+    Args:
+        text: The file's content.
+        **options: As for ``json.loads``.
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError as error:
+        raise ValueError("its brackets are nested too deep") from error
+
+
 def read_mapping(path: str | os.PathLike) -> dict:
     """The mapping in a JSON (by its suffix) or YAML file.
 
@@ -51,10 +65,10 @@ def read_mapping(path: str | os.PathLike) -> dict:
     text = read_text(path)
     try:
         if Path(path).suffix.lower() == ".json":
-            content = json.loads(text, object_pairs_hook=_distinct)
+            content = parse_json(text, object_pairs_hook=_distinct)
         else:
             content = yaml.load(text, _Loader)
-    except (ValueError, yaml.YAMLError) as error:
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{printable(path)} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{printable(path)} holds {content!r:.80}, expected a mapping")

@@ -3,7 +3,6 @@
 Shapes: ``H W`` image.
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from ..utils import printable
+from ..utils.text import parse_json
 from .light import soften
 
 #: Metres of the sky, and at most.
@@ -257,7 +257,10 @@ class DepthFiles:
         if not path.is_file():
             raise FileNotFoundError(f"weather by depth: {printable(path)} is missing")
         if path.suffix == ".npy":
-            stored = np.load(path, allow_pickle=False).astype(np.float32)
+            try:
+                stored = np.load(path, allow_pickle=False).astype(np.float32)
+            except (AttributeError, EOFError, OSError, TypeError, ValueError):  # or an .npz
+                stored = None
         else:
             content = np.frombuffer(path.read_bytes(), np.uint8)
             stored = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
@@ -276,7 +279,7 @@ class DepthFiles:
             return replace(usual, focal=self.focal or usual.focal), self.baseline
         path = Path(self.camera_root) / f"{stem}_camera.json"
         try:
-            given = json.loads(path.read_text(encoding="utf-8"))
+            given = parse_json(path.read_bytes())
             inner = given["intrinsic"]
             camera = Camera(
                 float(inner["fx"]),

@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -246,55 +244,3 @@ def Tagged(note, **kwargs):
     from mmseg_domino.datasets import SetDomain
 
     return SetDomain(**kwargs)
-
-
-RUN = """
-import sys
-from mmengine.config import Config
-from mmseg_domino import engine
-path, work_dir = sys.argv[1:3]
-cfg = Config(Config.fromfile(path).to_dict(), filename=path, format_python_code=False)
-cfg.work_dir, cfg.launcher, cfg.resume = work_dir, "none", True
-cfg.train_cfg.max_iters = int(sys.argv[3])
-engine.build_runner(cfg).train()
-"""
-
-
-def killed_training(config_file, folder, steps, kills, seconds):
-    """Train in processes that are killed at random moments; return how often one was killed."""
-    command = [sys.executable, "-W", "ignore", "-c", RUN, str(config_file), str(folder), str(steps)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    root = Path(__file__).parents[2]
-    generator = torch.Generator().manual_seed(0)
-    done = 0
-    for _ in range(kills):
-        seen = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.pth")}
-        with subprocess.Popen(
-            command, cwd=root, env=environment, stderr=subprocess.PIPE
-        ) as process:
-            # Importing takes most of a process's life; what counts begins with a new checkpoint.
-            while process.poll() is None and seen == {
-                p.name: p.stat().st_mtime_ns for p in folder.glob("*.pth")
-            }:
-                time.sleep(0.01)
-            time.sleep(float(torch.rand((), generator=generator)) * seconds)
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                done += 1
-        assert newest_checkpoint(folder) is not None
-    finished = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return done
-
-
-@pytest.mark.slow
-def test_a_training_killed_at_random_ends_with_the_weights_of_a_whole_one(small_config, tmp_path):
-    kills, steps = 10, 100
-    cfg = small_config(tmp_path / "whole", **{"train_cfg.max_iters": steps})
-    engine.build_runner(cfg).train()
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    assert killed_training(cfg.filename, folder, steps, kills, 0.5) > 0
-    name = f"iter_{steps}.pth"
-    assert same(weights(folder / name), weights(tmp_path / "whole" / name))
-    assert [p.name for p in folder.glob("*.pth")] == [name]

@@ -1,4 +1,6 @@
 import json
+import multiprocessing
+import time
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from mmseg_domino.engine.testing import (
     show_predictions,
     use_test_time_augmentation,
 )
+from mmseg_domino.utils.locks import FolderInUseError, folder_lock
 
 
 def leaf(domain=None, *more):
@@ -154,6 +157,50 @@ def test_a_training_that_was_resumed_saves_a_config_that_does_not_resume(small_c
     assert Config.fromfile(tmp_path / "config.py").resume is False
     meta = torch.load(tmp_path / "iter_1.pth", weights_only=False)["meta"]
     assert "optim_wrapper.optimizer.lr" in json.loads(meta["settings"])
+
+
+def test_images_whose_predictions_have_one_file_are_refused_before_the_test(
+    small_config, small_run, tmp_path
+):
+    """Two processes, each with one of the images, would not notice."""
+    cfg = small_config(tmp_path / "w", load_from=str(small_run / "iter_4.pth"))
+    save_predictions(cfg, str(tmp_path / "out"))
+    runner = engine.build_runner(cfg)
+    dataset = runner.test_loop.dataloader.dataset
+    load, place = dataset.get_data_info, "/elsewhere/0.png"
+    dataset.get_data_info = lambda i: {
+        **load(i),
+        "img_path": place if i < 2 else load(i)["img_path"],
+    }
+    runner.test_loop.evaluator.metrics[0].writer.path("small/day", "/nowhere/0.png")
+    runner.load_checkpoint = None  # it does not come to that
+    with pytest.raises(ValueError, match=r"/elsewhere/0\.png and /nowhere/0\.png would both be"):
+        runner.test()
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_a_second_test_that_writes_into_the_same_folder_is_refused(
+    small_config, small_run, tmp_path
+):
+    cfg = small_config(tmp_path / "w", load_from=str(small_run / "iter_4.pth"))
+    save_predictions(cfg, str(tmp_path / "out"))
+    runner = engine.build_runner(cfg)
+    process = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path / "out",))
+    process.start()
+    try:
+        while not (tmp_path / "held").exists():
+            time.sleep(0.01)
+        with pytest.raises(FolderInUseError, match=f"{tmp_path}/out is in use"):
+            runner.test()
+    finally:
+        process.kill()
+        process.join()
+
+
+def hold(folder):
+    with folder_lock(folder, "test", "another test"):
+        (folder.parent / "held").touch()
+        time.sleep(600)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,14 @@ def test_predictions_mirror_the_tree_below_the_nearest_image_folder(tmp_path):
         assert path == tmp_path / "s/t" / name
 
 
+def test_two_images_with_one_file_are_refused(tmp_path):
+    writer = PredictionWriter(tmp_path, ["images"])
+    writer.write("s/t", "images/a.png", np.zeros((2, 2), int))
+    assert writer.path("s/u", "images/a.jpg") == tmp_path / "s/u/a.png"
+    with pytest.raises(ValueError, match=r"images/a\.jpg and images/a\.png would both be"):
+        writer.write("s/t", "images/a.jpg", np.ones((2, 2), int))
+
+
 def test_two_images_of_one_name_are_refused(tmp_path):
     writer = SubmissionWriter("acdc", tmp_path, images=2, size=SIZE)
     for folder in "ab":

@@ -10,6 +10,7 @@ import pytest
 
 from mmseg_domino.synthesis.tree import DiskFullError, OtherMakerError, Record, SynthesisTree
 from mmseg_domino.utils import TEMPORARY_PREFIX
+from mmseg_domino.utils.json_files import json_line
 
 from .scenes import scene
 
@@ -89,7 +90,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, field, where):
     theirs.write_bytes(b"theirs")
     where = str(theirs.with_suffix("")) if where == "/absolute" else where
     bad = replace(one, **{field: where})
-    (tmp_path / "out/images.jsonl").write_text(json.dumps(vars(bad)) + "\n")
+    (tmp_path / "out/images.jsonl").write_text(json_line(vars(bad)))
     with pytest.raises(ValueError, match=r"images\.jsonl names"):
         tree.records()
     with pytest.raises(ValueError, match=r"images\.jsonl names"):

@@ -69,6 +69,20 @@ def test_damaged_files_are_named(kept, tmp_path):
         read_pickle(tmp_path / "none.pth")
 
 
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_flipped_bit_of_a_weight_is_found(mmap, tmp_path):
+    """PyTorch writes checksums into its files and does not compare them."""
+    path = tmp_path / "flipped.pth"
+    torch.save({"a": torch.ones(1000)}, path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert not torch.equal(torch.load(path)["a"], torch.ones(1000))
+    for source in (path, io.BytesIO(data)):
+        with pytest.raises(CheckpointError, match=r"flipped\.pth .*checksum of its part .*/data/0"):
+            read_pickle(source, name=str(path), mmap=mmap and source is path)
+
+
 class Scripted(nn.Module):
     def __init__(self):
         super().__init__()

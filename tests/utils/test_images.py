@@ -7,11 +7,13 @@ import pytest
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 
+from mmseg_domino.utils.disk import DiskFullError
 from mmseg_domino.utils.images import (
     DamagedImageError,
     check_image,
     exif_orientation,
     list_images,
+    open_image,
     read_image,
     write_image,
 )
@@ -178,3 +180,39 @@ def test_names_that_are_no_utf_8_are_read_and_can_be_printed(tmp_path, photo):
     assert np.array_equal(read_image(path), photo)
     write_image(path, photo[..., 0])
     assert np.array_equal(np.asarray(Image.open(path)), photo[..., 0])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_what_is_written_is_read_as_it_was(tmp_path, photo, suffix):
+    grey, deep = photo[..., 0], photo[..., 0].astype(np.uint16) * 200
+    for array in (photo, grey) if suffix == ".bmp" else (photo, grey, deep):
+        path = tmp_path / "new" / f"a{suffix}"
+        write_image(path, array)
+        assert np.array_equal(np.asarray(open_image(path)), array)
+        assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_an_image_that_cannot_be_written_leaves_the_old_one(tmp_path, photo, monkeypatch):
+    path = tmp_path / "a.png"
+    write_image(path, photo)
+    whole = path.read_bytes()
+
+    def full(self, file, **options):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(DiskFullError, match=rf"{tmp_path} ran full .*Make room"):
+        write_image(path, photo)
+    assert path.read_bytes() == whole
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_opening_refuses_what_pillow_lets_through(tmp_path, photo):
+    path = tmp_path / "a.png"
+    write_image(path, photo[..., 0])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedImageError, match=r"a\.png is damaged: the checksum"):
+        open_image(path)

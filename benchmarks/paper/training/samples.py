@@ -11,7 +11,6 @@ that no training has seen; the second the pictures that the street world renders
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from benchmarks.paper.training.sampling import (
@@ -22,7 +21,7 @@ from benchmarks.paper.training.sampling import (
     open_pipeline,
     sample_pictures,
 )
-from mmseg_domino.utils.io import atomic_write
+from mmseg_domino.utils.images import write_image
 from street_world.street import DOMAINS, render, sample_scene
 
 FIRST_SCENE = 960_000_000  # of no training, no test of training, and no street world
@@ -79,9 +78,7 @@ def main() -> None:
     args = parse_args()
     rows, names = control_rows(args) if args.control else text_rows(args)
     sheet = contact_sheet([[np.asarray(picture) for picture in row] for row in rows], names)
-    with atomic_write(args.out) as path:
-        if not cv2.imwrite(str(path), sheet[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9]):
-            raise OSError(f"cannot write {args.out}")
+    write_image(args.out, np.ascontiguousarray(sheet), optimize=True)
 
 
 if __name__ == "__main__":

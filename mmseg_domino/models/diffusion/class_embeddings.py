@@ -14,14 +14,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...utils.io import atomic_write
+from ...utils.tensors import read_tensors, write_tensors
 from ...version import __version__
-from .files import check_safetensors
 from .text_towers import TextTower, open_text_tower
 from .weights import RandomWeights, WeightSource, expand_path
 
@@ -70,12 +67,7 @@ def _write(path: str | Path, kind: str, embeddings: Tensor, provenance: dict) ->
         "versions": {"mmseg_domino": __version__, "torch": torch.__version__},
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    with atomic_write(path) as temporary:
-        save_file(
-            {kind: embeddings},
-            temporary,
-            metadata={"mmseg_domino": json.dumps({**provenance, **made})},
-        )
+    write_tensors(path, {kind: embeddings}, {**provenance, **made})
 
 
 def embed_classes(
@@ -161,13 +153,10 @@ def _embed(
 
 def _read(path: Path, kind: str) -> tuple[Tensor, dict]:
     """A table of ``kind`` and its provenance."""
-    check_safetensors(path)
-    with safe_open(path, "pt") as file:
-        names = list(file.keys())
-        if kind not in names:
-            raise ValueError(f"{path} has no tensor `{kind}`; it holds {names}")
-        provenance = json.loads((file.metadata() or {}).get("mmseg_domino", "{}"))
-        return file.get_tensor(kind).float(), provenance
+    tensors, provenance = read_tensors(path)
+    if kind not in tensors:
+        raise ValueError(f"{path} has no tensor `{kind}`; it holds {list(tensors)}")
+    return tensors[kind].float(), provenance
 
 
 def _check_cut(
@@ -201,7 +190,7 @@ def read_class_embeddings(path: str | Path, classes: Sequence[str] | None = None
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it has no such tensor, or was made for other classes.
+        ValueError: If it is damaged, has no such tensor, or was made for other classes.
     """
     path = Path(expand_path(str(path)))
     if not path.is_file():

@@ -20,6 +20,7 @@ from mmseg_domino.models.diffusion.class_embeddings import (
 )
 from mmseg_domino.models.diffusion.text_towers import open_text_tower
 from mmseg_domino.models.diffusion.weights import open_weights
+from mmseg_domino.utils.tensors import write_tensors
 from street_world.models import build_mini_models
 
 from .original_layout import original_file
@@ -194,8 +195,15 @@ def test_the_cache_is_read_and_says_where_it_is_from(mini, tower, tmp_path):
     assert provenance["weights_sha256"] == tower.sha256()
     # What is read is the file, not a new computation.
     marked = first + 1
-    save_file({"class_embeddings": marked}, file, metadata={"mmseg_domino": json.dumps(provenance)})
+    provenance.pop("sha256")
+    write_tensors(file, {"class_embeddings": marked}, provenance)
     assert torch.equal(embed_classes(tower, CLASSES, cache=tmp_path), marked)
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
+    with pytest.warns(UserWarning, match="is damaged .*it is made again"):
+        assert torch.equal(embed_classes(tower, CLASSES, cache=tmp_path), first)
+    assert torch.equal(embed_classes(tower, CLASSES, cache=tmp_path), first)
     # Other names or weights are other files.
     embed_classes(tower, CLASSES[:2], cache=tmp_path)
     other = open_text_tower(str(mini["sd"]), open_weights("random", ARCHITECTURE))
@@ -237,7 +245,7 @@ def test_files_that_are_no_class_embeddings_are_refused(tmp_path):
     path = tmp_path / "cut.safetensors"
     write_classes(path, torch.ones(4, 4))
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(ValueError, match="is not whole"):
+    with pytest.raises(ValueError, match="cannot be read as safetensors"):
         read_class_embeddings(path)
 
 
