@@ -1,8 +1,8 @@
 """Intervals over images, by the jackknife.
 
 An mIoU is of sums over images, so its sampling error is known from what it would be without each
-image in turn. With Student's t this covers 93 to 95 % at 24 and at 100 heavy-tailed images, where
-the percentile bootstrap covers 88 to 92 and BCa 85 to 88; it has no random part either
+image in turn. With Student's t this covers 95 to 96 % at 24 and at 100 heavy-tailed images, where
+the percentile bootstrap covers 90 and 94, BCa 86 and 90; it has no random part either
 (``tests/metrics/test_intervals.py`` measures it).
 
 Shapes: ``M`` images of a group, ``N`` classes, ``...`` any leading dimensions. Figures are percent.

@@ -76,5 +76,5 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
         if description and stated != checksum(described, tensors):
             raise ValueError("its checksum is wrong")
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{printable(path)} is damaged ({error}); have it made again") from error
+        raise ValueError(f"{printable(path)} is damaged ({error})") from error
     return tensors, description

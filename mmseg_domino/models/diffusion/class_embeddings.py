@@ -139,7 +139,10 @@ def _embed(
     """The mean state of each list of prompts, from the cache if it is there."""
     cached = None if cache is None else _cache_file(cache, provenance)
     if cached is not None and cached.is_file():
-        return _read(cached, kind)[0]
+        try:
+            return _read(cached, kind)[0]
+        except ValueError as error:  # damaged, or of a version without checksums
+            warnings.warn(f"{error}: it is made again now", stacklevel=3)
     embeddings = torch.stack([tower(some).mean(dim=0) for some in prompts]).cpu().contiguous()
     if kind == _CLASSES:
         _check_cut(tower, provenance["classes"], prompts, embeddings)
