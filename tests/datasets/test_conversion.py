@@ -206,5 +206,5 @@ def test_no_labels_is_an_error(tmp_path):
 def test_a_truncated_label_is_named(tmp_path):
     path = save(tmp_path / "labels/00001.png", np.ones((40, 40), np.uint8))
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"00001.png cannot be decoded"):
+    with pytest.raises(ValueError, match=r"00001.png is truncated"):
         convert_dataset("gta5", tmp_path)

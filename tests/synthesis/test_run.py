@@ -27,6 +27,7 @@ from mmseg_domino.synthesis import (
 )
 from mmseg_domino.synthesis import tree as tree_module
 from mmseg_domino.synthesis.diffusion import ControlNetGenerator
+from mmseg_domino.utils import images, io, json_files
 
 from .scenes import Recolour, scene
 
@@ -112,7 +113,7 @@ def test_a_run_killed_anywhere_loses_nothing_and_makes_nothing_twice(
 def test_a_kill_between_any_two_writes(source, tmp_path, step, monkeypatch):
     """Each atomic write may be the last thing that happens."""
     make(source, tmp_path / "whole", Recolour())
-    calls, real = [], tree_module.atomic_write
+    calls, real, writers = [], io.atomic_write, (images, json_files, tree_module)
 
     def dying(path):
         calls.append(path)
@@ -120,10 +121,11 @@ def test_a_kill_between_any_two_writes(source, tmp_path, step, monkeypatch):
             raise KeyboardInterrupt
         return real(path)
 
-    monkeypatch.setattr(tree_module, "atomic_write", dying)
-    with pytest.raises(KeyboardInterrupt):
-        make(source, tmp_path / "cut", Recolour())
-    monkeypatch.setattr(tree_module, "atomic_write", real)
+    with monkeypatch.context() as patch:
+        for module in writers:
+            patch.setattr(module, "atomic_write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            make(source, tmp_path / "cut", Recolour())
     make(source, tmp_path / "cut", Recolour())
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
 
