@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import resource
 import select
 import shutil
 import signal
@@ -15,7 +16,8 @@ import torch
 
 from .damage import Damage
 
-_SECONDS = 120
+#: Of a processor and of the clock, which on a busy machine says little.
+_CPU_SECONDS, _SECONDS = 120, 1800
 #: Errors that are written for people. Another one that happens to quote the file is a fault.
 _CLEAR = (ValueError, OSError, RuntimeError, KeyError)
 _ACCIDENTS = (UnicodeError, NotImplementedError, RecursionError)
@@ -101,6 +103,7 @@ def _apart(work: Callable[[], object], log: Path) -> tuple[str, object]:
     if pid == 0:  # pragma: no cover, another process
         try:
             os.close(reader)
+            resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
             with open(log, "wb", buffering=0) as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)

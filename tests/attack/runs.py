@@ -333,7 +333,9 @@ def generated(root: Path) -> Iterator[Target]:
 
     def use(case: Path) -> dict:
         make(case)
-        files = (p for p in case.rglob("*") if p.is_file() and p.name != ".lock")
+        files = (
+            p for p in case.rglob("*") if p.is_file() and p.name not in (".lock", "synthesis.json")
+        )
         return {p.relative_to(case).as_posix(): p.read_bytes() for p in files}
 
     yield Target(
