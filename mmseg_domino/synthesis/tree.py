@@ -296,15 +296,12 @@ def _line(record: Record) -> str:
 
 
 def _read_lines(path: Path) -> Iterable[Record]:
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
+    # What has no newline after it was cut off by a kill, even if it reads well: the writer that
+    # goes on removes it.
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
             yield Record(**parse_line(line))
         except (ValueError, TypeError) as error:
-            if number == len(lines):  # no newline after it: cut off by a kill
-                return
             raise ValueError(
                 f"{path}, line {number}, is damaged ({error}); delete the line, and its image is "
                 "made again"

@@ -79,6 +79,7 @@ def names(root: Path) -> Iterator[Target]:
             *list(cuts())[:8],
             *list(kinds())[:-3],
         ],
+        ("x.png",),
     )
 
 

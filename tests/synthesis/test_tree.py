@@ -120,6 +120,18 @@ def test_damage_elsewhere_is_not_passed_over(tmp_path):
         tree.records()
 
 
+@pytest.mark.parametrize("left", [1, 0])
+def test_a_line_without_its_end_is_not_done(left, tmp_path):
+    """A kill between a line and its end would otherwise lose it: who goes on cuts it off."""
+    tree = SynthesisTree(tmp_path)
+    fill(tree, record(), record("town/b"))
+    part = tree.parts / "00000.jsonl"
+    part.write_bytes(part.read_bytes()[: -1 - left])
+    assert [key[0] for key in tree.records()] == ["town/a"]
+    fill(tree, record("town/b"))
+    assert [one.source for one in tree.merge()] == ["town/a", "town/b"]
+
+
 def test_a_kept_image_whose_file_has_gone_is_not_done(tmp_path):
     tree = SynthesisTree(tmp_path)
     fill(tree, record(), record("town/b"))
