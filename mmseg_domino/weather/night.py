@@ -187,7 +187,8 @@ def _from_behind(red: np.ndarray) -> bool:
     """Whether the photograph shows tail lamps: red on both sides of a vehicle, not between them."""
     quarter = max(1, red.shape[1] // 4)
     sides = min(red[:, :quarter].mean(), red[:, -quarter:].mean())
-    return sides > max(0.004, 2 * red[:, quarter:-quarter].mean())
+    between = red[:, quarter:-quarter]
+    return sides > max(0.004, 2 * between.mean() if between.size else 0.0)
 
 
 def _draw_signals(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) -> None:
