@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..datasets.conversion import CITYSCAPES_LABELS
 from ..utils import atomic_write
+from ..utils.text import parse_json
 from .coco_dataset import CITYSCAPES_THINGS
 
 _POLYGONS = "_gtFine_polygons.json"
@@ -74,7 +75,7 @@ def _convert_split(root: Path, split: str) -> Path:
     images, annotations = [], []
     for number, file in enumerate(tqdm(files, desc=split, unit="image", disable=None), 1):
         try:
-            polygons = json.loads(file.read_text(encoding="utf-8"))
+            polygons = parse_json(file.read_bytes())
             found = instances_of(polygons)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} holds no polygons of Cityscapes ({error!r})") from error

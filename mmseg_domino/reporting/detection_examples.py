@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from ..metrics import DetectionResults, ResultsError, average_precision
 from ..page.colours import text_on
 from ..utils import atomic_write, resolve_below
+from ..utils.images import open_image, write_image
+from ..utils.text import parse_json
 from .examples import Selection, select_ranked
 
 FORMAT = "mmseg_domino.detection_examples/1"
@@ -93,8 +95,7 @@ def write_detection_example(
         image = Image.fromarray(pixels)
         image.thumbnail((side, side))
         files[name] = f"{number:03}_{name}.png"
-        with atomic_write(folder / files[name]) as path:
-            image.save(path, "png")
+        write_image(folder / files[name], np.asarray(image))
     s = selection
     return DetectionExample(s.group, s.image, s.kind, s.rank, s.count, s.miou, files)
 
@@ -116,14 +117,14 @@ def load_detection_examples(folder: Path) -> list[tuple[DetectionExample, dict[s
     if not file.is_file():
         return []
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_bytes())
         if data["format"] != FORMAT:
             raise ValueError(f"its format is {data['format']!r}")
         found = []
         for entry in data["examples"]:
             example = DetectionExample(**entry)
             pictures = {
-                name: np.asarray(Image.open(resolve_below(folder, example.files[name], file)))
+                name: np.asarray(open_image(resolve_below(folder, example.files[name], file)))
                 for name in PICTURES if name in example.files
             }  # fmt: skip
             found.append((example, pictures))
