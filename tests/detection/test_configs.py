@@ -19,6 +19,10 @@ from mmseg_domino.metrics import load_detection_results
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs" / "detection").glob("*.py"))
+DATA = [
+    p for p in sorted((ROOT / "configs" / "_base_" / "datasets").glob("*.py"))
+    if "mmseg_domino.detection" in p.read_text()
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -40,6 +44,19 @@ def test_configs_name_what_there_is(path):
             for leaf in leaf_datasets(cfg.test_dataloader)
         }
         assert MODELS.get(cfg.model.detector) is not None
+
+
+@pytest.mark.parametrize("path", DATA, ids=lambda p: p.stem)
+def test_data_set_files_name_what_there_is(path):
+    cfg = Config.fromfile(path)
+    values = [v for value in cfg.values() for v in (value if isinstance(value, list) else [value])]
+    found = [v for v in values if isinstance(v, dict) and "pipeline" in v]
+    assert found
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        for leaf in found:
+            assert DATASETS.get(leaf["type"]) is not None
+            for step in leaf["pipeline"]:
+                TRANSFORMS.build(step)
 
 
 def test_data_of_fog_and_corruptions_are_domains_of_their_own():
