@@ -166,6 +166,14 @@ def test_a_better_checkpoint_replaces_the_best_one_only_when_it_is_written(small
         checkpoint.after_val_epoch(runner, {"city/day/mIoU": 3, "acdc/fog/mIoU": 2, "acdc/aAcc": 1})
 
 
+def test_a_validation_without_save_best_writes_no_checkpoint(small_config, tmp_path):
+    runner = engine.build_runner(small_config(tmp_path))
+    checkpoint = next(h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
+    checkpoint.before_train(runner)
+    checkpoint.after_val_epoch(runner, {"mIoU": 10.0})
+    assert not list(tmp_path.glob("*.pth"))
+
+
 def test_a_second_training_or_test_in_a_folder_is_refused(small_config, small_run, tmp_path):
     code = (
         "import sys\nfrom mmseg_domino.utils.locks import folder_lock\n"

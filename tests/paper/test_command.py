@@ -68,4 +68,4 @@ def test_tables_of_the_sweep(quick, here):
     said = here("mmseg_domino", "report", root / "runs", root / "nowhere", "--out", root / "tables")
     assert "no such folder" in said
     for kind in ("md", "csv", "tex"):
-        assert (root / "tables" / f"injection.{kind}").is_file()
+        assert (root / "tables" / f"conditioning.{kind}").is_file()

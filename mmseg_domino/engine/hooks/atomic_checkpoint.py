@@ -60,8 +60,10 @@ class AtomicCheckpointHook(CheckpointHook):
                 self.file_backend.remove(path)
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
-        unknown = [key for key in self.key_indicators or () if key not in (*metrics, "auto")]
-        if self.save_best and unknown:
+        if not self.save_best:
+            return
+        unknown = [key for key in self.key_indicators if key not in (*metrics, "auto")]
+        if unknown:
             mious = [key for key in metrics if "mIoU" in key]
             raise ValueError(
                 f"save_best={', '.join(unknown)}: the validation gave no such figure. It gave "
