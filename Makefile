@@ -1,5 +1,5 @@
 # make setup   the tested stack in .venv            (about 5 minutes the first time)
-# make train   plain VPD and Domino on the embedded world (under 7 minutes on 2 cores)
+# make train   plain VPD and Domino on the embedded world (about 9 minutes on 2 cores)
 # make detect  a detector with and without Domino   (under 5 minutes on 2 cores)
 # make test    the test suite                       (under 12 minutes on 2 cores)
 # make bench   the paper's questions in miniature   (hours on 2 cores; goes on if stopped)
