@@ -71,10 +71,7 @@ source_val = dict(
 )
 target_val = dict(_base_.acdc_val, data_root="data/mini/acdc", pipeline=loading)
 test_dataloader = dict(batch_size=8, dataset=dict(datasets=[source_val, target_val]), **one_thread)
-# No choice of a checkpoint, so no validation.
-val_dataloader = None
-val_cfg = None
-val_evaluator = None
+val_dataloader = dict(batch_size=8, dataset=source_val, **one_thread)
 
 # The UNet is pretrained: slower than the new layers, but not by ten as at full size, or so few
 # iterations would hardly move it. Fused: one call for all parameters, hundreds of small ones.
@@ -82,7 +79,8 @@ iterations = 750
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3, fused=True), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.5})
 )
-train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=iterations)
+# Validated once, at the end: no checkpoint is chosen.
+train_cfg = dict(max_iters=iterations, val_interval=iterations)
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=20, by_epoch=False),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=20, end=iterations, by_epoch=False),

@@ -15,7 +15,11 @@ train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 
 iterations = 300
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.3}))
-train_cfg = dict(max_iters=iterations)
+train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=iterations)
+# No checkpoint is chosen, so no validation.
+val_dataloader = None
+val_cfg = None
+val_evaluator = None
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=20, by_epoch=False),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=20, end=iterations, by_epoch=False),

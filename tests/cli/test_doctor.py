@@ -73,8 +73,8 @@ def test_a_config_without_its_files(domino, tmp_path, capsys, monkeypatch):
     assert domino("doctor", MINI, "--cfg-options", "load_from=none.pth") == 1
     said = capsys.readouterr().out
     found = problems(said)
-    assert set(found) == {"train", "test", "embeddings", "load_from", "model"}
-    for name in ("train", "test", "model"):
+    assert set(found) == {"train", "val", "test", "embeddings", "load_from", "model"}
+    for name in ("train", "val", "test", "model"):
         assert found[name].endswith(" domino data mini")
     assert "there is no checkpoint none.pth" in found["load_from"]
     assert said.endswith("cannot run here\n")

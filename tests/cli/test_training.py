@@ -29,6 +29,7 @@ SHORT = [
     "default_hooks.checkpoint.interval=2", "default_hooks.checkpoint.max_keep_ckpts=10",
     "default_hooks.logger.interval=1", "train_dataloader.batch_size=2",
     "train_dataloader.num_workers=1",
+    "val_dataloader=None", "val_cfg=None", "val_evaluator=None",
 ]  # fmt: skip
 
 
