@@ -1,11 +1,15 @@
-"""Pictures of predictions under names that every backend can write."""
+"""Pictures of predictions under names that every backend can write, and seen to be written."""
 
+from pathlib import Path
 from typing import Any
 
+from mmengine.visualization import LocalVisBackend
 from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.registry import HOOKS
 
 from ...utils import printable
+from ...utils.disk import FolderNotWritableError, free_space
+from ...utils.images import DamagedImageError, check_image
 
 
 @HOOKS.register_module()
@@ -22,13 +26,35 @@ class PrintableVisualizationHook(SegVisualizationHook):
 
 
 class _Printable:
-    """A visualiser that is given names as they can be printed."""
+    """A visualiser that is given names as they can be printed, and whose pictures are checked."""
 
     def __init__(self, visualizer: Any) -> None:
         self._visualizer = visualizer
 
-    def add_datasample(self, name: str, *args: Any, **kwargs: Any) -> None:
-        self._visualizer.add_datasample(printable(name), *args, **kwargs)
+    def add_datasample(self, name: str, *args: Any, step: int = 0, **kwargs: Any) -> None:
+        name = printable(name)
+        pictures = [
+            # `experiment` is the backend itself, with its folder made
+            Path(backend.experiment._img_save_dir, f"{name}_{step}.png")
+            for backend in self._visualizer._vis_backends.values()
+            if isinstance(backend, LocalVisBackend)
+        ]
+        for path in pictures:
+            path.unlink(missing_ok=True)
+        self._visualizer.add_datasample(name, *args, step=step, **kwargs)
+        for path in pictures:
+            _check_written(path)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._visualizer, name)
+
+
+def _check_written(path: Path) -> None:
+    """The host's backend drops the result of ``cv2.imwrite``, all that tells of a failure."""
+    try:
+        check_image(path.read_bytes(), path)
+    except (FileNotFoundError, DamagedImageError) as error:
+        raise FolderNotWritableError(
+            f"{path} could not be written ({free_space(path)} free on the disk). Make room, make "
+            "its folder writable for you, or give another one."
+        ) from error
