@@ -178,8 +178,9 @@ def newest_checkpoint(folder: str | os.PathLike) -> str | None:
 
 def _places(folder: Path) -> list[Path]:
     last = folder / "last_checkpoint"
-    named = last.read_text(encoding="utf-8").strip() if last.is_file() else ""
-    elsewhere = Path(named).parent if named else folder
+    # Damaged, it names no folder; a name need not be UTF-8, and none holds a zero byte.
+    named = os.fsdecode(last.read_bytes()).strip() if last.is_file() else ""
+    elsewhere = Path(named).parent if named and "\0" not in named else folder
     return [folder] if elsewhere == folder else [folder, elsewhere]
 
 

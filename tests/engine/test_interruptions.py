@@ -143,6 +143,10 @@ def test_the_newest_readable_checkpoint_is_taken(small_run, tmp_path):
     shutil.copy(small_run / "iter_2.pth", elsewhere)
     (tmp_path / "last_checkpoint").write_text(str(elsewhere / "iter_9.pth"))
     assert newest_checkpoint(tmp_path) == str(elsewhere / "iter_2.pth")
+    for damaged in (b"elsewhere/\xb4ter_9.pth", b"else\0where/iter_9.pth"):
+        (tmp_path / "last_checkpoint").write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="none of the checkpoints"):
+            newest_checkpoint(tmp_path)
 
 
 def test_a_better_checkpoint_replaces_the_best_one_only_when_it_is_written(small_config, tmp_path):

@@ -1,5 +1,6 @@
 """Checkpoints that a kill at any moment leaves whole."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if not is_main_process():
             return
         with atomic_write(Path(runner.work_dir, "last_checkpoint")) as path:
-            path.write_text(str(self.last_ckpt), encoding="utf-8")
+            path.write_bytes(os.fsencode(self.last_ckpt))
         for old in outdated:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
             if self.file_backend.isfile(path):
