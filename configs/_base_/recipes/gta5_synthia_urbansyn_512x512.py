@@ -1,26 +1,10 @@
 """GTA5, SYNTHIA and UrbanSyn by crops of 512 x 512; short sides from 256 to 1024."""
 
-_base_ = "../../settings/gta5_synthia_urbansyn_to_cityscapes_bdd_mapillary.py"
-crop_size = (512, 512)
-# For the recipe's model.
-at_crop = dict(
-    data_preprocessor=dict(size=crop_size),
-    test_cfg=dict(crop_size=crop_size, stride=(341, 341)),
-)
-augmentation = [
-    dict(type="LoadCheckedImage"),
-    dict(type="LoadCheckedAnnotations"),
-    dict(
-        type="RandomChoiceResize",
-        scales=[int(512 * x * 0.1) for x in range(5, 21)],
-        resize_type="ResizeShortestEdge",
-        max_size=2048,
-    ),
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PhotoMetricDistortion"),
-    dict(type="PackDominoInputs"),
+_base_ = [
+    "../../settings/gta5_synthia_urbansyn_to_cityscapes_bdd_mapillary.py",
+    "./crops_512_half.py",
 ]
+crop_size = _base_.crop
 # augmentation by the seed and the place in training, so that a resumed run goes on exactly
 train_dataloader = dict(
     batch_size=4,
@@ -28,7 +12,9 @@ train_dataloader = dict(
     sampler=dict(_delete_=True, type="ResumableInfiniteSampler", shuffle=True),
     dataset=dict(
         datasets=[
-            dict(part, pipeline=[dict(type="SeedSample"), part["pipeline"][0], *augmentation])
+            dict(
+                part, pipeline=[dict(type="SeedSample"), part["pipeline"][0], *_base_.augmentation]
+            )
             for part in _base_.train_dataloader.dataset.datasets
         ]
     ),
