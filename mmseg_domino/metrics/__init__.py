@@ -40,15 +40,13 @@ from .detection import (
     measure_detection,
 )
 from .detection_files import (
-    MATCHES_FILE,
     is_detection,
     load_detection_results,
     write_detection_results,
 )
-from .files import RESULTS_FILE, load_results, parse_results, to_json, write_results
+from .files import load_results, parse_results, to_json, write_results
 from .groups import GroupKey, check_name
 from .intervals import (
-    AVERAGES,
     FEW_IMAGES,
     Measured,
     average,
@@ -56,24 +54,22 @@ from .intervals import (
     measure,
     student_interval,
 )
-from .per_image import PER_IMAGE_FILE, PerImage, ResultsError, load_per_image
-from .results import DomainScores, Figure, GroupResult, RunResults, build_results
+from .model import Figure
+from .per_image import PerImage, load_per_image
+from .results import GroupResult, RunResults, build_results
+from .stored import RESULTS_FILE, ResultsError
 
 __all__ = [
-    "AVERAGES",
     "DETECTION_KINDS",
     "FEW_IMAGES",
     "FINE_BINS",
     "IOU_THRESHOLDS",
-    "MATCHES_FILE",
-    "PER_IMAGE_FILE",
     "PRECISIONS",
     "RESULTS_FILE",
     "Calibration",
     "Counts",
     "DetectionGroup",
     "DetectionResults",
-    "DomainScores",
     "Figure",
     "GroupKey",
     "GroupResult",

@@ -157,11 +157,6 @@ def resample(key: str, images: int, number: int = RESAMPLES) -> np.ndarray:
     return rng.multinomial(images, np.full(images, 1 / images), number)
 
 
-def leave_one_out(images: int) -> np.ndarray:
-    """``(M, M)``: each row without one image."""
-    return 1 - np.eye(images)
-
-
 def group_precisions(
     matches: Mapping[str, Matches], weights: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:

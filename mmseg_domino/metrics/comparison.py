@@ -7,11 +7,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .files import class_difference
 from .groups import GroupKey
 from .intervals import Measured, measure
-from .per_image import PerImage, ResultsError
+from .per_image import PerImage
 from .results import RunResults
+from .stored import ResultsError
+
+
+def _class_difference(expected: Sequence[str], given: Sequence[str]) -> str:
+    missing = [c for c in expected if c not in given]
+    extra = [c for c in given if c not in expected]
+    if not missing and not extra:
+        return "the same classes in another order; figures by class cannot be compared"
+    return f"another class set: lacks {missing[:5] or 'nothing'}, adds {extra[:5] or 'nothing'}"
 
 
 def check_same_classes(runs: Sequence[RunResults]) -> None:
@@ -24,7 +32,7 @@ def check_same_classes(runs: Sequence[RunResults]) -> None:
         if run.classes != runs[0].classes:
             raise ResultsError(
                 f"{run.path or run.name} cannot be compared with {runs[0].path or runs[0].name}: "
-                f"it has {class_difference(runs[0].classes, run.classes)}. Report them apart."
+                f"it has {_class_difference(runs[0].classes, run.classes)}. Report them apart."
             )
 
 

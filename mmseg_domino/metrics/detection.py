@@ -6,9 +6,8 @@ NaN stands for what no object is there to measure by.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,12 @@ from .average_precision import (
     Matches,
     average_precision,
     group_precisions,
-    leave_one_out,
     mean_precisions,
     resample,
 )
-from .confusion import relative_miou
-from .groups import GroupKey
-from .intervals import FEW_IMAGES, Measured
-from .results import Figure
+from .groups import GroupKey, in_order, targets_by_dataset
+from .intervals import Measured, domain_figures, jackknife
+from .model import Figure, Group, Results, as_palette
 
 KINDS = ("bbox", "segm")
 #: Names of a kind's figures.
@@ -34,7 +31,7 @@ _CORRUPTION = re.compile(r"\w+_[1-5]")
 
 
 @dataclass(frozen=True)
-class DetectionGroup:
+class DetectionGroup(Group):
     """One domain of one data set.
 
     Attributes:
@@ -42,23 +39,8 @@ class DetectionGroup:
         precision: ``(N, T)`` percent by kind; NaN where a class has no object.
     """
 
-    key: GroupKey
-    num_images: int
     objects: np.ndarray
     precision: Mapping[str, np.ndarray]
-
-    @property
-    def dataset(self) -> str:
-        return self.key.dataset
-
-    @property
-    def domain(self) -> str:
-        return self.key.domain
-
-    @property
-    def few(self) -> bool:
-        """Whether it has too few images for its interval to be relied on."""
-        return self.num_images < FEW_IMAGES
 
     @property
     def figures(self) -> dict[str, float]:
@@ -70,53 +52,20 @@ class DetectionGroup:
         }
 
 
-@dataclass(frozen=True)
-class DetectionResults:
-    """All figures of one test.
+@dataclass(frozen=True, kw_only=True)
+class DetectionResults(Results):
+    """All figures of one test of a detector.
 
     Attributes:
-        classes: ``N`` names.
-        palette: ``N`` RGB triples, 0 to 255.
-        source: Key of the source group, or ``None`` if it was not tested.
         kinds: Which of :data:`KINDS` were measured.
-        groups: By key, the source first, then by name.
-        figures: By name, as :func:`detection_figures` names them.
         images: Paths of each group's images; empty if the file with them is not there.
         matches: By group and kind; likewise.
-        run: What is known of the run; see ``RunResults``.
-        path: The file they were read from, or ``None``.
     """
 
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    source: GroupKey | None
-    kinds: tuple[str, ...]
     groups: Mapping[GroupKey, DetectionGroup]
-    figures: Mapping[str, Figure]
+    kinds: tuple[str, ...]
     images: Mapping[GroupKey, tuple[str, ...]] = field(default_factory=dict)
     matches: Mapping[GroupKey, Mapping[str, Matches]] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
-    path: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The run's name, or that of its folder."""
-        folder = self.path.parent.name if self.path else ""
-        return str(self.run.get("name") or folder or "run")
-
-    def named(self, name: str) -> "DetectionResults":
-        """The same results under another name."""
-        return replace(self, run={**self.run, "name": name})
-
-    @property
-    def targets(self) -> dict[GroupKey, DetectionGroup]:
-        """The groups but the source."""
-        return {key: group for key, group in self.groups.items() if key != self.source}
-
-    @property
-    def target_datasets(self) -> list[str]:
-        """Names of the data sets with target groups."""
-        return list(dict.fromkeys(group.dataset for group in self.targets.values()))
 
     @cached_property
     def measured(self) -> dict[str, Measured]:
@@ -142,52 +91,30 @@ class DetectionResults:
 def detection_figures(
     values: Mapping[str, Mapping[str, np.ndarray]], source: str | None = None
 ) -> dict[str, np.ndarray]:
-    """Every figure that a test reports, from those of its groups.
+    """Every figure that a test reports, from those of its groups (``bbox_AP`` and so on).
 
-    Args:
-        values: For each group ``bbox_AP`` and so on, ``(...)`` percent; leading dimensions
-            broadcast between the groups.
-        source: Key of the source group; if it is not among them, nothing is relative.
-
-    Returns:
-        By name: ``GROUP/bbox_AP`` and ``GROUP/relative_bbox_AP``; for each data set with targets
-        ``DATASET/mean_of_domains_bbox_AP`` and ``DATASET/relative_mean_of_domains_bbox_AP``;
-        ``targets/...``, their means over the data sets; ``source/bbox_AP``. A data set of
-        corruptions also has ``DATASET/mPC_bbox`` and ``DATASET/rPC_bbox``: the mean AP under
-        corruption and its share of the clean one (Michaelis et al., arXiv 1907.07484).
+    They are named as by :func:`~mmseg_domino.metrics.intervals.domain_figures`, the means of data
+    sets ``mean_of_domains_bbox_AP``. A data set of corruptions also has ``DATASET/mPC_bbox`` and
+    ``DATASET/rPC_bbox``: the mean AP under corruption and its share of the clean one (Michaelis et
+    al., arXiv 1907.07484).
     """
-    groups = {GroupKey(key): dict(found) for key, found in values.items()}
-    base = groups.get(source)
-    figures = {f"{key}/{name}": v for key, found in groups.items() for name, v in found.items()}
-    datasets: dict[str, list[GroupKey]] = {}
-    for key, found in groups.items():
-        if key == source:
-            continue
-        datasets.setdefault(key.dataset, []).append(key)
-        if base is not None:
-            figures |= {
-                f"{key}/relative_{name}": relative_miou(v, base[name]) for name, v in found.items()
-            }
-    if base is not None:
-        figures |= {f"source/{name}": value for name, value in base.items()}
-    names = list(next(iter(groups.values()), {}))
-    for name in names:
-        means = {}
-        for dataset, keys in datasets.items():
-            means[dataset] = sum(groups[key][name] for key in keys) / len(keys)
-        if means:
-            means["targets"] = sum(means.values()) / len(means)
-        for where, mean in means.items():
-            figures[f"{where}/mean_of_domains_{name}"] = mean
-            if base is not None:
-                relative = relative_miou(mean, base[name])
-                figures[f"{where}/relative_mean_of_domains_{name}"] = relative
-            corrupted = all(_CORRUPTION.fullmatch(k.domain) for k in datasets.get(where, [""]) if k)
-            if where in datasets and corrupted and name.endswith("_AP"):
-                kind = name.removesuffix("_AP")
-                figures[f"{where}/mPC_{kind}"] = mean
-                if base is not None:
-                    figures[f"{where}/rPC_{kind}"] = relative
+    groups = {GroupKey(key): found for key, found in values.items()}
+    corrupted = [
+        dataset
+        for dataset, keys in targets_by_dataset(groups, source).items()
+        if all(_CORRUPTION.fullmatch(key.domain) for key in keys)
+    ]
+    figures: dict[str, np.ndarray] = {}
+    for name in next(iter(groups.values()), {}):
+        of_name = {key: found[name] for key, found in groups.items()}
+        figures |= domain_figures(of_name, source, name, f"mean_of_domains_{name}")
+        if name.endswith("_AP"):
+            kind = name.removesuffix("_AP")
+            for dataset in corrupted:
+                figures[f"{dataset}/mPC_{kind}"] = figures[f"{dataset}/mean_of_domains_{name}"]
+                if source in groups:
+                    relative = figures[f"{dataset}/relative_mean_of_domains_{name}"]
+                    figures[f"{dataset}/rPC_{kind}"] = relative
     return figures
 
 
@@ -195,12 +122,11 @@ def bootstrap_intervals(
     matches: Mapping[str, Mapping[str, Matches]], source: str | None = None, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals over images; none for figures of a group with a single image."""
-    resampled, single = {}, set()
+    resampled = {}
     for key, found in matches.items():
         count = len(next(iter(found.values())).positives)
         resampled[key] = group_precisions(found, resample(key, count))
         if count < 2:
-            single.add(key)
             resampled[key] = {n: np.full_like(v, np.nan) for n, v in resampled[key].items()}
     intervals = {}
     for name, values in detection_figures(resampled, source).items():
@@ -217,17 +143,11 @@ def measure_detection(
 ) -> dict[str, Measured]:
     """The figures with what each would be without each image; see ``metrics.measure``."""
     whole = {key: group_precisions(found) for key, found in matches.items()}
-    left_out: dict[str, dict[str, np.ndarray]] = {}
-    for key, found in matches.items():
-        count = len(next(iter(found.values())).positives)
-        without = {**whole, key: group_precisions(found, leave_one_out(count))}
-        for name, values in detection_figures(without, source).items():
-            if np.ndim(values):  # else it does not depend on this group
-                left_out.setdefault(name, {})[key] = values
-    return {
-        name: Measured(float(value), left_out[name])
-        for name, value in detection_figures(whole, source).items()
+    without = {
+        key: group_precisions(found, 1 - np.eye(len(next(iter(found.values())).positives)))
+        for key, found in matches.items()
     }
+    return jackknife(whole, without, partial(detection_figures, source=source))
 
 
 def build_detection_results(
@@ -253,7 +173,7 @@ def build_detection_results(
     Raises:
         ValueError: If there is no image, or no object in any.
     """
-    order = sorted(map(GroupKey, matches), key=lambda key: (key != source, key))
+    order = in_order(matches, source)
     if not any(m.positives.sum() for found in matches.values() for m in found.values()):
         raise ValueError(
             "nothing was evaluated: there is no image with an annotated object, or no image at all"
@@ -272,7 +192,7 @@ def build_detection_results(
     found = bootstrap_intervals(matches, source) if intervals else {}
     return DetectionResults(
         classes=tuple(classes),
-        palette=tuple(tuple(int(c) for c in colour) for colour in palette),
+        palette=as_palette(palette),
         source=source,
         kinds=tuple(k for k in KINDS if k in next(iter(matches.values()))),
         groups=groups,
@@ -286,12 +206,12 @@ def build_detection_results(
 def all_detection_figures(
     groups: Mapping[GroupKey, DetectionGroup],
     source: str | None,
-    intervals: Mapping[str, tuple[float, float]],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, Figure]:
     """The figures of groups; a relative one is left out where the source's is 0."""
     values = detection_figures({key: group.figures for key, group in groups.items()}, source)
     return {
-        name: Figure(float(value), intervals.get(name))
+        name: Figure(float(value), (intervals or {}).get(name))
         for name, value in values.items()
         if not (np.isnan(value) and ("relative" in name or "rPC" in name))
     }

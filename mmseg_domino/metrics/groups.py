@@ -1,5 +1,7 @@
 """The name under which images are counted: a domain of a data set."""
 
+from collections.abc import Iterable
+
 
 def check_name(kind: str, name: str) -> str:
     """Refuse a data set's or domain's name that cannot be filed under.
@@ -63,3 +65,17 @@ class GroupKey(str):
     @property
     def domain(self) -> str:
         return self.partition("/")[2]
+
+
+def in_order(keys: Iterable[str], source: str | None) -> list[GroupKey]:
+    """Keys of groups, the source's first, then by name."""
+    return sorted(map(GroupKey, keys), key=lambda key: (key != source, key))
+
+
+def targets_by_dataset(keys: Iterable[GroupKey], source: str | None) -> dict[str, list[GroupKey]]:
+    """Keys of the groups but the source, by data set."""
+    found: dict[str, list[GroupKey]] = {}
+    for key in keys:
+        if key != source:
+            found.setdefault(key.dataset, []).append(key)
+    return found

@@ -11,61 +11,76 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11
 The Generalization of 'Student's' Problem, Biometrika 34, 1947 (degrees of freedom of a sum).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import stdtrit
 
 from .confusion import miou_from_counts, relative_miou
-from .groups import GroupKey
+from .groups import GroupKey, targets_by_dataset
 
 #: Low and high end, percent (of differences: points).
 Interval = tuple[float, float]
 #: With fewer images of a domain, its interval is itself uncertain; tables mark it.
 FEW_IMAGES = 30
-#: Figures of the target domains of a data set.
-AVERAGES = ("mean_of_domains", "pooled", "relative_mean_of_domains", "relative_pooled")
+_Data = TypeVar("_Data")
+
+
+def domain_figures(
+    values: Mapping[GroupKey, np.ndarray],
+    source: str | None,
+    name: str,
+    mean: str,
+    **averages: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """A measure by domain, averaged by data set, and relative to the source.
+
+    Args:
+        values: Of each group ``(...)`` percent; leading dimensions broadcast between the groups.
+        source: Key of the source group; if it is not among them, nothing is relative.
+        name: Of the measure.
+        mean: Name of its mean over the target domains of a data set.
+        **averages: Further averages of the target data sets.
+
+    Returns:
+        ``GROUP/name``, ``DATASET/mean``, ``targets/mean`` (over the data sets), likewise the
+        further averages; all of these also as ``.../relative_name``, NaN for a source of 0; and
+        ``source/name``.
+    """
+    found = {f"{key}/{name}": value for key, value in values.items() if key != source}
+    means = {
+        dataset: sum(values[key] for key in keys) / len(keys)
+        for dataset, keys in targets_by_dataset(values, source).items()
+    }
+    for average, of_datasets in {mean: means, **averages}.items():
+        found |= {f"{dataset}/{average}": value for dataset, value in of_datasets.items()}
+        if of_datasets:
+            found[f"targets/{average}"] = sum(of_datasets.values()) / len(of_datasets)
+    if source in values:
+        base = values[source]
+        for full, value in list(found.items()):
+            where, _, what = full.rpartition("/")
+            found[f"{where}/relative_{what}"] = relative_miou(value, base)
+        found |= {f"{source}/{name}": base, f"source/{name}": base}
+    return found
 
 
 def figures(sums: Mapping[str, np.ndarray], source: str | None = None) -> dict[str, np.ndarray]:
-    """Every mIoU that a test reports, from the groups' pixel counts.
+    """Every mIoU that a test reports, from the groups' pixel counts ``(..., 3, N)``.
 
-    Args:
-        sums: For each group ``(..., 3, N)`` counts: intersection, prediction, label. Leading
-            dimensions broadcast between the groups.
-        source: Key of the source group; if it is not among them, nothing is relative.
-
-    Returns:
-        ``(...)`` percent by name: ``GROUP/mIoU`` and ``GROUP/relative_mIoU``; for each data set
-        with targets ``DATASET/NAME`` for each name of :data:`AVERAGES`; ``targets/NAME``, their
-        mean over the data sets; ``source/mIoU``. NaN where a source's mIoU of 0
-        makes a relative one meaningless.
+    They are named as by :func:`domain_figures`: ``mIoU``, of data sets ``mean_of_domains`` and
+    ``pooled``.
     """
-    miou = {GroupKey(key): miou_from_counts(value) for key, value in sums.items()}
-    base = miou.get(source)
-    found = {f"{key}/mIoU": value for key, value in miou.items()}
-
-    datasets: dict[str, list[GroupKey]] = {}
-    for key in miou:
-        if key != source:
-            datasets.setdefault(key.dataset, []).append(key)
-            if base is not None:
-                found[f"{key}/relative_mIoU"] = relative_miou(miou[key], base)
-    if base is not None:
-        found["source/mIoU"] = base
-    for dataset, keys in datasets.items():
-        mean = sum(miou[key] for key in keys) / len(keys)
-        pooled = miou_from_counts(sum(sums[key] for key in keys))
-        values = [mean, pooled] + (
-            [relative_miou(v, base) for v in (mean, pooled)] if base is not None else []
-        )
-        found |= {f"{dataset}/{name}": v for name, v in zip(AVERAGES, values, strict=False)}
-    for name in AVERAGES if base is not None else AVERAGES[:2]:
-        if datasets:
-            parts = [found[f"{dataset}/{name}"] for dataset in datasets]
-            found[f"targets/{name}"] = sum(parts) / len(parts)
-    return found
+    counts = {GroupKey(key): value for key, value in sums.items()}
+    miou = {key: miou_from_counts(value) for key, value in counts.items()}
+    pooled = {
+        dataset: miou_from_counts(sum(counts[key] for key in keys))
+        for dataset, keys in targets_by_dataset(counts, source).items()
+    }
+    return domain_figures(miou, source, "mIoU", "mean_of_domains", pooled=pooled)
 
 
 @dataclass(frozen=True)
@@ -149,22 +164,23 @@ def average(parts: Sequence[Measured]) -> Measured:
     )
 
 
-def measure(counts: Mapping[str, np.ndarray], source: str | None = None) -> dict[str, Measured]:
-    """The figures of a test with their dependence on each image.
-
-    Args:
-        counts: For each group ``(M, 3, N)``: intersection, prediction, label, an image a row.
-        source: Key of the source group.
-
-    Returns:
-        As :func:`figures`.
-    """
-    totals = {key: np.asarray(c, dtype=np.int64).sum(0) for key, c in counts.items()}
-    whole = figures(totals, source)
-    left_out: dict[str, dict[str, np.ndarray]] = {name: {} for name in whole}
-    for key, images in counts.items():
-        without = figures({**totals, key: totals[key] - images}, source)
-        for name, values in without.items():
+def jackknife(
+    whole: Mapping[str, _Data],
+    without: Mapping[str, _Data],
+    compute: Callable[[Mapping[str, _Data]], Mapping[str, np.ndarray]],
+) -> dict[str, Measured]:
+    """Figures, computed from each group's data, and from these without each image ``(M, ...)``."""
+    found = compute(whole)
+    left_out: dict[str, dict[str, np.ndarray]] = {name: {} for name in found}
+    for key, of_images in without.items():
+        for name, values in compute({**whole, key: of_images}).items():
             if np.ndim(values):  # else it does not depend on this group
                 left_out[name][key] = values
-    return {name: Measured(float(value), left_out[name]) for name, value in whole.items()}
+    return {name: Measured(float(value), left_out[name]) for name, value in found.items()}
+
+
+def measure(counts: Mapping[str, np.ndarray], source: str | None = None) -> dict[str, Measured]:
+    """The :func:`figures` of groups' images ``(M, 3, N)``, with their dependence on each."""
+    totals = {key: np.asarray(c, dtype=np.int64).sum(0) for key, c in counts.items()}
+    without = {key: totals[key] - images for key, images in counts.items()}
+    return jackknife(totals, without, partial(figures, source=source))

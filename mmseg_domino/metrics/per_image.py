@@ -3,27 +3,19 @@
 Shapes: ``M`` images, ``N`` classes, ``K`` domains of the prompt bank.
 """
 
-import hashlib
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from ..utils import atomic_write
 from .confusion import miou_from_counts
 from .groups import GroupKey
+from .stored import read_arrays, refusing, write_arrays
 
 PER_IMAGE_FILE = "per_image.safetensors"
 _COUNTS = ("intersection", "prediction", "label")
-
-
-class ResultsError(ValueError):
-    """Results that cannot be used; the message names the file and what to do."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +59,13 @@ class PerImage:
         return {key: self.counts[rows] for key, rows in self.rows.items()}
 
 
-def write_per_image(images: PerImage, path: str | os.PathLike) -> str:
+def write_per_image(images: PerImage, path: Path) -> str:
     """Write the counts; return the file's SHA-256."""
-    tensors = {
-        name: np.ascontiguousarray(images.counts[:, i], dtype=np.int32)
-        for i, name in enumerate(_COUNTS)
-    }
+    arrays = {name: images.counts[:, i].astype(np.int32) for i, name in enumerate(_COUNTS)}
     if images.domain_scores is not None:
-        tensors["domain_scores"] = np.ascontiguousarray(images.domain_scores, dtype=np.float32)
-    header = {
-        "images": list(images.images),
-        "groups": list(images.groups),
-        "classes": list(images.classes),
-    }
-    content = save(tensors, metadata={"mmseg_domino": json.dumps(header)})
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
+        arrays["domain_scores"] = images.domain_scores.astype(np.float32)
+    header = {name: list(getattr(images, name)) for name in ("images", "groups", "classes")}
+    return write_arrays(path, arrays, header)
 
 
 def load_per_image(path: str | os.PathLike, sha256: str | None = None) -> PerImage | None:
@@ -93,33 +75,15 @@ def load_per_image(path: str | os.PathLike, sha256: str | None = None) -> PerIma
         ResultsError: If it is damaged or another file.
     """
     file = Path(path)
-    if not file.is_file():
+    stored = read_arrays(file, sha256)
+    if stored is None:
         return None
-    if sha256 is not None and hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
-        raise ResultsError(
-            f"{file} is not the file that was written with the results beside it: it is damaged or "
-            "of another test; run the test again"
+    arrays, header = stored
+    with refusing(file):
+        return PerImage(
+            images=tuple(header["images"]),
+            groups=tuple(map(GroupKey, header["groups"])),
+            classes=tuple(header["classes"]),
+            counts=np.stack([arrays[name] for name in _COUNTS], axis=1),
+            domain_scores=arrays.get("domain_scores"),
         )
-    try:
-        with safe_open(file, framework="np") as reader:
-            header = json.loads((reader.metadata() or {})["mmseg_domino"])
-            scored = "domain_scores" in reader.keys()  # noqa: SIM118
-            scores = reader.get_tensor("domain_scores") if scored else None
-            images = PerImage(
-                images=tuple(header["images"]),
-                groups=tuple(map(GroupKey, header["groups"])),
-                classes=tuple(header["classes"]),
-                counts=np.stack([reader.get_tensor(name) for name in _COUNTS], axis=1),
-                domain_scores=scores,
-            )
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ResultsError(f"{file}: damaged or not written by a test ({error})") from error
-    expected = (len(images.images), 3, len(images.classes))
-    if len(images.groups) != expected[0] or images.counts.shape != expected:
-        raise ResultsError(f"{file}: its arrays do not have the shape (images, classes) = "
-                           f"{expected[::2]}")  # fmt: skip
-    if scores is not None and (len(scores) != expected[0] or not np.isfinite(scores).all()):
-        raise ResultsError(f"{file}: its domain scores are damaged; run the test again")
-    if len(set(zip(images.groups, images.images, strict=True))) < expected[0]:
-        raise ResultsError(f"{file}: an image is in it twice; run the test again")
-    return images

@@ -5,9 +5,8 @@ Shapes: ``N`` classes, ``M`` images, ``K`` domains of the prompt bank. Figures a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,10 @@ import numpy as np
 from .calibration import Calibration, calibration_from_histogram
 from .confusion import accuracy, class_accuracy, counts_of, iou, mean_over_classes
 from .counts import Counts
-from .groups import GroupKey
-from .intervals import FEW_IMAGES, Interval, Measured, figures, measure
+from .groups import GroupKey, in_order
+from .intervals import Measured, figures, measure
+from .model import Figure, Group, Results, as_palette
 from .per_image import PerImage
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure with its 95 % interval over images, which is ``None`` where there is none."""
-
-    value: float
-    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class DomainScores:
 
 
 @dataclass(frozen=True)
-class GroupResult:
+class GroupResult(Group):
     """One domain of one data set; all figures follow from its confusion.
 
     Attributes:
@@ -51,24 +43,9 @@ class GroupResult:
         calibration: If it was measured.
     """
 
-    key: GroupKey
-    num_images: int
     confusion: np.ndarray
     domain_scores: DomainScores | None = None
     calibration: Calibration | None = None
-
-    @property
-    def dataset(self) -> str:
-        return self.key.dataset
-
-    @property
-    def domain(self) -> str:
-        return self.key.domain
-
-    @property
-    def few(self) -> bool:
-        """Whether it has too few images for its interval to be relied on."""
-        return self.num_images < FEW_IMAGES
 
     @cached_property
     def iou(self) -> np.ndarray:
@@ -93,59 +70,18 @@ class GroupResult:
         return float(accuracy(self.confusion))
 
 
-@dataclass(frozen=True)
-class RunResults:
-    """All figures of one test.
+@dataclass(frozen=True, kw_only=True)
+class RunResults(Results):
+    """All figures of one test of segmentation.
 
     Attributes:
-        classes: ``N`` names.
-        palette: ``N`` RGB triples, 0 to 255.
-        source: Key of the source group, or ``None`` if it was not tested.
-        groups: By key, the source first, then by name.
-        figures: mIoUs by name, as :func:`~mmseg_domino.metrics.intervals.figures` names them.
         class_subsets: Class names of each further mean.
         images: Counts by image; ``None`` if the file with them is not there.
-        run: What is known of the run: ``name``, ``config``, ``checkpoint``, ``command``, ``seed``,
-            ``created``, ``versions``, ``commit``; any may be missing.
-        path: The file they were read from, or ``None``.
     """
 
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    source: GroupKey | None
     groups: Mapping[GroupKey, GroupResult]
-    figures: Mapping[str, Figure]
     class_subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     images: PerImage | None = None
-    run: Mapping[str, Any] = field(default_factory=dict)
-    path: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The run's name, or that of its folder."""
-        folder = self.path.parent.name if self.path else ""
-        return str(self.run.get("name") or folder or "run")
-
-    def named(self, name: str) -> "RunResults":
-        """The same results under another name."""
-        return replace(self, run={**self.run, "name": name})
-
-    @property
-    def source_group(self) -> GroupResult | None:
-        return self.groups.get(self.source)
-
-    @property
-    def targets(self) -> dict[GroupKey, GroupResult]:
-        """The groups but the source."""
-        return {key: group for key, group in self.groups.items() if key != self.source}
-
-    @cached_property
-    def target_datasets(self) -> dict[str, list[GroupResult]]:
-        """The target groups of each data set."""
-        found: dict[str, list[GroupResult]] = {}
-        for group in self.targets.values():
-            found.setdefault(group.dataset, []).append(group)
-        return found
 
     @cached_property
     def measured(self) -> dict[str, Measured]:
@@ -297,14 +233,14 @@ def build_results(
         unknown = [c for c in members if c not in classes]
         if unknown:
             raise ValueError(f"class subset {name!r} names unknown classes {unknown}")
-    order = sorted(map(GroupKey, counts.confusions), key=lambda key: (key != source, key))
+    order = in_order(counts.confusions, source)
     images = _per_image(counts, order, classes)
     groups = {key: _group(key, counts, [images.images[i] for i in images.rows[key]])
               for key in order}  # fmt: skip
     source = GroupKey(source) if source in groups else None
     return RunResults(
         classes=classes,
-        palette=tuple(tuple(int(c) for c in colour) for colour in palette),
+        palette=as_palette(palette),
         source=source,
         groups=groups,
         figures=all_figures(groups, source, images if intervals else None),

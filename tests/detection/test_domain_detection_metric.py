@@ -125,7 +125,7 @@ def test_results_are_written_checked_and_shown(tmp_path):
     assert [row[0] for row in table.rows] == ["acdc/night", "acdc/fog"]
     assert f"{figures['acdc/night/bbox_AP']:.2f}" in table.text()
     assert detection_class_table(read, "segm").rows[2][0] == "bus"
-    with pytest.raises(ResultsError, match="detector"):
+    with pytest.raises(ResultsError, match="detection_results"):
         load_results(tmp_path)
     text = file.read_text().replace('"num_images": 12', '"num_images": 13')
     file.write_text(text)

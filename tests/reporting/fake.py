@@ -3,6 +3,7 @@
 Everything a report reads follows from the same predictions, so the figures fit one another.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,7 +232,6 @@ def results_of(
 def write_run(work: Path, tested: list[Frame], name="Domino, subtract", **kwargs) -> Path:
     """A work folder as a test leaves it: results.json and per_image.safetensors."""
     work.mkdir(parents=True, exist_ok=True)
-    (work / "results.json").write_text(json.dumps(results_of(tested, name, **kwargs)))
     confusions = np.stack([confusion_of(f.label, f.prediction) for f in tested])
     scores = np.full((len(tested), len(DOMAINS)), 0.06, np.float32)
     for row, frame in zip(scores, tested, strict=True):
@@ -251,4 +251,15 @@ def write_run(work: Path, tested: list[Frame], name="Domino, subtract", **kwargs
         work / "per_image.safetensors",
         metadata={"mmseg_domino": json.dumps(header)},
     )
+    counts = (work / "per_image.safetensors").read_bytes()
+    data = results_of(tested, name, **kwargs)
+    seal(work, {**data, "per_image_sha256": hashlib.sha256(counts).hexdigest()})
     return work
+
+
+def seal(work: Path, data: dict) -> None:
+    """Write results.json with the checksum of its contents."""
+    content = {key: value for key, value in data.items() if key not in ("run", "sha256")}
+    text = json.dumps(content, sort_keys=True).encode()
+    data = {**data, "sha256": hashlib.sha256(text).hexdigest()}
+    (work / "results.json").write_text(json.dumps(data))
