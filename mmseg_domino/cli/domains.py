@@ -105,8 +105,6 @@ def extract(
         torchrun --nproc-per-node 4 -m mmseg_domino domains extract ...
     """
     import_host()
-    from tqdm import tqdm
-
     from ..apps.config_images import images_by_key
     from ..domain import DomainEncoder
     from ..domain.extraction import extract as extract_store
@@ -129,7 +127,7 @@ def extract(
         ).to(device or best_device())  # fmt: skip
         report = extract_store(
             files, clip, out, batch_size=batch_size, workers=workers, skip_bad=skip_bad,
-            progress=tqdm if rank == 0 else None,
+            progress=True,
         )  # fmt: skip
     if rank == 0:
         _summarise(report, out, processes)

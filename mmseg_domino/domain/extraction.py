@@ -1,48 +1,29 @@
 """Embedding all images of a data set into a store, in a way that survives being killed.
 
-The images that the store lacks are sorted and cut into batches once, in a *plan*; every batch, when
-done, becomes a file of its own beside the store; the last step merges them. A batch is never
-computed in another composition than the plan's, by whichever process and after however many
-restarts: so the same machine gives the same bytes.
+Every batch of the plan, when done, becomes a file beside the store; the last step merges them.
 
-Shapes: ``B`` images of a batch, ``M`` images of the store, ``E`` width of the joint space.
+Shapes: ``B`` images of a batch, ``E`` width of the joint space.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from ..utils.images import DamagedImageError, read_image
-from ..utils.json_files import read_json, write_json
 from ..utils.locks import folder_lock
-from ..utils.tensors import read_tensors, write_tensors
+from ..utils.processes import on_first, process_rank
 from .encoder import DomainEncoder
-from .maker import check_same_maker
-from .store import EmbeddingStore, write_store
-
-_PLAN_FORMAT = "mmseg_domino.extraction/1"
-
-
-class DamagedImagesError(RuntimeError):
-    """Some images could not be decoded; nothing of the others' work is lost."""
-
-    def __init__(self, damaged: Mapping[str, str], out: Path) -> None:
-        self.damaged = dict(damaged)
-        listed = "\n".join(f"    {key}: {reason}" for key, reason in self.damaged.items())
-        super().__init__(
-            f"{len(self.damaged)} images are damaged:\n{listed}\nRepair them, or leave them out "
-            f"with --skip-bad, and start again: what is done is kept in {_part_folder(out)}."
-        )
+from .extraction_plan import DamagedImagesError, Plan, begin, merge, read_batch, write_batch
+from .store import EmbeddingStore
 
 
 @dataclass
@@ -71,20 +52,6 @@ class ExtractionReport:
         return "decoding" if self.waiting > 0.1 * self.seconds else "encoder"
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The images to add, in batches that no restart changes."""
-
-    keys: tuple[str, ...]
-    batch_size: int
-    provenance: dict
-
-    @property
-    def batches(self) -> list[tuple[str, ...]]:
-        size = self.batch_size
-        return [self.keys[i : i + size] for i in range(0, len(self.keys), size)]
-
-
 def extract(
     images: Mapping[str, str | os.PathLike],
     encoder: DomainEncoder,
@@ -92,7 +59,7 @@ def extract(
     batch_size: int = 64,
     workers: int = 2,
     skip_bad: bool = False,
-    progress: type | None = None,
+    progress: bool = False,
 ) -> ExtractionReport:
     """Add to a store the embeddings of the images that it lacks.
 
@@ -108,7 +75,7 @@ def extract(
         workers: Processes that decode; 0 decodes in this one.
         skip_bad: Leave damaged images out. Otherwise the rest is computed and then the error says
             which they are; the store is not written.
-        progress: ``tqdm`` or a class with its interface; ``None`` for silence.
+        progress: Whether the first process shows how far it is.
 
     Returns:
         This process's report; ``images``, ``added`` and ``damaged`` are of all processes.
@@ -127,79 +94,20 @@ def extract(
     report = ExtractionReport()
     with ExitStack() as held:
         lock = folder_lock(out.parent, out.name, "extraction")
-        _on_first(lambda: held.enter_context(lock))
+        on_first(lambda: held.enter_context(lock))
         while True:
-            plan = _on_first(lambda: _begin(images, encoder, out, batch_size, report.damaged))
+            plan = on_first(lambda: begin(images, encoder, out, batch_size, report.damaged))
             if plan is None:
                 break
             _run(plan, images, encoder, out, workers, skip_bad, progress, report)
             report.damaged = _gather(report.damaged)
             if report.damaged and not skip_bad:
                 raise DamagedImagesError(report.damaged, out)
-            added, damaged = _on_first(lambda: _merge(plan, encoder, out))  # noqa: B023  (now)
+            added, damaged = on_first(lambda: merge(plan, encoder.text, out))  # noqa: B023  (now)
             report.added += added
             report.damaged |= damaged
-    report.images = _on_first(lambda: len(EmbeddingStore.open(out)) if out.is_file() else 0)
+    report.images = on_first(lambda: len(EmbeddingStore.open(out)) if out.is_file() else 0)
     return report
-
-
-def _part_folder(out: Path) -> Path:
-    return out.with_name(out.name + ".part")
-
-
-def _begin(
-    images: Mapping, encoder: DomainEncoder, out: Path, batch_size: int, skipped: Mapping
-) -> _Plan | None:
-    """The plan that was begun, or a new one, or None if the store has all."""
-    part = _part_folder(out)
-    maker = encoder.provenance()
-    have: set[str] = set()
-    if out.is_file():
-        store = EmbeddingStore.open(out)
-        check_same_maker(
-            store.provenance,
-            maker,
-            f"the store {out}",
-            "Embeddings of different makers cannot be compared: write to another --out.",
-        )
-        have = set(store.keys)
-    if part.is_dir() and not (part / "plan.json").is_file():
-        shutil.rmtree(part)  # killed while clearing up
-    if (part / "plan.json").is_file():
-        remedy = f"remove the folder {part} to begin anew; {out} itself is as it was"
-        content = read_json(part / "plan.json", _PLAN_FORMAT, remedy)
-        plan = _Plan(tuple(content["keys"]), content["batch_size"], content["provenance"])
-        if have.issuperset(plan.keys):
-            shutil.rmtree(part)  # killed between writing the store and clearing up
-        else:
-            _check_plan(plan, images, maker, part)
-            return plan
-    # What was found damaged a moment ago would be found so for ever.
-    keys = tuple(sorted(set(images) - have - set(skipped)))
-    if not keys:
-        return None
-    plan = _Plan(keys, batch_size, maker | {"versions": encoder.versions(), "date": _today()})
-    write_json(part / "plan.json", _PLAN_FORMAT, vars(plan))
-    return plan
-
-
-def _check_plan(plan: _Plan, images: Mapping, maker: dict, part: Path) -> None:
-    remedy = f"Remove the folder {part} to begin anew, or run with what it was begun with."
-    check_same_maker(plan.provenance, maker, f"the unfinished extraction {part}", remedy)
-    foreign = [key for key in plan.keys if key not in images]
-    if foreign:
-        raise ValueError(
-            f"the unfinished extraction {part} has {len(foreign)} images that are not among those "
-            f"now given, the first: {foreign[0]}. {remedy}"
-        )
-
-
-def _today() -> str:
-    # A day, not a time: a run that is repeated gives the same file. The variable is the usual one
-    # for builds that are to be reproduced on another day.
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    now = float(epoch) if epoch else time.time()
-    return datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%d")
 
 
 class _Batches(Dataset):
@@ -233,39 +141,33 @@ class _Batches(Dataset):
 
 
 def _run(
-    plan: _Plan,
+    plan: Plan,
     images: Mapping,
     encoder: DomainEncoder,
     out: Path,
     workers: int,
     skip_bad: bool,
-    progress: type | None,
+    progress: bool,
     report: ExtractionReport,
 ) -> None:
     """Compute this process's share of the batches that have no file yet."""
-    part = _part_folder(out)
-    rank, world = _rank()
+    rank, world = process_rank()
     todo = [
         (number, keys)
         for number, keys in enumerate(plan.batches)
-        if _read_batch(part, number, keys) is None
+        if read_batch(out, number, keys) is None
     ]
     mine = todo[rank::world]
-    loader = decode_loader(mine, images, encoder, workers)
-    total = sum(len(keys) for _, keys in todo)
-    bar = _Progress(progress if rank == 0 else None, total, world)
+    total = sum(len(keys) for _, keys in mine)
     start = time.perf_counter()
-    pending = None
-    for number, keys, pixels, damaged, waited in _timed(loader):
-        report.waiting += waited
-        # The device gets its next batch before the last one's result is waited for.
-        result = _Result(encoder.encode_pixels(pixels) if len(pixels) else torch.empty(0, 0))
-        if pending is not None:
-            _finish(part, *pending, skip_bad, report, bar)
-        pending = (number, keys, result, damaged)
-    if pending is not None:
-        _finish(part, *pending, skip_bad, report, bar)
-    bar.close()
+    loader = decode_loader(mine, images, encoder, workers)
+    with tqdm(total=total, unit="image", disable=not progress or rank > 0) as bar:
+        for number, keys, rows, damaged in _embedded(loader, encoder, report):
+            report.damaged |= damaged
+            report.computed += len(keys)
+            bar.update(len(keys) + len(damaged))
+            if skip_bad or not damaged:  # the file says that the batch is done
+                write_batch(out, number, keys, rows, damaged)
     report.seconds += time.perf_counter() - start
 
 
@@ -293,156 +195,48 @@ def decode_loader(
     )
 
 
-def _timed(loader: DataLoader) -> Iterator[tuple]:
-    """The loader's batches, and how long each was waited for."""
-    batches = iter(loader)
+def _embedded(
+    loader: DataLoader, encoder: DomainEncoder, report: ExtractionReport
+) -> Iterator[tuple[int, list[str], Tensor, dict[str, str]]]:
+    """The loader's batches with their embeddings, on the host, in place of the pixels.
+
+    The device gets its next batch before the last one's result is waited for.
+    """
+    batches, pending = iter(loader), None
     while True:
         start = time.perf_counter()
         batch = next(batches, None)
-        if batch is None:
+        report.waiting += time.perf_counter() - start
+        coming = None
+        if batch is not None:
+            number, keys, pixels, damaged = batch
+            rows = encoder.encode_pixels(pixels) if len(pixels) else torch.empty(0, 0)
+            coming = number, keys, *_to_host(rows), damaged
+        if pending is not None:
+            number, keys, rows, arrived, damaged = pending
+            if arrived is not None:
+                arrived.synchronize()
+            yield number, keys, rows, damaged
+        if coming is None:
             return
-        yield (*batch, time.perf_counter() - start)
+        pending = coming
 
 
-class _Result:
-    """Embeddings on their way from the device, behind which more work may be queued."""
-
-    def __init__(self, embeddings: Tensor) -> None:
-        self._done = None
-        if embeddings.is_cuda:
-            host = torch.empty(embeddings.shape, dtype=embeddings.dtype, pin_memory=True)
-            host.copy_(embeddings, non_blocking=True)
-            self._done = torch.cuda.Event()
-            self._done.record(torch.cuda.current_stream(embeddings.device))
-            embeddings = host
-        self._host = embeddings.contiguous()
-
-    def get(self) -> Tensor:
-        """The embeddings on the host, once they are there."""
-        if self._done is not None:
-            self._done.synchronize()
-        return self._host
-
-
-def _finish(
-    part: Path,
-    number: int,
-    keys: list[str],
-    result: "_Result",
-    damaged: dict[str, str],
-    skip_bad: bool,
-    report: ExtractionReport,
-    bar: "_Progress",
-) -> None:
-    embeddings = result.get()  # before it is counted as done
-    report.damaged.update(damaged)
-    report.computed += len(keys)
-    bar.update(len(keys) + len(damaged))
-    if damaged and not skip_bad:
-        return  # its file would say that the batch is done
-    description = {"keys": keys, "damaged": damaged}
-    write_tensors(_batch_path(part, number), {"image": embeddings}, description)
-
-
-def _batch_path(part: Path, number: int) -> Path:
-    return part / f"batch-{number:07d}.safetensors"
-
-
-def _read_batch(
-    part: Path, number: int, planned: Sequence[str]
-) -> tuple[list[str], Tensor, dict[str, str]] | None:
-    """A finished batch; None if it is not there, or damaged by a crash of the machine."""
-    path = _batch_path(part, number)
-    if not path.is_file():
-        return None
-    try:
-        tensors, description = read_tensors(path)
-        keys, damaged, rows = description["keys"], description["damaged"], tensors["image"]
-    except (KeyError, ValueError):
-        return None
-    return (keys, rows, damaged) if {*keys, *damaged} == set(planned) else None
-
-
-def _merge(plan: _Plan, encoder: DomainEncoder, out: Path) -> tuple[int, dict[str, str]]:
-    """Write the store from what it had and the finished batches."""
-    part = _part_folder(out)
-    keys: list[str] = []
-    rows: list[Tensor] = []
-    damaged: dict[str, str] = {}
-    for number, planned in enumerate(plan.batches):
-        batch_keys, batch_rows, batch_damaged = _read_batch(part, number, planned)
-        keys += batch_keys
-        damaged |= batch_damaged
-        if len(batch_rows):
-            rows.append(batch_rows)
-    added, skipped = len(keys), damaged
-    text, provenance = encoder.text, plan.provenance
-    if out.is_file():
-        store = EmbeddingStore.open(out)
-        keys += store.keys
-        rows.append(store.images())
-        text, provenance = store.text, store.provenance
-        skipped = provenance.get("skipped", {}) | damaged
-    if not keys:
-        raise DamagedImagesError(damaged, out)
-    known = set(keys)
-    skipped = {key: reason for key, reason in sorted(skipped.items()) if key not in known}
-    # Written inside the part folder, so that a kill here leaves nothing else behind.
-    whole = part / "store.safetensors"
-    write_store(whole, keys, torch.cat(rows), text, provenance | {"skipped": skipped})
-    os.replace(whole, out)
-    shutil.rmtree(part)
-    return added, damaged
-
-
-class _Progress:
-    """A progress bar over all processes, drawn by the first."""
-
-    def __init__(self, bar: type | None, total: int, world: int) -> None:
-        self.world, self.total = world, total
-        self.bar = None if bar is None else bar(total=total, unit="image", smoothing=0.1)
-
-    def update(self, count: int) -> None:
-        if self.bar is not None:
-            # The processes take turns at the batches, so the others are as far.
-            self.bar.update(min(count * self.world, self.total - self.bar.n))
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-def _rank() -> tuple[int, int]:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
-def _on_first(function):
-    """Run in the first process and give all its result; an error there is raised in all."""
-    rank, world = _rank()
-    if world == 1:
-        return function()
-    result: list = [None, None]
-    if rank == 0:
-        try:
-            result[0] = function()
-        except Exception as error:
-            result[1] = error
-    distributed.broadcast_object_list(result)
-    if result[1] is not None:
-        raise result[1]
-    return result[0]
+def _to_host(embeddings: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """A copy that is under way, behind which more work may be queued, and what says it arrived."""
+    if not embeddings.is_cuda:
+        return embeddings.contiguous(), None
+    host = torch.empty(embeddings.shape, dtype=embeddings.dtype, pin_memory=True)
+    host.copy_(embeddings, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record(torch.cuda.current_stream(embeddings.device))
+    return host, arrived
 
 
 def _gather(damaged: dict[str, str]) -> dict[str, str]:
     """Everybody's damaged images; also waits until all processes are done."""
-    rank, world = _rank()
-    if world == 1:
-        return dict(sorted(damaged.items()))
-    gathered: list = [None] * world
-    distributed.all_gather_object(gathered, damaged)
-    merged: dict[str, str] = {}
-    for each in gathered:
-        merged |= each
-    return dict(sorted(merged.items()))
+    _, world = process_rank()
+    gathered: list = [damaged] * world
+    if world > 1:
+        distributed.all_gather_object(gathered, damaged)
+    return dict(sorted(item for each in gathered for item in each.items()))

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_main_process, master_only
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
@@ -18,10 +18,10 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from ..utils import atomic_write
-from ..utils.checkpoints import CheckpointError
 from ..utils.configs import type_name
 from ..utils.disk import explain_disk
-from ..utils.locks import FolderInUseError, folder_lock
+from ..utils.locks import folder_lock
+from ..utils.processes import on_first
 from .checkpoints import newest_checkpoint
 from .console import Console
 from .hooks import (
@@ -130,16 +130,12 @@ class DominoRunner(Runner):
         """Keep other trainings, or other tests, out of the work folder and further ones; then write
         the config."""
         with ExitStack() as held, explain_disk(self.work_dir):
-            refusal: list = [None]
-            if is_main_process():
-                try:
-                    for folder in (self.work_dir, *folders):
-                        held.enter_context(folder_lock(folder, name, task))
-                except FolderInUseError as error:
-                    refusal[0] = error
-            broadcast_object_list(refusal)
-            if refusal[0] is not None:
-                raise refusal[0]
+
+            def take() -> None:
+                for folder in (self.work_dir, *folders):
+                    held.enter_context(folder_lock(folder, name, task))
+
+            on_first(take)
             self._write_config()
             yield
 
@@ -163,19 +159,10 @@ class DominoRunner(Runner):
     def load_or_resume(self) -> None:
         """As MMEngine's, but resume from the newest checkpoint that can be read."""
         if self._resume and self._load_from is None and not self._has_loaded:
-            found: list = [None, None]
-            if is_main_process():
-                try:
-                    found[0] = newest_checkpoint(self.work_dir)
-                except CheckpointError as error:
-                    found[1] = error
-            broadcast_object_list(found)
-            if found[1] is not None:
-                raise found[1]
-            if found[0] is None:
+            self._load_from = on_first(lambda: newest_checkpoint(self.work_dir))
+            if self._load_from is None:
                 self.logger.warning(f"{self.work_dir} has no checkpoint: training starts anew")
                 return
-            self._load_from = found[0]
         super().load_or_resume()
 
     def load_checkpoint(

@@ -24,15 +24,16 @@ MODELS.register_module(module=DomainEncoder, force=True)
 class DomainEmbedding:
     """What makes a stock data preprocessor give every sample a domain embedding.
 
-    Of a class, before the host's: its constructor calls :meth:`_embed_with` after the host's.
+    It comes before the host's class, which is given the ``kwargs``. The other arguments are those
+    of :class:`DominoDataPreProcessor`.
     """
 
     #: What the host packs an image into.
     sample_class: type = SegDataSample
 
-    def _embed_with(
+    def __init__(
         self,
-        inputs_are_rgb: bool,
+        *,
         domain_encoder: Mapping | None = None,
         source: str = "soft",
         space: str | Sequence[str] = "context",
@@ -41,7 +42,9 @@ class DomainEmbedding:
         prototypes: str | Mapping[str, str] | None = None,
         encode_in_training: bool = False,
         domain_table: Mapping | None = None,
+        **kwargs,
     ) -> None:
+        super().__init__(**kwargs)
         if (source == "learned") != (domain_table is not None):
             raise ValueError(
                 "source='learned' needs `domain_table`, the arguments of LearnedDomainTable, and "
@@ -51,7 +54,7 @@ class DomainEmbedding:
         table = load_prototypes(prototypes)
         self.sources = build_sources(source, space, temperature, assign, table)
         self.encode_in_training = encode_in_training
-        self._inputs_are_rgb = inputs_are_rgb
+        self._inputs_are_rgb = kwargs.get("rgb_to_bgr", False)
         self.domain_table = None if domain_table is None else LearnedDomainTable(**domain_table)
         # A list hides the module from torch: no parameters, no state, no train().
         self._encoder: list[torch.nn.Module] = []
@@ -144,25 +147,6 @@ class DominoDataPreProcessor(DomainEmbedding, SegDataPreProcessor):
     Raises:
         ValueError: In training, if a sample has no embedding and ``encode_in_training`` is false.
     """
-
-    def __init__(
-        self,
-        *,
-        domain_encoder: Mapping | None = None,
-        source: str = "soft",
-        space: str | Sequence[str] = "context",
-        temperature: float | None = None,
-        assign: str | None = None,
-        prototypes: str | Mapping[str, str] | None = None,
-        encode_in_training: bool = False,
-        domain_table: Mapping | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._embed_with(
-            kwargs.get("rgb_to_bgr", False), domain_encoder, source, space, temperature, assign,
-            prototypes, encode_in_training, domain_table,
-        )  # fmt: skip
 
 
 def _is_embedded(sample: BaseDataElement) -> bool:

@@ -56,7 +56,10 @@ class Bar:
     def update(self, count):
         self.n += count
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self.closed = True
 
 
@@ -76,9 +79,10 @@ def test_rows_are_the_encoders(images, encoder, out, workers):
     assert not out.with_name(out.name + ".part").exists()
 
 
-def test_progress_counts_every_image(images, encoder, out):
+def test_progress_counts_every_image(images, encoder, out, monkeypatch):
     Bar.made.clear()
-    extract(images, encoder, out, batch_size=4, workers=0, progress=Bar)
+    monkeypatch.setattr("mmseg_domino.domain.extraction.tqdm", Bar)
+    extract(images, encoder, out, batch_size=4, workers=0, progress=True)
     assert [(bar.total, bar.n, bar.closed) for bar in Bar.made] == [(23, 23, True)]
 
 
