@@ -27,7 +27,7 @@ from ..page import (
     Text,
     write_page,
 )
-from ..utils import atomic_write
+from ..utils import write_text
 from .analysis import DomainAnalysis, spread_out
 from .analysis_figures import (
     UNKNOWN,
@@ -64,8 +64,7 @@ def write_analysis(
     )  # fmt: skip
     drawings.save("map", draw_map(analysis, positions, method, thumbnails, colours))
     drawings.save("certain", draw_strips(analysis, strips, thumbnails))
-    with atomic_write(folder / "analysis.json") as temporary:
-        temporary.write_text(json.dumps(analysis.summary(), indent=1), encoding="utf-8")
+    write_text(folder / "analysis.json", json.dumps(analysis.summary(), indent=1))
     shown = spread_out(positions, points)
     page = Page(
         title,

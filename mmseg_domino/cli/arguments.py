@@ -2,11 +2,13 @@
 
 import argparse
 import io
+import json
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -157,6 +159,29 @@ def best_device() -> str:
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+
+
+def safetensors_file(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
+    """Refuse a file to be written that is no .safetensors."""
+    if path.suffix != ".safetensors":
+        raise click.BadParameter(f"the output must end in .safetensors, got {path}")
+    return path
+
+
+def write_converted(out: Path, state: Mapping, report: Mapping) -> None:
+    """Write weights, and beside them what is said of them, under their name with .json."""
+    from safetensors.torch import save_file
+
+    from ..utils import atomic_write, write_text
+
+    with atomic_write(out) as temporary:
+        save_file(state, temporary)
+    write_text(out.with_suffix(".json"), json.dumps(report, indent=1) + "\n")
+
+
+def show_keys(keys: Sequence[str], what: str) -> None:
+    """Print names of tensors, their number first."""
+    click.echo("\n    ".join([f"{len(keys)} keys {what}{':' if keys else ''}", *keys]))
 
 
 @contextmanager

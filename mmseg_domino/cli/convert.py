@@ -1,16 +1,23 @@
 """``domino convert``: published checkpoints of Rein, SoMA and VLTSeg."""
 
-import json
 from pathlib import Path
 
 import click
 
-from .arguments import Command, cfg_options, import_host, plain_errors
+from .arguments import (
+    Command,
+    cfg_options,
+    import_host,
+    plain_errors,
+    safetensors_file,
+    show_keys,
+    write_converted,
+)
 
 
 @click.command(cls=Command)
 @click.argument("checkpoint", type=Path)
-@click.argument("out", type=Path)
+@click.argument("out", type=Path, callback=safetensors_file)
 @click.option("--config", required=True, help="The recipe's config, for domino test.")
 @click.option(
     "--backbone", type=Path,
@@ -33,30 +40,21 @@ def convert(checkpoint, out, config, backbone, take, merge, cfg_options) -> None
         domino convert rein_head.pth rein.safetensors --backbone dinov2_vitl14_pretrain.pth \\
             --config configs/recipes/rein_dinov2-l_4xb2-40k_cityscapes-1024x1024.py
     """
-    if out.suffix != ".safetensors":
-        raise click.BadParameter(f"OUT must end in .safetensors, got {out}")
     import_host()
     from mmengine.registry import init_default_scope
-    from safetensors.torch import save_file
 
     from .. import engine
     from ..engine.published import convert_checkpoint
-    from ..utils import atomic_write
 
     init_default_scope("mmseg")
     with plain_errors():
         cfg = engine.load_config(config, overrides=cfg_options)
         state, report = convert_checkpoint(cfg, checkpoint, backbone, take, merge)
-        with atomic_write(out) as temporary:
-            save_file(state, temporary)
-        with atomic_write(out.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_converted(out, state, report)
     click.echo(f"{report['kind']}: {report['read']} tensors read from {report['taken']}")
     if report["from_backbone"]:
         click.echo(f"frozen weights: {report['from_backbone']}")
     click.echo(f"{report['written']} tensors written to {out}")
-    for name, keys in (("begin untrained", report["untrained"]), ("not used", report["not_used"])):
-        if keys or name == "not used":
-            click.echo(f"{len(keys)} keys {name}{':' if keys else ''}")
-        for key in keys:
-            click.echo(f"    {key}")
+    if report["untrained"]:
+        show_keys(report["untrained"], "begin untrained")
+    show_keys(report["not_used"], "not used")

@@ -106,16 +106,8 @@ def _check_table(rows: "list[tuple[str, DatasetCheck]]") -> str:
         bad = len(check.problems) + len(check.orphans)
         absent = ", ".join(check.absent)
         cells.append([loader, check.group, count, check.labelled, sizes, bad, absent])
-    columns = [
-        "loader",
-        "data set / domain",
-        "images",
-        "labelled",
-        "sizes",
-        "bad",
-        "absent classes",
-    ]
-    return Table(columns, cells, "Data sets").text()
+    columns = "loader,data set / domain,images,labelled,sizes,bad,absent classes"
+    return Table(columns.split(","), cells, "Data sets").text()
 
 
 @data.command()

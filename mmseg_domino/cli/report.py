@@ -65,7 +65,7 @@ def _tables(work_dirs: tuple[Path, ...], out: Path) -> None:
         differences_table,
         domains_table,
     )
-    from ..utils import atomic_write
+    from ..utils import write_text
 
     conditions = collect_conditions(work_dirs)
     tables = {}
@@ -79,10 +79,9 @@ def _tables(work_dirs: tuple[Path, ...], out: Path) -> None:
             tables[f"{name}_differences"] = differences_table(members, title)
     for name, table in tables.items():
         click.echo(table.text())
-        texts = {"md": table.markdown(), "csv": table.csv(), "tex": table.latex()}
-        for kind, text in texts.items():
-            with atomic_write(out / f"{name}.{kind}") as path:
-                path.write_text(text, encoding="utf-8")
+        write_text(out / f"{name}.md", table.markdown())
+        write_text(out / f"{name}.csv", table.csv())
+        write_text(out / f"{name}.tex", table.latex())
     missing = sum(len(c.absent) for c in conditions)
     if missing:
         click.echo(f"{missing} of {sum(len(c.runs) for c in conditions)} runs have no results")

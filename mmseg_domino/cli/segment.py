@@ -76,11 +76,7 @@ def _exported(folder, device, force_domain):
     from ..inference import Segmenter
 
     segmenter = Segmenter(folder, device)
-    return (
-        lambda image: segmenter(image, force_domain),
-        segmenter.classes,
-        segmenter.palette,
-    )
+    return lambda image: segmenter(image, force_domain), segmenter.classes, segmenter.palette
 
 
 def _built(config, checkpoint, cfg_options, device):

@@ -1,11 +1,18 @@
 """``domino vpd``: files of the published VPD code and of Stable Diffusion."""
 
-import json
 from pathlib import Path
 
 import click
 
-from .arguments import Group, Several, import_host, plain_errors
+from .arguments import (
+    Group,
+    Several,
+    import_host,
+    plain_errors,
+    safetensors_file,
+    show_keys,
+    write_converted,
+)
 
 
 @click.group(cls=Group)
@@ -13,15 +20,9 @@ def vpd() -> None:
     """Checkpoints and class embeddings for DominoVPD."""
 
 
-def _ends_in_safetensors(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
-    if path.suffix != ".safetensors":
-        raise click.BadParameter(f"the output must end in .safetensors, got {path}")
-    return path
-
-
 @vpd.command()
 @click.argument("checkpoint", type=Path)
-@click.argument("out", type=Path, callback=_ends_in_safetensors)
+@click.argument("out", type=Path, callback=safetensors_file)
 @click.option(
     "--domino-neck", is_flag=True,
     help="The config's neck is a DominoNorm around the original's FPN (the flagship's is).",
@@ -32,28 +33,20 @@ def convert(checkpoint, out, domino_neck) -> None:
     OUT goes into a config as load_from. Values and types stay as they are. Every key that was not
     used is listed, and written to OUT's name with .json for the ending.
     """
-    from safetensors.torch import save_file
-
     from ..models.diffusion.files import read_state_dict
     from ..models.diffusion.published_checkpoints import convert_published_vpd
-    from ..utils import atomic_write
 
     with plain_errors():
         state = read_state_dict(checkpoint)
         converted, unused = convert_published_vpd(state, domino_neck)
-        with atomic_write(out) as temporary:
-            save_file(converted, temporary)
         report = {"read": len(state), "written": len(converted), "not_used": unused}
-        with atomic_write(out.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_converted(out, converted, report)
     click.echo(f"{len(state)} tensors read, {len(converted)} written to {out}")
-    click.echo(f"{len(unused)} keys not used{':' if unused else ''}")
-    for key in unused:
-        click.echo(f"    {key}")
+    show_keys(unused, "not used")
 
 
 @vpd.command()
-@click.argument("out", type=Path, callback=_ends_in_safetensors)
+@click.argument("out", type=Path, callback=safetensors_file)
 @click.option("--classes", cls=Several, metavar="NAME ...", help="The class names.")
 @click.option("--names", type=Path, help="A text file with a name a line.")
 @click.option("--dataset", help="A data set whose classes MMSegmentation knows.")

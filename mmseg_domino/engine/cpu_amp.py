@@ -1,6 +1,5 @@
 """Mixed precision on a CPU: whether it pays, and the optimiser wrapper for it."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
-from torch.nn import functional as F
 
 #: What the kernel calls the units that multiply in bfloat16: x86's two, and ARM's.
 _FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
@@ -44,25 +42,6 @@ def cpu_bfloat16_units() -> tuple[str, ...]:
     return ()
 
 
-@torch.no_grad()
-def bfloat16_slowdown(channels: int = 32, size: int = 32) -> float:
-    """How many times longer a convolution takes on this CPU in bfloat16 than in float32.
-
-    Takes well under a second.
-    """
-    times = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        image = torch.ones(1, channels, size, size, dtype=dtype)
-        kernel = torch.ones(channels, channels, 3, 3, dtype=dtype)
-        best = float("inf")
-        for _ in range(4):  # the first prepares kernels
-            start = time.perf_counter()
-            F.conv2d(image, kernel, padding=1)
-            best = min(best, time.perf_counter() - start)
-        times[dtype] = best
-    return times[torch.bfloat16] / times[torch.float32]
-
-
 def enable_on_cpu(cfg: Config, dtype: str | None) -> None:
     if dtype == "float16":
         raise RuntimeError(
@@ -73,9 +52,8 @@ def enable_on_cpu(cfg: Config, dtype: str | None) -> None:
     if not units:
         raise RuntimeError(
             "automatic mixed precision is refused on this CPU: it has no hardware for bfloat16 "
-            f"(none of {', '.join(_FLAGS)} among its flags), and without it a convolution takes "
-            f"{bfloat16_slowdown():.1f} times as long as in float32 (measured now). Train without "
-            "it (leave --amp away), or on a GPU."
+            f"(none of {', '.join(_FLAGS)} among its flags), and without it convolutions take "
+            "longer than in float32. Train without it (leave --amp away), or on a GPU."
         )
     # Losses are not scaled in bfloat16, and the type decides the precision.
     for key in ("dtype", "loss_scale", "use_fsdp"):

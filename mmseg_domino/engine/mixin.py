@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from ..domain import load_prompt_bank
 from ..domain.sources import split_spaces
 from ..utils.configs import type_name as _name
+from ..utils.options import complete_options
 from .mixin_pipelines import (
     attach_step,
     check_transforms,
@@ -103,13 +104,14 @@ def apply_domino(cfg: Config) -> Config:
     options = _options(given)
     _apply_to_model(cfg, options)
     for key in [k for k in cfg if k.endswith("pipeline")]:
+        train = key.startswith("train")
         # mmseg.apis.inference_model runs `test_pipeline` on images that are in no data set.
-        attach = attach_step(options, key.startswith("train"), deployed=key == "test_pipeline")
-        cfg[key] = edit_pipeline(cfg[key], attach, options, key.startswith("train"))
+        attach = attach_step(options, train, deployed=key == "test_pipeline")
+        cfg[key] = edit_pipeline(cfg[key], attach, options, train)
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(key) is not None:
-            attach = attach_step(options, key.startswith("train"))
             train = key.startswith("train")
+            attach = attach_step(options, train)
             edit_datasets(cfg[key], lambda p, a=attach, t=train: edit_pipeline(p, a, options, t))
             check_transforms(cfg[key], key, attach, TASKS[options.task].packs)
     if options.metric:
@@ -144,13 +146,7 @@ def _check_unchanged(given: dict, applied: dict) -> None:
 
 
 def _options(given: dict) -> ConfigDict:
-    unknown = sorted(set(given) - set(DOMINO_OPTIONS))
-    if unknown:
-        raise ValueError(
-            f"unknown options {unknown} in `domino`; valid ones are {', '.join(DOMINO_OPTIONS)}"
-        )
-    options = ConfigDict(copy.deepcopy(DOMINO_OPTIONS))
-    options.update(given)
+    options = ConfigDict(complete_options(given, copy.deepcopy(DOMINO_OPTIONS), "domino"))
     if options.task not in TASKS:
         raise ValueError(f"domino.task must be one of {list(TASKS)}, got {options.task!r}")
     if options.task == "detection" and find_spec("mmdet") is None:
@@ -161,13 +157,14 @@ def _options(given: dict) -> ConfigDict:
     _check_encoder(options.encoder)
     if options.encode is None:
         options.encode = "store" if options.store is not None else "pipeline"
-    valid = ("store", "pipeline", "none")
-    if options.encode not in valid:
-        raise ValueError(f"domino.encode must be one of {valid}, got {options.encode!r}")
+    if options.encode not in ("store", "pipeline", "none"):
+        raise ValueError(
+            f"domino.encode must be 'store', 'pipeline' or 'none', got {options.encode!r}"
+        )
     if options.encode == "store" and options.store is None:
         raise ValueError(
-            "domino.encode='store' needs domino.store, the file that "
-            "`domino domains extract` writes"
+            "domino.encode='store' needs domino.store, the file that `domino domains extract` "
+            "writes"
         )
     if options.encode == "pipeline" and options.encoder is None:
         raise ValueError(
@@ -177,8 +174,7 @@ def _options(given: dict) -> ConfigDict:
     if (options.source == "learned") != (options.domain_table is not None):
         raise ValueError(
             "domino.source='learned' goes with domino.domain_table, the arguments of "
-            f"LearnedDomainTable; got source={options.source!r}, "
-            f"domain_table={options.domain_table}"
+            f"LearnedDomainTable; got {options.source!r} with {options.domain_table}"
         )
     return options
 
@@ -189,12 +185,7 @@ def _check_encoder(encoder: dict | None) -> None:
         return
     from ..domain import DomainEncoder  # takes its time: it imports open_clip
 
-    known = list(inspect.signature(DomainEncoder).parameters)
-    unknown = sorted(set(encoder) - set(known))
-    if unknown:
-        raise ValueError(
-            f"unknown options {unknown} in `domino.encoder`; valid ones are {', '.join(known)}"
-        )
+    complete_options(encoder, inspect.signature(DomainEncoder).parameters, "domino.encoder")
     if isinstance(encoder.get("bank"), str):
         load_prompt_bank(encoder["bank"])
 
@@ -306,10 +297,7 @@ def _wrap_backbone(model: ConfigDict) -> None:
                 f"({model.backbone.pretrained}) are set; keep one"
             )
         model.backbone.pretrained = pretrained
-    model.backbone = ConfigDict(
-        type="DominoBackbone",
-        backbone=model.backbone,
-    )
+    model.backbone = ConfigDict(type="DominoBackbone", backbone=model.backbone)
 
 
 def _edit_preprocessor(owner: Config | ConfigDict, options: ConfigDict) -> None:

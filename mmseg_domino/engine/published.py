@@ -154,33 +154,22 @@ def _check_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: s
         )
     unlike = [k for k, v in state.items() if v.shape != own[k].shape]
     if unlike:
-        key = _telling(unlike)
+        endings = _MEANINGS.items()
+        key, meaning = next((k, m) for end, m in endings for k in unlike if k.endswith(end))
         raise ValueError(
-            f"{source} has {_meaning(key)} than the config's model: {key} is "
+            f"{source} has {meaning} than the config's model: {key} is "
             f"{tuple(state[key].shape)} there and {tuple(own[key].shape)} here"
             + (f" ({len(unlike)} weights differ)" if len(unlike) > 1 else "")
         )
 
 
-_MEANINGS = (
-    ("cls_token", "another width"),
-    ("patch_embed.proj.weight", "another patch size"),
-    ("pos_embed", "another number of patches (img_size)"),
-    ("lora_A.weight", "another rank"),
-    ("learnable_tokens_b", "another rank"),
-    ("learnable_tokens_a", "another number of tokens or rank"),
-    ("", "another shape"),
-)
-
-
-def _telling(keys: list[str]) -> str:
-    """The key that says best what is different."""
-    for end, _ in _MEANINGS:
-        found = next((key for key in keys if key.endswith(end)), None)
-        if found is not None:
-            return found
-    return keys[0]
-
-
-def _meaning(key: str) -> str:
-    return next(meaning for end, meaning in _MEANINGS if key.endswith(end))
+#: What the end of a key says where its shape differs, the most telling first.
+_MEANINGS = {
+    "cls_token": "another width",
+    "patch_embed.proj.weight": "another patch size",
+    "pos_embed": "another number of patches (img_size)",
+    "lora_A.weight": "another rank",
+    "learnable_tokens_b": "another rank",
+    "learnable_tokens_a": "another number of tokens or rank",
+    "": "another shape",
+}

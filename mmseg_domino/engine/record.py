@@ -21,7 +21,7 @@ from ..metrics import (
 )
 from ..page import Table
 from ..reporting import detection_table, domain_table
-from ..utils import atomic_write
+from ..utils import write_text
 from ..utils.configs import type_name
 from ..utils.hashes import file_sha256
 
@@ -191,6 +191,5 @@ def write_tables(work_dir: str) -> tuple[RunResults | DetectionResults, Table]:
         results = load_results(work_dir)
         table = domain_table(results)
     for name, text in (("results.md", table.markdown()), ("results.csv", table.csv())):
-        with atomic_write(Path(work_dir) / name) as path:
-            path.write_text(text, encoding="utf-8")
+        write_text(Path(work_dir) / name, text)
     return results, table

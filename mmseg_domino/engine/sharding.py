@@ -23,13 +23,8 @@ from ..models.adapters.frozen_state import FINGERPRINT
 #: Classes whose weights are gathered and let go together: layers of diffusion UNets and
 #: transformers.
 UNITS = (
-    "ResnetBlock2D",
-    "FastResnetBlock",
-    "Transformer2DModel",
-    "Block",
-    "ResidualAttentionBlock",
-)
-
+    "ResnetBlock2D", "FastResnetBlock", "Transformer2DModel", "Block", "ResidualAttentionBlock",
+)  # fmt: skip
 
 _WHOLE_CHECKPOINTS = ContextVar("whole_checkpoints", default=False)
 

@@ -1,6 +1,6 @@
 """Plain helpers that any room may use: no host framework, no models."""
 
-from .io import TEMPORARY_PREFIX, atomic_write
+from .io import TEMPORARY_PREFIX, atomic_write, write_text
 from .paths import OutsideNameError, printable, resolve_below
 from .text import read_mapping, read_text
 
@@ -12,4 +12,5 @@ __all__ = [
     "read_mapping",
     "read_text",
     "resolve_below",
+    "write_text",
 ]

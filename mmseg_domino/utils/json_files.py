@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .io import atomic_write
+from .io import write_text
 from .paths import printable
 from .text import parse_json
 
@@ -21,7 +21,12 @@ def _checksum(content: Mapping) -> int:
     return zlib.crc32(json.dumps(content).encode())
 
 
-def _checked(text: str | bytes) -> dict[str, Any]:
+def parse_line(text: str | bytes) -> dict[str, Any]:
+    """What :func:`json_line` was given.
+
+    Raises:
+        ValueError: If the text is damaged.
+    """
     content = parse_json(text)
     if not isinstance(content, dict):
         raise ValueError(f"it is no JSON object but {content!r:.40}")
@@ -35,21 +40,10 @@ def json_line(entry: Mapping[str, Any]) -> str:
     return json.dumps({**entry, _CHECKSUM: _checksum(entry)}) + "\n"
 
 
-def parse_line(line: str | bytes) -> dict[str, Any]:
-    """What :func:`json_line` was given.
-
-    Raises:
-        ValueError: If the line is damaged.
-    """
-    return _checked(line)
-
-
 def write_json(path: str | os.PathLike, kind: str, content: Mapping[str, Any]) -> None:
     """Write an object as a file of a format, whole or not at all."""
     content = {"format": kind, **content}
-    with atomic_write(path) as temporary:
-        text = json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n")
 
 
 def read_json(path: str | os.PathLike, kind: str, remedy: str) -> dict[str, Any]:
@@ -64,7 +58,7 @@ def read_json(path: str | os.PathLike, kind: str, remedy: str) -> dict[str, Any]
         ValueError: If it is empty, cut off, damaged or of another format; names the file.
     """
     try:
-        content = _checked(Path(path).read_bytes())
+        content = parse_line(Path(path).read_bytes())
         found = content.pop("format", None)
         if found != kind:
             raise ValueError(f"expected the format {kind!r}, found {found!r}")

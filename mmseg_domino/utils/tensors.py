@@ -32,7 +32,7 @@ def open_tensors(path: str | os.PathLike, framework: str = "pt") -> Iterator[Any
     except SafetensorError as error:
         raise ValueError(
             f"{printable(path)} cannot be read as safetensors ({error}); it is damaged, cut off or "
-            "of another kind"
+            "of another kind: fetch or make it again"
         ) from error
 
 

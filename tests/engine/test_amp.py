@@ -56,8 +56,8 @@ def test_a_cpu_without_hardware_is_refused_with_the_reason(cpu):
     cfg = config()
     before = cfg.to_dict()
     message = (
-        r"no hardware for bfloat16 \(none of amx_bf16, avx512_bf16, bf16 among its flags\).* "
-        r"[\d.]+ times as long as in float32 \(measured now\).*\(leave --amp away"
+        r"no hardware for bfloat16 \(none of amx_bf16, avx512_bf16, bf16 among its flags\).*"
+        r"\(leave --amp away"
     )
     with pytest.raises(RuntimeError, match=message):
         enable_amp(cfg)

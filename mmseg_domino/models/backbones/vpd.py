@@ -13,70 +13,32 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...domain.prompts import PromptBank, load_prompt_bank
 from ...utils.options import complete_options
 from ..adapters.frozen_state import keep_out_frozen
 from ..adapters.tuning import apply_tuning, merge_tuned, starting_weights, train_tuned
+from ..diffusion.class_embeddings import CLASS_OPTIONS
 from ..diffusion.fast_layers import use_fast_layers
 from ..diffusion.latent_encoder import LatentEncoder
 from ..diffusion.unet_features import place_processors, unet_features
-from ..diffusion.vpd_parts import CLASS_OPTIONS, VPDParts, weight_options
+from ..diffusion.vpd_parts import VPDParts, weight_options
 from ..layers.class_context import ClassContext
 from ..layers.domain_inputs import DomainInputs
 from ..layers.domain_norms import DomainNorms, norm_options
-from .domain_options import check_centre, choose_rows, part_injection, read_domain_text
+from .domain_options import choose_rows, read_domain_text
+from .vpd_options import (
+    ATTENTION_OPTIONS,
+    EXECUTION_OPTIONS,
+    STRIDES,
+    VAE_OPTIONS,
+    check_strides,
+    check_timestep,
+    choose_centre,
+    choose_injections,
+    classwise_bank,
+)
 
-#: Pixels a position of the four feature levels.
-STRIDES = (8, 16, 32, 64)
-#: The middle block's resolution has no attention but its own, which VPD leaves out.
-_MAP_STRIDES = STRIDES[:3]
 #: The projections of every attention layer, which LoRA adapts unless told otherwise.
-ATTENTION_PROJECTIONS = r"\.attn[12]\.(to_q|to_k|to_v|to_out\.0)$"
-
-#: What ``attention = dict(...)`` may hold, with its defaults.
-ATTENTION_OPTIONS = {
-    # "subtract" (the paper's best), "add", "concat" or "none"; None: as the backbone's `injection`.
-    "injection": None,
-    # Space of the embeddings: "context" is what Stable Diffusion was trained on. None: the only one
-    # that samples carry.
-    "space": None,
-    # Factor of the displacement, times a trained gate that starts at zero; gate=False for the
-    # paper's own form. None: a gate where there is a displacement.
-    "scale": 1.0,
-    "gate": None,
-    # A displacement a class: dict(bank=...) with the prompt bank whose domains the scores are of.
-    "classwise": None,
-    # Strides of the levels that get attention maps, of 8, 16 and 32. VPD: maps of up to 32 x 32
-    # positions at 512 x 512, so 16 and 32.
-    "maps": (16, 32),
-}
-#: What ``vae = dict(...)`` may hold, with its defaults.
-VAE_OPTIONS = {
-    # Another encoder in place of that of `weights`: a diffusers folder of an AutoencoderKL or
-    # AutoencoderTiny, or TAESD's original file.
-    "weights": None,
-    # Images at a time; None for all. Saves memory.
-    "batch": None,
-    # Precision; see LatentEncoder.
-    "dtype": None,
-    # "mode" of the posterior (VPD) or a "sample" of it (TADP).
-    "latent": "mode",
-    # Factor of the latent: 1 (VPD), or 0.18215 as in diffusion training (TADP).
-    "scale": 1.0,
-    # Folder that keeps the latent of every image and crop, so that none is encoded twice; it grows
-    # by a file for each. Worth it where the same crops come again.
-    "cache": None,
-}
-#: What ``execution = dict(...)`` may hold, with its defaults. Results do not depend on it.
-EXECUTION_OPTIONS = {
-    # Recompute activations in the backward pass to save memory.
-    "checkpointing": False,
-    # Lay convolutions out with channels last.
-    "channels_last": False,
-    # Compile the passes of UNet and encoder with torch.compile; a dict has its arguments, such as
-    # dict(mode="reduce-overhead") for CUDA graphs.
-    "compile": False,
-}
+_PROJECTIONS = r"\.attn[12]\.(to_q|to_k|to_v|to_out\.0)$"
 
 
 @MODELS.register_module()
@@ -103,13 +65,13 @@ class DominoVPD(BaseModule):
             of ``unet`` and ``vae``. Needed for random weights, and for single files of an
             unpublished size.
         classes: ``N`` class names, or a dict of
-            :data:`~mmseg_domino.models.diffusion.vpd_parts.CLASS_OPTIONS`.
+            :data:`~mmseg_domino.models.diffusion.class_embeddings.CLASS_OPTIONS`.
         domain_channels: Width of the embeddings that ``norms`` take.
         norms: Which of the UNet's norm layers are domain-adaptive; see :class:`DominoBackbone`.
             None for none.
         injection: How the domain enters the norms and the context: ``"subtract"``, ``"add"``,
             ``"none"`` (nowhere: the plain backbone), or ``"concat"``, which the context only knows.
-        attention: :data:`ATTENTION_OPTIONS`.
+        attention: :data:`~.vpd_options.ATTENTION_OPTIONS`.
         centre: Domain at which the domain changes nothing; see
             :func:`~.domain_options.check_centre`.
         tune: Which of the UNet's own parameters are trained; one of
@@ -119,9 +81,9 @@ class DominoVPD(BaseModule):
             ``targets`` are the attention's projections by default.
         save_frozen: Whether state dicts hold frozen weights. If not, they are restored from
             ``weights`` and ``vae``.
-        vae: :data:`VAE_OPTIONS`.
+        vae: :data:`~.vpd_options.VAE_OPTIONS`.
         timestep: Of the diffusion process, for every image. VPD: 1.
-        execution: :data:`EXECUTION_OPTIONS`.
+        execution: :data:`~.vpd_options.EXECUTION_OPTIONS`.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -165,30 +127,25 @@ class DominoVPD(BaseModule):
         if not isinstance(classes, Mapping | None):
             classes = {"names": tuple(classes)}
         classes = complete_options(classes, CLASS_OPTIONS, "classes")
-        self.attention_maps = _check_strides(attention["maps"])
-        self.timestep = _check_timestep(timestep)
+        self.attention_maps = check_strides(attention["maps"])
+        self.timestep = check_timestep(timestep)
         norms = norm_options(norms)
-        self.injections = _injections(injection, norms, attention)
+        self.injections = choose_injections(injection, norms, attention)
 
         self._parts = VPDParts(**weight_options(weights), vae=vae["weights"], classes=classes)
         self.unet = self._parts.build_unet()
         compiler = _compiler(execution["compile"])
         self.vae = LatentEncoder(
-            self._parts.build_vae(),
-            vae["latent"],
-            vae["scale"],
-            vae["batch"],
-            vae["dtype"],
-            compiler,
-            vae["cache"],
-        )
-        self.centre = _check_centre(centre, self.injections, norms, attention)
-        self._bank = _classwise_bank(attention)
+            self._parts.build_vae(), vae["latent"], vae["scale"], vae["batch"], vae["dtype"],
+            compiler, vae["cache"],
+        )  # fmt: skip
+        self.centre = choose_centre(centre, self.injections, norms, attention)
+        self._bank = classwise_bank(attention)
         embeddings, embedded = self._parts.start_embeddings()
         self.context = self._build_context(attention, embeddings)
         place_processors(self.unet, self.context.num_classes)
         self.tune = tune
-        self.reins = apply_tuning(self.unet, tune, adapter, ATTENTION_PROJECTIONS)
+        self.reins = apply_tuning(self.unet, tune, adapter, _PROJECTIONS)
         self.links_queries = hasattr(self.reins, "merge")
         self.domain = self._build_norms(norms, domain_channels)
         use_fast_layers(self.unet)
@@ -298,11 +255,7 @@ class DominoVPD(BaseModule):
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     def forward_latent(
-        self,
-        latent: Tensor,
-        domain: DomainInputs,
-        image_hw: tuple[int, int],
-        windows: int = 1,
+        self, latent: Tensor, domain: DomainInputs, image_hw: tuple[int, int], windows: int = 1
     ) -> tuple[Tensor, ...]:
         """Features of latents, cut to those of an image of ``image_hw``.
 
@@ -378,50 +331,6 @@ def _note_weights(part: nn.Module, state: dict, prefix: str, *_: object) -> None
     part.has_weights = part.has_weights or prefix + telling in state
 
 
-def _injections(whole: str, norms: Mapping | None, attention: Mapping) -> dict[str, str]:
-    """How the domain enters each part."""
-    found = {
-        "attention": part_injection(whole, attention["injection"], "attention"),
-        "norms": "none" if norms is None else part_injection(whole, norms["injection"], "norms"),
-    }
-    if whole != "none" and set(found.values()) == {"none"}:
-        raise ValueError(
-            f"injection={whole!r} would have no effect: cross-attention takes no embedding and no "
-            "norm layer is chosen. Give `norms`, or injection='none' for plain VPD"
-        )
-    if found["attention"] == "none":
-        found_useless = [n for n in ("gate", "classwise") if attention[n] and whole != "none"]
-        if found_useless:
-            raise ValueError(
-                f"attention.{found_useless[0]} would have no effect with attention.injection='none'"
-            )
-        attention.update(gate=None, classwise=None, scale=1.0)
-    return found
-
-
-def _check_centre(
-    centre: str | Mapping | None, injections: Mapping, norms: Mapping | None, attention: Mapping
-) -> dict | None:
-    spaces = []
-    if injections["norms"] != "none":
-        spaces.append(norms["space"])
-    if injections["attention"] != "none" and attention["classwise"] is None:
-        spaces.append(attention["space"])
-    if set(injections.values()) == {"none"}:
-        return None
-    return check_centre(centre, spaces)
-
-
-def _classwise_bank(attention: Mapping) -> PromptBank | None:
-    classwise = attention["classwise"]
-    if classwise is None:
-        return None
-    options = complete_options(classwise, {"bank": None}, "attention.classwise")
-    if options["bank"] is None:
-        raise ValueError("attention.classwise needs `bank`, the prompt bank of the samples' scores")
-    return load_prompt_bank(options["bank"])
-
-
 def _compiler(given: bool | Mapping) -> Callable | None:
     if not given:
         return None
@@ -432,23 +341,3 @@ def _pad(x: Tensor, multiple: int) -> Tensor:
     """Repeat the lower and right border until the sides are multiples of a number."""
     bottom, right = (-length % multiple for length in x.shape[-2:])
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
-
-
-def _check_strides(strides: Sequence[int]) -> tuple[int, ...]:
-    valid = ", ".join(map(str, _MAP_STRIDES))
-    if isinstance(strides, bool | int | str):
-        raise ValueError(
-            f"attention.maps is a tuple of strides, of {valid}, or () for no maps; got {strides!r}"
-        )
-    unknown = [s for s in strides if s not in _MAP_STRIDES]
-    if unknown or len(set(strides)) != len(strides):
-        raise ValueError(
-            f"attention.maps holds strides of {valid}, each once; got {tuple(strides)}"
-        )
-    return tuple(sorted(strides))
-
-
-def _check_timestep(timestep: int) -> int:
-    if isinstance(timestep, bool) or not isinstance(timestep, int) or not 0 <= timestep < 1000:
-        raise ValueError(f"timestep is a whole number from 0 to 999 (VPD: 1), got {timestep!r}")
-    return timestep

@@ -43,7 +43,6 @@ ARCHITECTURES = {
         vae=_VAE,
     ),
 }
-_USE = "Use a Stable Diffusion 1.x or 2.x text-to-image model."
 
 
 def resolve_architecture(architecture: str | Mapping | None) -> dict[str, dict]:
@@ -63,14 +62,8 @@ def resolve_architecture(architecture: str | Mapping | None) -> dict[str, dict]:
             "one part of the architecture is written in the original form and the other in "
             f"diffusers'; write both in one: {architecture}"
         )
-    original = dict(
-        model=dict(
-            params=dict(
-                unet_config=dict(params=unet),
-                first_stage_config=dict(params=dict(ddconfig=vae)),
-            )
-        )
-    )
+    stages = dict(unet_config=dict(params=unet), first_stage_config=dict(params=dict(ddconfig=vae)))
+    original = dict(model=dict(params=stages))
     # diffusers looks into the checkpoint for other families than this one: nothing to see here.
     return dict(
         unet=create_unet_diffusers_config_from_ldm(original, {}),
@@ -90,8 +83,8 @@ def architecture_of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     return {768: "sd15", 1024: "sd21"}.get(context[1])
 
 
-def unet_problems(config: Mapping) -> list[str]:
-    """Why VPD cannot read a UNet, in words; empty if it can."""
+def check_unet_config(config: Mapping, where: str) -> None:
+    """Refuse a UNet that VPD cannot read."""
     problems = []
     levels = len(config.get("block_out_channels", ()))
     if levels != 4:
@@ -109,11 +102,8 @@ def unet_problems(config: Mapping) -> list[str]:
         problems.append(
             f"it wants an image embedding ({config['class_embed_type']}), expected none (unCLIP?)"
         )
-    return problems
-
-
-def check_unet_config(config: Mapping, where: str) -> None:
-    """Refuse a UNet that VPD cannot read."""
-    problems = unet_problems(config)
     if problems:
-        raise ValueError(f"the UNet of {where} does not fit: {'; '.join(problems)}. {_USE}")
+        raise ValueError(
+            f"the UNet of {where} does not fit: {'; '.join(problems)}. Use a Stable Diffusion 1.x "
+            "or 2.x text-to-image model."
+        )

@@ -22,8 +22,21 @@ from ...version import __version__
 from .text_towers import TextTower, open_text_tower
 from .weights import RandomWeights, WeightSource, expand_path
 
-#: Folder of embeddings that were computed before.
-CLASS_CACHE = "~/.cache/mmseg_domino/class_embeddings"
+#: What ``classes = dict(...)`` may hold, with its defaults.
+CLASS_OPTIONS = {
+    # Their names, embedded by the text tower of the weights.
+    "names": None,
+    # A safetensors file with `class_embeddings` (N, D) in place of it, as `domino vpd embed` writes
+    # it. With random weights and no text tower, random ones are the default.
+    "embeddings": None,
+    # N, to check the two against.
+    "count": None,
+    # Another text tower for the names: a diffusers folder or hub name, or
+    # "open_clip:MODEL:PRETRAINED".
+    "text_encoder": None,
+    # Folder that keeps the embeddings of names; None for none.
+    "cache": "~/.cache/mmseg_domino/class_embeddings",
+}
 #: The mean norm of CLIP ViT-L/14's class embeddings, which random ones imitate.
 _RANDOM_NORM = 28.5
 _FORMAT = "mmseg_domino.{}/1"
@@ -222,27 +235,16 @@ def random_states(*shape: int) -> Tensor:
 
 
 def find_class_embeddings(
-    source: WeightSource | None,
-    name: str,
-    width: int,
-    classes: Sequence[str] | None = None,
-    path: str | Path | None = None,
-    num_classes: int | None = None,
-    text_encoder: str | None = None,
-    cache: str | Path | None = None,
+    source: WeightSource | None, name: str, width: int, options: Mapping
 ) -> Tensor:
     """The class embeddings that a UNet is to read, from wherever they are given.
 
     Args:
-        source: The diffusion weights; not needed with ``path``. Random ones without it and
+        source: The diffusion weights; not needed with ``embeddings``. Random ones without it and
             ``text_encoder`` get random embeddings.
         name: Of the weights, for messages.
         width: ``D`` of the UNet's cross-attention.
-        classes: ``N`` names.
-        path: A file of embeddings.
-        num_classes: ``N``.
-        text_encoder: See :func:`open_text_tower`.
-        cache: See :func:`embed_classes`.
+        options: :data:`CLASS_OPTIONS`, all of them.
 
     Returns:
         ``(N, D)`` float32.
@@ -251,26 +253,28 @@ def find_class_embeddings(
         ValueError: If nothing says what the classes are, or counts or widths disagree.
         FileNotFoundError: If a file is missing.
     """
+    classes, path, count = options["names"], options["embeddings"], options["count"]
     if path is not None:
         tokens = read_class_embeddings(path, classes)
-    elif isinstance(source, RandomWeights) and text_encoder is None:
-        count = len(classes) if classes is not None else num_classes
-        if count is None:
+    elif isinstance(source, RandomWeights) and options["text_encoder"] is None:
+        number = len(classes) if classes is not None else count
+        if number is None:
             raise ValueError("with weights='random' give `classes`: names, or dict(count=N)")
-        tokens = random_states(count, width)
+        tokens = random_states(number, width)
     elif classes is None:
         raise ValueError("DominoVPD needs `classes`: their names, or dict(embeddings=FILE)")
     else:
-        tokens = embed_classes(open_text_tower(text_encoder, source), classes, cache)
+        tower = open_text_tower(options["text_encoder"], source)
+        tokens = embed_classes(tower, classes, options["cache"])
     if tokens.shape[1] != width:
         raise ValueError(
             f"the class embeddings{f' in {path}' if path else ''} are {tokens.shape[1]} wide, and "
             f"the cross-attention of {name} takes {width} (Stable Diffusion 1.x: 768, 2.x: "
             "1024). Embed the names with the text tower of the same model."
         )
-    if num_classes is not None and len(tokens) != num_classes:
+    if count is not None and len(tokens) != count:
         raise ValueError(
-            f"there are {len(tokens)} class embeddings and classes.count is {num_classes}; the "
-            "class names, the embeddings and the head's num_classes must agree"
+            f"there are {len(tokens)} class embeddings and classes.count is {count}; the class "
+            "names, the embeddings and the head's num_classes must agree"
         )
     return tokens

@@ -1,58 +1,13 @@
 """Reading weight files: whole ones only, and never running what a pickle says."""
 
-import json
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...utils.checkpoints import read_pickle
-
-
-def check_safetensors(path: str | Path) -> None:
-    """Refuse a safetensors file that is not whole."""
-    path = Path(path)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else None
-        if length is None or length + 8 > size or length > 100 * 2**20:
-            raise ValueError(
-                f"{path} is no whole safetensors file: it ends within its header, after {size} "
-                "bytes. Fetch it again; was the download cut off?"
-            )
-        try:
-            header = json.loads(file.read(length))
-        except ValueError as error:
-            raise ValueError(f"{path} is no safetensors file: its header is no JSON") from error
-    ends = [e["data_offsets"][1] for name, e in header.items() if name != "__metadata__"]
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise ValueError(
-            f"{path} is not whole: found {size} bytes, expected {expected}. Fetch it again; was "
-            "the download cut off?"
-        )
-
-
-def _read_safetensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    check_safetensors(path)
-    try:
-        with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
-
-
-def _read_pickle(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    content = read_pickle(path, mmap=True)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected tensors by name")
-    return {k: v for k, v in content.items() if isinstance(v, Tensor) and wanted(k)}
+from ...utils.tensors import open_tensors
 
 
 def read_state_dict(
@@ -74,8 +29,14 @@ def read_state_dict(
     if not path.is_file():
         raise FileNotFoundError(f"there is no weights file {path}")
     if path.suffix == ".safetensors":
-        return _read_safetensors(path, wanted)
-    return _read_pickle(path, wanted)
+        with open_tensors(path) as file:
+            return {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118
+    content = read_pickle(path, mmap=True)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected tensors by name")
+    return {k: v for k, v in content.items() if isinstance(v, Tensor) and wanted(k)}
 
 
 def _some(names: list[str]) -> str:

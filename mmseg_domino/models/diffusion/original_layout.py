@@ -5,7 +5,7 @@ were used, and whether the model is one that VPD can read.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from diffusers.loaders.single_file_utils import (
@@ -101,22 +101,19 @@ def convert_taesd(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return converted
 
 
-def original_problems(names: Iterable[str], shapes: Mapping[str, torch.Size]) -> list[str]:
-    """Why a file in the original layout cannot serve VPD, in words; empty if it can."""
-    names = list(names)
+def original_problem(names: Sequence[str], shapes: Mapping[str, torch.Size]) -> str | None:
+    """Why a file in the original layout cannot serve VPD, in words; None if it can."""
     if any(k.startswith((_SDXL, f"{UNET_PREFIX}label_emb.")) for k in names):
-        return [
-            "it is SDXL or another model with added conditions (label_emb or conditioner.embedders)"
-        ]
+        return "it is SDXL or has other added conditions (label_emb or conditioner.embedders)"
     first = shapes.get(f"{UNET_PREFIX}input_blocks.0.0.weight")
     if first is None:
-        return [
+        return (
             f"it has no UNet: expected keys that begin with {UNET_PREFIX}, found such as "
             f"{sorted(names)[:4]}"
-        ]
+        )
     if first[1] != 4:
-        return [f"its UNet takes {first[1]} input channels, expected 4 (9: an inpainting model)"]
-    return []
+        return f"its UNet takes {first[1]} input channels, expected 4 (9: an inpainting model)"
+    return None
 
 
 def unknown_keys(names: Iterable[str]) -> list[str]:

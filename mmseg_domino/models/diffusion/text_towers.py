@@ -6,23 +6,17 @@ projection, unnormalised; of Stable Diffusion 2.x's tower, that of the layer bef
 Shapes: ``P`` prompts, ``D`` width of the text tower (the context space).
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ...domain.encoder_weights import hash_weights
 from ...domain.prompts import cut_prompts
 from .files import read_state_dict
 from .original_layout import OPEN_CLIP_PREFIX, TEXT_PREFIX, convert_open_clip_text, convert_text
-from .weights import (
-    FolderWeights,
-    OriginalWeights,
-    WeightSource,
-    expand_path,
-    weight_variant,
-)
+from .weights import FolderWeights, OriginalWeights, WeightSource, expand_path, weight_variant
 
 #: Tokens of a prompt, start and end included. VPD: 20. A longer one is warned of.
 MAX_LENGTH = 20
@@ -71,14 +65,6 @@ class TextTower(Protocol):
         """Hash of the tower's weights."""
 
 
-def _hash(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 class _TransformersTower:
     """A ``CLIPTextModel`` of transformers with a function that makes token numbers."""
 
@@ -95,7 +81,7 @@ class _TransformersTower:
         return cut_prompts(self._tokenize, prompts, self.max_length)
 
     def sha256(self) -> str:
-        return _hash(self._tower)
+        return hash_weights(self._tower.state_dict())
 
 
 class _OpenClipTower:

@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..layers.attention_maps import AttentionMapProcessor, AttentionMaps
+from ..layers.attention_maps import AttentionMapProcessor
 
 #: Resolution levels of the UNet, and of the features; 0 is the finest.
 LEVELS = 4
@@ -61,7 +61,9 @@ class _Pass:
     ) -> None:
         self.temb, self.context, self.map_levels = temb, context, map_levels
         self.checkpointing = checkpointing and torch.is_grad_enabled()
-        self.maps = AttentionMaps()
+        # Sums of the layers' maps by level, never the maps themselves, and their numbers.
+        self.sums: dict[int, Tensor] = {}
+        self.counts = [0] * (LEVELS + 1)
 
     def run(
         self, level: int, resnet: nn.Module, attention: nn.Module | None, hidden: Tensor
@@ -73,8 +75,20 @@ class _Pass:
         else:
             hidden, attention_map = _run_layer(*inputs)
         if attention_map is not None:
-            self.maps.add(level, attention_map)
+            self.add_map(level, attention_map)
         return hidden
+
+    def add_map(self, level: int, attention_map: Tensor) -> None:
+        """Add a layer's map ``(B, positions, N)``; the first of a level is written to."""
+        self.counts[level] += 1
+        if level in self.sums:
+            self.sums[level] += attention_map
+        else:
+            self.sums[level] = attention_map
+
+    def mean_map(self, level: int) -> Tensor | None:
+        """The mean map of a level; None if it has none."""
+        return self.sums[level] / self.counts[level] if level in self.sums else None
 
 
 def unet_features(
@@ -127,4 +141,4 @@ def unet_features(
         features.insert(0, outputs[1] if block.upsamplers else outputs[-1])
         for upsampler in block.upsamplers or ():
             hidden = upsampler(hidden)
-    return features, [state.maps.mean(level) for level in range(LEVELS)]
+    return features, [state.mean_map(level) for level in range(LEVELS)]

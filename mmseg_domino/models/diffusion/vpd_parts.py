@@ -14,38 +14,11 @@ from ...domain.prompts import PromptBank
 from ...utils.options import complete_options
 from ..layers.patches import load_from_whole
 from .architecture import check_unet_config, resolve_architecture
-from .class_embeddings import (
-    CLASS_CACHE,
-    embed_classes_in_domains,
-    find_class_embeddings,
-    random_states,
-)
+from .class_embeddings import embed_classes_in_domains, find_class_embeddings, random_states
 from .latent_encoder import LatentEncoder
 from .text_towers import open_text_tower
-from .weights import (
-    WeightSource,
-    expand_path,
-    open_vae,
-    open_weights,
-    strip_unet,
-    strip_vae,
-)
+from .weights import WeightSource, expand_path, open_vae, open_weights, strip
 
-#: What ``classes = dict(...)`` may hold, with its defaults.
-CLASS_OPTIONS = {
-    # Their names, embedded by the text tower of the weights.
-    "names": None,
-    # A safetensors file with `class_embeddings` (N, D) in place of it, as `domino vpd embed` writes
-    # it. With random weights and no text tower, random ones are the default.
-    "embeddings": None,
-    # N, to check the two against.
-    "count": None,
-    # Another text tower for the names: a diffusers folder or hub name, or
-    # "open_clip:MODEL:PRETRAINED".
-    "text_encoder": None,
-    # Folder that keeps the embeddings of names; None for none.
-    "cache": CLASS_CACHE,
-}
 #: What two descriptions of one UNet must agree in, as its weights alone do not tell.
 _TELLING = ("block_out_channels", "cross_attention_dim", "attention_head_dim", "layers_per_block")
 
@@ -119,7 +92,7 @@ class VPDParts:
             return self._source().unet()
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(self.architecture["unet"])
-        return strip_unet(unet).to_empty(device="cpu")
+        return strip(unet).to_empty(device="cpu")
 
     def build_vae(self) -> AutoencoderKL | AutoencoderTiny:
         """The autoencoder without its decoder; values as for the UNet."""
@@ -129,7 +102,7 @@ class VPDParts:
         kind = AutoencoderTiny if config.get("_class_name") == "AutoencoderTiny" else AutoencoderKL
         with torch.device("meta"):
             vae = kind.from_config(config)
-        return strip_vae(vae).to_empty(device="cpu")
+        return strip(vae).to_empty(device="cpu")
 
     def read_unet(self, unet: nn.Module) -> None:
         """Read the UNet's weights, in place."""
@@ -157,17 +130,9 @@ class VPDParts:
 
     def class_embeddings(self) -> Tensor:
         """``(N, D)``, read or computed."""
-        classes = self.classes
-        return find_class_embeddings(
-            self._source() if classes["embeddings"] is None else None,
-            str(self.name),
-            self.architecture["unet"]["cross_attention_dim"],
-            classes=classes["names"],
-            path=classes["embeddings"],
-            num_classes=classes["count"],
-            text_encoder=classes["text_encoder"],
-            cache=classes["cache"],
-        )
+        source = self._source() if self.classes["embeddings"] is None else None
+        width = self.architecture["unet"]["cross_attention_dim"]
+        return find_class_embeddings(source, str(self.name), width, self.classes)
 
     def classes_in_domains(self, bank: PromptBank) -> Tensor:
         """``(K, N, D)``: states of '{class} in {domain}' for the domains of a bank."""

@@ -15,23 +15,23 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import nn
 
+from ...utils.tensors import open_tensors
 from .architecture import architecture_of_shapes, check_unet_config, resolve_architecture
-from .files import check_safetensors, load_parameters, read_state_dict
+from .files import load_parameters, read_state_dict
 from .original_layout import (
     UNET_PREFIX,
     VAE_PREFIX,
     convert_taesd,
     convert_unet,
     convert_vae,
-    original_problems,
+    original_problem,
     unknown_keys,
 )
 
 _FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer")
-#: What VPD never runs: the UNet's output layers and the autoencoder's decoder.
-_UNET_TAIL = ("conv_norm_out", "conv_act", "conv_out")
-_VAE_TAIL = ("decoder", "post_quant_conv")
+#: What VPD never runs, of the UNet and of the autoencoder.
+_TAIL = ("conv_norm_out", "conv_act", "conv_out", "decoder", "post_quant_conv")
 
 
 class WeightSource(Protocol):
@@ -53,25 +53,16 @@ def expand_path(weights: str) -> str:
     return os.path.expandvars(os.path.expanduser(weights))
 
 
-def _strip(module: nn.Module, tail: tuple[str, ...]) -> nn.Module:
-    for name in tail:
+def strip(module: nn.Module) -> nn.Module:
+    """Take off what VPD never runs: a UNet's output layers, an autoencoder's decoder."""
+    for name in _TAIL:
         if hasattr(module, name):
             setattr(module, name, None)
     return module
 
 
-def strip_unet(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Take the output layers off, which VPD never runs."""
-    return _strip(unet, _UNET_TAIL)
-
-
-def strip_vae(vae: AutoencoderKL | AutoencoderTiny) -> AutoencoderKL | AutoencoderTiny:
-    """Take the decoder off."""
-    return _strip(vae, _VAE_TAIL)
-
-
-def _without(state: Mapping, tail: tuple[str, ...]) -> dict:
-    return {k: v for k, v in state.items() if k.split(".")[0] not in tail}
+def _stripped(state: Mapping) -> dict:
+    return {k: v for k, v in state.items() if k.split(".")[0] not in _TAIL}
 
 
 class RandomWeights:
@@ -84,10 +75,10 @@ class RandomWeights:
         check_unet_config(self.architecture["unet"], "the architecture")
 
     def unet(self) -> UNet2DConditionModel:
-        return _strip(UNet2DConditionModel(**self.architecture["unet"]), _UNET_TAIL)
+        return strip(UNet2DConditionModel(**self.architecture["unet"]))
 
     def vae(self) -> AutoencoderKL:
-        return _strip(AutoencoderKL(**self.architecture["vae"]), _VAE_TAIL)
+        return strip(AutoencoderKL(**self.architecture["vae"]))
 
 
 class OriginalWeights:
@@ -103,10 +94,10 @@ class OriginalWeights:
 
         self._state = read_state_dict(path, wanted)
         shapes = {key: value.shape for key, value in self._state.items()}
-        problems = original_problems(names, shapes)
-        if problems:
+        problem = original_problem(names, shapes)
+        if problem is not None:
             raise ValueError(
-                f"{path} does not fit: {'; '.join(problems)}. Use a Stable Diffusion 1.x or 2.x "
+                f"{path} does not fit: {problem}. Use a Stable Diffusion 1.x or 2.x "
                 "text-to-image checkpoint in the original layout, or a diffusers folder."
             )
         strangers = unknown_keys(names)
@@ -133,9 +124,7 @@ class OriginalWeights:
         with torch.device("meta"):
             unet = UNet2DConditionModel(**self.architecture["unet"])
         state |= {key: self._state[key] for key in unused}
-        load_parameters(
-            _strip(unet, _UNET_TAIL), _without(state, _UNET_TAIL), f"{self.name} (UNet)"
-        )
+        load_parameters(strip(unet), _stripped(state), f"{self.name} (UNet)")
         return unet
 
     def vae(self) -> AutoencoderKL:
@@ -151,8 +140,7 @@ class OriginalWeights:
         with torch.device("meta"):
             vae = AutoencoderKL(**config)
         state |= {key: self._state[key] for key in unused if ".decoder." not in key}
-        vae = _strip(vae, _VAE_TAIL)
-        load_parameters(vae, _without(state, _VAE_TAIL), f"{self.name} (VAE)")
+        load_parameters(strip(vae), _stripped(state), f"{self.name} (VAE)")
         return vae
 
 
@@ -188,7 +176,7 @@ class FolderWeights:
     def unet(self) -> UNet2DConditionModel:
         folder = self.part("unet")
         check_unet_config(_read_config(UNet2DConditionModel, folder), str(folder))
-        return _strip(_from_folder(UNet2DConditionModel, folder), _UNET_TAIL)
+        return strip(_from_folder(UNet2DConditionModel, folder))
 
     def vae(self) -> AutoencoderKL | AutoencoderTiny:
         return open_vae(self.part("vae"))
@@ -244,7 +232,8 @@ def weight_variant(folder: Path, safe: str, pickled: str) -> str | None:
             continue
         for path in folder.glob("[!.]*.safetensors"):
             if (".fp16" in path.name) == bool(variant):
-                check_safetensors(path)
+                with open_tensors(path):
+                    pass  # it is whole
         return variant
     raise FileNotFoundError(
         f"{folder} has no weights: expected {safe}.safetensors, found {sorted(names)}"
@@ -291,7 +280,7 @@ def open_vae(path: str | Path) -> AutoencoderKL | AutoencoderTiny:
                 f"found {sorted(state)[:4]}. An AutoencoderKL is given as a diffusers folder."
             )
         with torch.device("meta"):
-            vae = _strip(AutoencoderTiny(), _VAE_TAIL)
+            vae = strip(AutoencoderTiny())
         load_parameters(vae, convert_taesd(state, "encoder"), str(path))
         return vae
     folder = path if path.is_dir() else hub_folder(str(path), ())
@@ -301,7 +290,7 @@ def open_vae(path: str | Path) -> AutoencoderKL | AutoencoderTiny:
     if kind not in classes:
         raise ValueError(f"{folder} holds a {kind}, expected one of {', '.join(classes)}")
     _check_latents(config, folder)
-    return _strip(_from_folder(classes[kind], folder), _VAE_TAIL)
+    return strip(_from_folder(classes[kind], folder))
 
 
 def _check_latents(config: Mapping, folder: Path) -> None:

@@ -1,4 +1,4 @@
-from .attention_maps import AttentionMapProcessor, AttentionMaps
+from .attention_maps import AttentionMapProcessor
 from .class_context import ClassContext
 from .domain_adaptive_norm import DomainAdaptiveNorm
 from .domain_modulation import DomainModulation, TiedModulation
@@ -6,7 +6,6 @@ from .domain_norms import DomainNorms
 
 __all__ = [
     "AttentionMapProcessor",
-    "AttentionMaps",
     "ClassContext",
     "DomainAdaptiveNorm",
     "DomainModulation",

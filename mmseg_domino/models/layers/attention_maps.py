@@ -10,37 +10,6 @@ from torch import Tensor, nn
 from ..kernels import attention, full_precision
 
 
-class AttentionMaps:
-    """Running means of cross-attention maps, one a resolution level.
-
-    Made anew for each forward pass. Only sums are kept, never the layers' maps.
-    """
-
-    def __init__(self) -> None:
-        self._sums: dict[int, Tensor] = {}
-        self._counts: dict[int, int] = {}
-
-    def add(self, level: int, probabilities: Tensor) -> None:
-        """Add a layer's map.
-
-        Args:
-            level: Resolution level, 0 the finest.
-            probabilities: ``(B, L, N)``, the mean over heads; the first of a level is written to.
-        """
-        if level in self._sums:
-            self._sums[level] += probabilities
-            self._counts[level] += 1
-        else:
-            self._sums[level] = probabilities
-            self._counts[level] = 1
-
-    def mean(self, level: int) -> Tensor | None:
-        """The mean map ``(B, L, N)`` of a level; None if it has none."""
-        if level not in self._sums:
-            return None
-        return self._sums[level] / self._counts[level]
-
-
 class AttentionMapProcessor:
     """A diffusers attention processor that can tell its map of the class tokens.
 

@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from mmseg_domino.models.diffusion import text_towers as module
 from mmseg_domino.models.diffusion.class_embeddings import (
+    CLASS_OPTIONS,
     embed_classes,
     embed_classes_in_domains,
     find_class_embeddings,
@@ -87,7 +88,7 @@ def test_a_folder_whose_tower_lacks_weights_is_refused(mini, tmp_path):
     with pytest.raises(ValueError, match=r"are not those of a CLIP text tower: 1 keys .*fc1\.bias"):
         open_text_tower(str(folder))
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match="is not whole"):
+    with pytest.raises(ValueError, match="cannot be read as safetensors"):
         open_text_tower(str(folder))
     shutil.rmtree(folder / "tokenizer")
     with pytest.raises(FileNotFoundError, match="has no `tokenizer`"):
@@ -253,12 +254,13 @@ def test_files_that_are_no_class_embeddings_are_refused(tmp_path):
 
 
 def find(width=12, **kwargs):
-    return find_class_embeddings(open_weights("random", ARCHITECTURE), "random", width, **kwargs)
+    options = {**CLASS_OPTIONS, **kwargs}
+    return find_class_embeddings(open_weights("random", ARCHITECTURE), "random", width, options)
 
 
 def test_random_weights_get_random_embeddings_of_clips_norm():
-    assert find(classes=CLASSES).shape == (3, 12)
-    torch.testing.assert_close(find(num_classes=2).norm(dim=1), torch.full((2,), 28.5))
+    assert find(names=CLASSES).shape == (3, 12)
+    torch.testing.assert_close(find(count=2).norm(dim=1), torch.full((2,), 28.5))
     with pytest.raises(ValueError, match="give `classes`: names, or dict"):
         find()
 
@@ -268,7 +270,7 @@ def test_second_generation_widths_do_not_fit_first_generation_embeddings(tmp_pat
     with pytest.raises(
         ValueError, match="are 768 wide, and the cross-attention of random takes"
     ) as e:
-        find(1024, path=path)
+        find(1024, embeddings=path)
     assert path in str(e.value)
     assert "1024" in str(e.value)
 
@@ -276,16 +278,16 @@ def test_second_generation_widths_do_not_fit_first_generation_embeddings(tmp_pat
 def test_counts_and_names_must_agree(tmp_path):
     path = write_classes(tmp_path / "c.safetensors", torch.ones(3, 12))
     with pytest.raises(ValueError, match=r"are 3 class embeddings and classes\.count is 19"):
-        find(path=path, num_classes=19)
+        find(embeddings=path, count=19)
     with pytest.raises(ValueError, match=r"are 3 class embeddings and classes\.count is 2"):
-        find(classes=CLASSES, num_classes=2)
+        find(names=CLASSES, count=2)
     with pytest.raises(ValueError, match="holds 3 class embeddings and `classes` names 2"):
-        find(path=path, classes=CLASSES[:2])
+        find(embeddings=path, names=CLASSES[:2])
 
 
 def test_real_weights_need_names_or_a_file(mini):
     with pytest.raises(ValueError, match="needs `classes`: their names"):
-        find_class_embeddings(open_weights(str(mini["sd"])), "mini", 96)
+        find_class_embeddings(open_weights(str(mini["sd"])), "mini", 96, CLASS_OPTIONS)
 
 
 @pytest.mark.parametrize("of", ["folder", "open_clip"])

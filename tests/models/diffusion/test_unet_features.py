@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
-from mmseg_domino.models.diffusion.unet_features import place_processors, unet_features
+from mmseg_domino.models.diffusion.unet_features import _Pass, place_processors, unet_features
 from mmseg_domino.models.layers import AttentionMapProcessor
 
 from .vpd_models import UNET, randomise
@@ -200,3 +200,18 @@ def test_checkpointing_keeps_less(device):
         return sum(sizes)
 
     assert saved(True) < 0.25 * saved(False)
+
+
+def test_means_of_maps_are_summed_in_place():
+    state = _Pass(None, None, (), False)
+    some = [torch.rand(2, 6, 3) for _ in range(5)]
+    expected = torch.stack(some).mean(dim=0)
+    other = torch.rand(2, 2, 3)
+    kept = some[0].data_ptr()
+    for one in some:
+        state.add_map(1, one)
+    state.add_map(0, other.clone())
+    assert state.sums[1].data_ptr() == kept
+    torch.testing.assert_close(state.mean_map(1), expected)
+    torch.testing.assert_close(state.mean_map(0), other)
+    assert state.mean_map(2) is None

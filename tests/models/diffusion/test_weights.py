@@ -258,7 +258,7 @@ def test_a_half_downloaded_safetensors_file_is_refused(cut, tmp_path):
     save_file({"model.diffusion_model.x": torch.ones(100)}, path)
     data = path.read_bytes()
     path.write_bytes(data[:cut])
-    with pytest.raises(ValueError, match="Fetch it again; was the download cut off") as error:
+    with pytest.raises(ValueError, match=r"cannot be read as safetensors.*fetch or make") as error:
         open_weights(str(path), ARCHITECTURE)
     assert str(path) in str(error.value)
 
@@ -342,7 +342,7 @@ def test_a_part_without_weights_or_config_is_named(copy):
 def test_a_half_downloaded_folder_is_refused(copy):
     path = copy / "unet" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match=r"is not whole: found \d+ bytes, expected \d+") as error:
+    with pytest.raises(ValueError, match="cannot be read as safetensors") as error:
         open_weights(str(copy)).unet()
     assert str(path) in str(error.value)
 
