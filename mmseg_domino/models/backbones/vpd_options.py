@@ -61,7 +61,7 @@ def check_strides(strides: Sequence[int]) -> tuple[int, ...]:
     several = isinstance(strides, Sequence) and not isinstance(strides, str)
     if not several or set(strides) - set(_MAP_STRIDES) or len(set(strides)) < len(strides):
         raise ValueError(
-            f"attention.maps is a tuple of strides, of {', '.join(map(str, _MAP_STRIDES))} and each "
+            f"attention.maps is a tuple of strides of {', '.join(map(str, _MAP_STRIDES))}, each "
             f"once, or () for no maps; got {strides!r}"
         )
     return tuple(sorted(strides))

@@ -511,7 +511,7 @@ def test_operations_at_true_size_are_those_that_were_counted():
     ("options", "match"),
     [
         (dict(maps=True), r"is a tuple of strides, of 8, 16, 32, or \(\) for no maps"),
-        (dict(maps=(64,)), "attention.maps holds strides of 8, 16, 32, each once"),
+        (dict(maps=(64,)), r"attention.maps is a tuple of strides of 8, 16, 32, each once"),
         (dict(maps=(16, 16)), "each once; got"),
         (dict(timestep=1000), "timestep is a whole number from 0 to 999"),
         (dict(timestep=1.5), "timestep is a whole number"),
