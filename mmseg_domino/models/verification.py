@@ -53,17 +53,17 @@ def _file(stem: str | Path, ending: str) -> Path:
     return path
 
 
-def _paths(stem: str | Path) -> list[Path]:
-    return [_file(stem, e) for e in (".json", ".weights.safetensors", ".activations.safetensors")]
-
-
-def _read(stem: str | Path) -> tuple[dict, Path, Path, dict[str, Tensor]]:
-    paths = _paths(stem)
-    description = read_mapping(paths[0])
-    _refuse_absent(paths[0], _FIELDS, description)
-    stored = read_state_dict(paths[2])
-    _refuse_absent(paths[2], _STORED, stored)
-    return description, paths[1], paths[2], stored
+def _read(
+    stem: str | Path, fields: Sequence[str], names: Sequence[str]
+) -> tuple[dict, Path, Path, dict[str, Tensor]]:
+    """Description, files of weights and activations, and the activations, of which some must be."""
+    endings = (".json", ".weights.safetensors", ".activations.safetensors")
+    file, weights, activations = (_file(stem, ending) for ending in endings)
+    description = read_mapping(file)
+    _refuse_absent(file, fields, description)
+    stored = read_state_dict(activations)
+    _refuse_absent(activations, names, stored)
+    return description, weights, activations, stored
 
 
 def _refuse_absent(path: Path, names: Sequence[str], found: Mapping) -> None:
@@ -98,12 +98,9 @@ def verify(stem: str | Path) -> dict[str, float]:
 @torch.no_grad()
 def verify_vpd(stem: str | Path) -> dict[str, float]:
     """Build DominoVPD from a set of files and compare it with what is stored."""
-    description, weights, activations, stored = _read(stem)
+    description, weights, activations, stored = _read(stem, _FIELDS, _STORED)
     backbone = DominoVPD(
-        dict(
-            name=str(weights),
-            architecture={"unet": description["unet"], "vae": description["vae"]},
-        ),
+        dict(name=str(weights), architecture={k: description[k] for k in ("unet", "vae")}),
         classes=dict(embeddings=str(activations), count=description["num_classes"]),
         injection="none",
         attention=dict(maps=_map_strides(description)),
@@ -139,25 +136,13 @@ _ADAPTER_FIELDS = ("vit", "num_classes", "num_queries", "adapter", "head")
 def verify_adapter(stem: str | Path) -> dict[str, float]:
     """Build a backbone with Rein or SoMA under Mask2Former's head, and compare every output.
 
-    Args:
-        stem: As for :func:`verify`.
-
-    Returns:
-        :func:`relative_difference` of each stored output. For SoMA, ``at_start/*`` are those of
-        adapters that were made here of the pretrained weights, up to the sign of each component.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If one lacks something, or the weights do not fit.
+    For SoMA, ``at_start/*`` are those of adapters that were made here of the pretrained weights, up
+    to the sign of each component.
     """
-    paths = _paths(stem)
-    description = read_mapping(paths[0])
-    _refuse_absent(paths[0], _ADAPTER_FIELDS, description)
-    stored = read_state_dict(paths[2])
-    _refuse_absent(paths[2], ("images",), stored)
-    weights, _ = convert_published(read_state_dict(paths[1]))
+    description, file, activations, stored = _read(stem, _ADAPTER_FIELDS, ("images",))
+    weights, _ = convert_published(read_state_dict(file))
     model = _segmentor(description)
-    _load(model, weights, paths[1])
+    _load(model, weights, file)
     found = _outputs(model, stored["images"])
     prefix = "at_start/"
     if any(name.startswith(prefix) for name in stored):
@@ -166,16 +151,16 @@ def verify_adapter(stem: str | Path) -> dict[str, float]:
         head = {k: v for k, v in weights.items() if k.startswith("decode_head.")}
         fresh = _segmentor(description)
         adapters = {k: v for k, v in fresh.state_dict().items() if ".lora_" in k}
-        _load(fresh, {**adapters, **pretrained, **head}, paths[2])
+        _load(fresh, {**adapters, **pretrained, **head}, activations)
         decompose_soma(fresh)
         started = {**_outputs(fresh, stored["images"]), **_at_start(fresh, stored)}
         found |= {prefix + name: value for name, value in started.items()}
     compared = [n for n in stored if n != "images" and not n.startswith("pretrained/")]
-    _refuse_absent(paths[2], list(found), stored)
+    _refuse_absent(activations, list(found), stored)
     differences = {}
     for name in compared:
         if name not in found:
-            raise ValueError(f"{paths[2]} holds {name}, which is nothing that is computed here")
+            raise ValueError(f"{activations} holds {name}, which is nothing that is computed here")
         differences[name] = relative_difference(found[name], stored[name])
         if name.startswith("at_start/adapter/") and name.endswith("lora_A.weight"):
             second = name.replace("lora_A", "lora_B")
@@ -189,14 +174,7 @@ def _segmentor(description: Mapping) -> nn.ModuleDict:
     """Backbone and head as a description says, with random weights, in evaluation mode."""
     vit, adapter, head = description["vit"], dict(description["adapter"]), description["head"]
     kind = adapter.pop("kind").split(",")[0]
-    options = dict(
-        img_size=vit["img_size"],
-        patch_size=vit["patch_size"],
-        embed_dim=vit["embed_dim"],
-        depth=vit["depth"],
-        num_heads=vit["num_heads"],
-        mlp_ratio=vit["mlp_ratio"],
-    )
+    names = ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio")
     backbone = DominoBackbone(
         dict(
             type="TimmViT",
@@ -205,7 +183,7 @@ def _segmentor(description: Mapping) -> nn.ModuleDict:
             out_indices=vit["out_indices"],
             scales=(4, 2, 1, 0.5),
             resampling="bicubic",
-            options=options,
+            options={name: vit[name] for name in names},
         ),
         domain_channels=1,
         injection="none",
@@ -239,11 +217,8 @@ def _adapter_options(kind: str, given: Mapping) -> dict:
 
 
 def _head(head: Mapping, description: Mapping, kind: str) -> dict:
-    pixels, decoder, width = (
-        head["pixel_decoder"],
-        head["transformer_decoder"],
-        head["feat_channels"],
-    )
+    pixels, decoder = head["pixel_decoder"], head["transformer_decoder"]
+    width = head["feat_channels"]
     feed = dict(embed_dims=width, num_fcs=2, ffn_drop=0.0, act_cfg=dict(type="ReLU", inplace=True))
     attention = dict(embed_dims=width, num_heads=decoder["heads"], batch_first=True)
     deformable = dict(

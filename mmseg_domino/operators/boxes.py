@@ -94,10 +94,6 @@ def _check_regions(features: Tensor, rois: Tensor, aligned: bool) -> None:
         )
 
 
-def _average(features, rois, size, scale, ratio, aligned) -> Tensor:
-    return torchvision.ops.roi_align(features, rois, size, scale, ratio, aligned)
-
-
 def _corners(y: Tensor, x: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Four neighbours of points: flat positions and weights, each with a leading 4."""
     inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
@@ -145,31 +141,29 @@ def _maximum(features, rois, size, scale, ratio, aligned, output, argmax_y, argm
         argmax_x[n] = x.expand_as(values).gather(-1, best)[..., 0]
 
 
+def _settings(
+    aligned_height, aligned_width, spatial_scale, sampling_ratio, pool_mode, aligned
+) -> tuple[bool, tuple[tuple[int, int], float, int, bool]]:
+    """Whether maxima are pooled, and the other settings, of mmcv's arguments."""
+    size = aligned_height, aligned_width
+    return pool_mode == _MAX, (size, spatial_scale, sampling_ratio, aligned)
+
+
 def roi_align_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
+    input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, **options
 ) -> None:
     """Pool ``input`` ``(B, C, H, W)`` over ``rois`` ``(R, 5)`` into ``output`` ``(R, C, h, w)``.
 
     ``argmax_y`` and ``argmax_x`` receive, with ``pool_mode=0``, where each maximum was read.
     """
     check_operands("roi_align", input=input, rois=rois)
-    _check_regions(input, rois, aligned)
+    maximum, settings = _settings(**options)
+    _check_regions(input, rois, settings[-1])
     features, rois = full_precision(input, rois)
-    settings = ((aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned)
-    if pool_mode == _MAX:
+    if maximum:
         _maximum(features, rois, *settings, output, argmax_y, argmax_x)
     elif len(rois):
-        output.copy_(_average(features, rois, *settings))
+        output.copy_(torchvision.ops.roi_align(features, rois, *settings))
 
 
 def roi_align_backward(
@@ -178,22 +172,17 @@ def roi_align_backward(
     argmax_y: Tensor,
     argmax_x: Tensor,
     grad_input: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
+    **options,
 ) -> None:
     """Write the gradient of the features to ``grad_input`` ``(B, C, H, W)``."""
     if not len(rois):
         return
     (rois,) = full_precision(rois)
-    if pool_mode != _MAX:
-        size = (aligned_height, aligned_width)
+    maximum, settings = _settings(**options)
+    if not maximum:
 
         def pool(features: Tensor) -> Tensor:
-            return _average(features, rois, size, spatial_scale, sampling_ratio, aligned)
+            return torchvision.ops.roi_align(features, rois, *settings)
 
         # Pooling is linear, so that its gradient is the same whatever the features were.
         grad_input.copy_(gradients(pool, [torch.zeros_like(grad_input)], grad_output)[0])

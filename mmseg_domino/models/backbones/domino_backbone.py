@@ -4,7 +4,8 @@ Shapes: ``B`` batch, ``D`` embedding width, ``H W`` spatial.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
@@ -105,12 +106,8 @@ class DominoBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise the wrapped backbone by its own rules; ``g`` and ``h`` stay as they are."""
-        with (
-            explain_missing_weights(self.backbone),
-            starting_weights(self.backbone, self.tune),
-        ):
+        with self._starting():
             super().init_weights()
-        self._has_weights = True
         if self.centre is not None:
             text = read_domain_text(self.centre)
             table = text.table(self.domain.space)
@@ -119,12 +116,14 @@ class DominoBackbone(BaseModule):
     def read_weights(self) -> None:
         """Give the wrapped backbone the weights that training starts from, if it has none yet."""
         if not self._has_weights:
-            with (
-                explain_missing_weights(self.backbone),
-                starting_weights(self.backbone, self.tune),
-            ):
+            with self._starting():
                 self.backbone.init_weights()
-            self._has_weights = True
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        with explain_missing_weights(self.backbone), starting_weights(self.backbone, self.tune):
+            yield
+        self._has_weights = True
 
     def merge_adapters(self) -> None:
         """Add trained LoRA or SoMA adapters to the weights: the plain backbone remains.

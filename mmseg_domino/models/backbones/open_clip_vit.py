@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...domain.encoder_weights import RANDOM, build_clip, load_clip
-from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole, resize_position_grid
+from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole, resample_positions
 
 
 @MODELS.register_module()
@@ -88,7 +88,7 @@ class OpenClipViT(BaseModule):
         grid = tuple(x.shape[-2:])
         x = x.flatten(2).transpose(1, 2)  # (B, h * w, C)
         first = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-        positions = resize_position_grid(visual.positional_embedding, grid, prefix=1)
+        positions = resample_positions(visual.positional_embedding, grid, antialias=True)
         x = torch.cat([first, x], dim=1) + positions.to(x.dtype)
         x = visual.ln_pre(visual.patch_dropout(x))
         _, features = visual.transformer.forward_intermediates(x, indices=list(self.out_indices))

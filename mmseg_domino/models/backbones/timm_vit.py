@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from ...utils.checkpoints import read_pickle
 from ..layers.patches import (
-    bicubic_positions,
     bicubic_start,
     choose_blocks,
     fit_to_patches,
     load_from_whole,
+    resample_positions,
 )
 
 
@@ -155,7 +155,7 @@ class _BicubicViT(VisionTransformer):
     """timm's vision transformer with DINOv2's own interpolation of position embeddings."""
 
     def _pos_embed(self, x: Tensor) -> Tensor:
-        positions = bicubic_positions(self.pos_embed, tuple(x.shape[1:3]))
+        positions = resample_positions(self.pos_embed[0], tuple(x.shape[1:3]), excess=0.1)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(1, 2)], dim=1)
         return self.pos_drop(x + positions)
 

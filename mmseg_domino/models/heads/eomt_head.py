@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..backbones.timm_vit import build_vit, load_vit
+from ..layers.level_norms import LayerNorm2d
 from ..layers.patches import load_from_whole
 from .mask_loss import MaskSetLoss, class_masks
 
@@ -30,11 +31,10 @@ class _Upscale(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = LayerNorm2d(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(F.gelu(self.up(x)))
-        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.norm(self.conv(F.gelu(self.up(x))))
 
 
 class _Blocks(nn.Module):

@@ -55,28 +55,31 @@ def fit_to_patches(x: Tensor, patch: int) -> Tensor:
     return F.interpolate(x, size=size, mode="bicubic", align_corners=False)
 
 
-def resize_position_grid(positions: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
-    """Interpolate learned position embeddings to another grid of patches.
+def resample_positions(
+    positions: Tensor, grid: tuple[int, int], antialias: bool = False, excess: float = 0.0
+) -> Tensor:
+    """Interpolate learned position embeddings bicubically to another grid of patches.
 
     Args:
-        positions: ``(prefix + n * n, C)``: tokens without a place, then a square grid by rows.
+        positions: ``(1 + n * n, C)``: the class token's, then a square grid by rows.
         grid: ``(h, w)``.
-        prefix: Number of tokens without a place, such as the class token.
+        antialias: As open_clip and timm do it; DINOv2, Rein and SoMA do not.
+        excess: Patches by which the factors' grid is larger. DINOv2 was trained with 0.1.
 
     Returns:
-        ``(prefix + h * w, C)``.
+        ``(1 + h * w, C)``.
     """
-    side = round((len(positions) - prefix) ** 0.5)
-    if side * side != len(positions) - prefix:
-        raise ValueError(f"{len(positions)} - {prefix} position embeddings form no square grid")
+    side = round((len(positions) - 1) ** 0.5)
+    if side * side != len(positions) - 1:
+        raise ValueError(f"{len(positions)} - 1 position embeddings form no square grid")
     if grid == (side, side):
         return positions
-    square = positions[prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    resized = F.interpolate(
-        square.float(), size=grid, mode="bicubic", antialias=True, align_corners=False
-    )
-    rows = resized.to(positions.dtype).permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1)
-    return torch.cat([positions[:prefix], rows])
+    square = positions[1:].reshape(1, side, side, -1).permute(0, 3, 1, 2).float()
+    factors = tuple((length + excess) / side for length in grid)
+    size = {"scale_factor": factors} if excess else {"size": grid}
+    resized = F.interpolate(square, mode="bicubic", antialias=antialias, **size)
+    rows = resized.to(positions.dtype).flatten(2)[0].T
+    return torch.cat([positions[:1], rows])
 
 
 def bicubic_start(
@@ -94,39 +97,12 @@ def bicubic_start(
         patch: Side of a patch in pixels.
         grid: Patches ``(h, w)`` of the images that position embeddings are kept for.
     """
-    state = dict(state)
-    kernel, positions = state["patch_embed.proj.weight"], state["pos_embed"]
-    state["patch_embed.proj.weight"] = F.interpolate(
+    kernel = state["patch_embed.proj.weight"]
+    resized = F.interpolate(
         kernel.float(), size=(patch, patch), mode="bicubic", align_corners=False
-    ).to(kernel.dtype)
-    side = round((positions.shape[1] - 1) ** 0.5)
-    if side * side != positions.shape[1] - 1:
-        raise ValueError(f"{positions.shape[1]} - 1 position embeddings form no square grid")
-    square = positions[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    resized = F.interpolate(square.float(), size=grid, mode="bicubic", align_corners=False)
-    rows = resized.to(positions.dtype).flatten(2).transpose(1, 2)
-    state["pos_embed"] = torch.cat([positions[:, :1], rows], dim=1)
-    return state
-
-
-def bicubic_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Position embeddings for an image of another size, as DINOv2 computes them at run time.
-
-    The factors of the interpolation are of a grid that is 0.1 patches larger, which is what
-    DINOv2 was trained with.
-
-    Args:
-        positions: ``(1, 1 + n * n, C)``, the class token's first.
-        grid: ``(h, w)``.
-
-    Returns:
-        ``(1, 1 + h * w, C)``.
-    """
-    side = round((positions.shape[1] - 1) ** 0.5)
-    if grid == (side, side):
-        return positions
-    square = positions[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    factors = tuple((length + 0.1) / side for length in grid)
-    resized = F.interpolate(square.float(), scale_factor=factors, mode="bicubic")
-    rows = resized.flatten(2).transpose(1, 2).to(positions.dtype)
-    return torch.cat([positions[:, :1], rows], dim=1)
+    )
+    return {
+        **state,
+        "patch_embed.proj.weight": resized.to(kernel.dtype),
+        "pos_embed": resample_positions(state["pos_embed"][0], grid)[None],
+    }

@@ -4,6 +4,7 @@ Shapes: ``B`` batch, ``C`` channels, ``H W`` spatial, ``N`` attention maps, ``D`
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from mmengine.model import BaseModule
@@ -86,10 +87,8 @@ class DominoNorm(BaseModule):
                     "a level"
                 )
         if injection not in (*INJECTION_SIGNS, "none"):
-            raise ValueError(
-                f"unknown injection {injection!r}; valid ones are {', '.join(INJECTION_SIGNS)}, "
-                "none"
-            )
+            valid = ", ".join((*INJECTION_SIGNS, "none"))
+            raise ValueError(f"unknown injection {injection!r}; valid ones are {valid}")
         self.in_channels, self.map_scale = tuple(in_channels), map_scale
         features = [c - m for c, m in zip(in_channels, self.map_channels, strict=True)]
         self.feature_channels = tuple(features)
@@ -109,15 +108,10 @@ class DominoNorm(BaseModule):
         if injection != "none":
             if domain_channels is None:
                 raise ValueError("DominoNorm needs domain_channels, the embeddings' width")
-            self.domain = DomainNorms(
-                self.norms,
-                domain_channels,
-                injection,
-                space=space,
-                hidden_channels=hidden_channels,
-                tied=tied,
-            )
-        self.neck = None if neck is None else MODELS.build(fill_in_channels(neck, in_channels))
+            options = dict(space=space, hidden_channels=hidden_channels, tied=tied)
+            self.domain = DomainNorms(self.norms, domain_channels, injection, **options)
+        neck = neck and {"in_channels": list(in_channels), **neck}
+        self.neck = neck and MODELS.build(neck)
 
     def forward(self, features: Sequence[Tensor], domain: DomainInputs = None) -> Sequence[Tensor]:
         if len(features) != len(self.norms):
@@ -125,15 +119,12 @@ class DominoNorm(BaseModule):
                 f"DominoNorm was built for {len(self.norms)} feature levels and got "
                 f"{len(features)}; in_channels must name every output of the backbone"
             )
-        if self.domain is None:
-            levels = tuple(
-                map(self._level, self.norms, self.feature_channels, self.map_channels, features)
-            )
-        else:
-            with self.domain.state.holding(self.domain.values(domain, features[0].shape[0])):
-                levels = tuple(
-                    map(self._level, self.norms, self.feature_channels, self.map_channels, features)
-                )
+        parts = (self.norms, self.feature_channels, self.map_channels, features)
+        held = nullcontext()
+        if self.domain is not None:
+            held = self.domain.state.holding(self.domain.values(domain, features[0].shape[0]))
+        with held:
+            levels = tuple(map(self._level, *parts))
         if self.neck is None:
             return levels
         if getattr(self.neck, "accepts_domain", False):
@@ -152,8 +143,3 @@ class DominoNorm(BaseModule):
         scale = float(maps) if self.map_scale is None else self.map_scale
         normalised = norm(features)
         return torch.cat([normalised, attention.to(normalised.dtype) * scale], dim=1)
-
-
-def fill_in_channels(config: dict, channels: Sequence[int]) -> dict:
-    """A neck's config with the channels of its input, where it names none itself."""
-    return {**config, "in_channels": config.get("in_channels", list(channels))}
