@@ -167,12 +167,7 @@ def roi_align_forward(
 
 
 def roi_align_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    grad_input: Tensor,
-    **options,
+    grad_output: Tensor, rois: Tensor, y: Tensor, x: Tensor, grad_input: Tensor, **options
 ) -> None:
     """Write the gradient of the features to ``grad_input`` ``(B, C, H, W)``."""
     if not len(rois):
@@ -187,7 +182,7 @@ def roi_align_backward(
         # Pooling is linear, so that its gradient is the same whatever the features were.
         grad_input.copy_(gradients(pool, [torch.zeros_like(grad_input)], grad_output)[0])
         return
-    grad, y, x = full_precision(grad_output, argmax_y, argmax_x)
+    grad, y, x = full_precision(grad_output, y, x)
     _, channels, height, width = grad_input.shape
     position, weight = _corners(y, x, height, width)
     weight = weight * ~((y == -1) & (x == -1))

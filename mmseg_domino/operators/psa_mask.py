@@ -37,30 +37,20 @@ def _absolute(layout: Tensor, mode: int, height: int, width: int) -> Tensor:
     return view.permute(0, 3, 4, 1, 2) if mode else view
 
 
-def _maps(
-    relative,
-    absolute,
-    psa_type,
-    num_,
-    h_feature,
-    w_feature,
-    h_mask,
-    w_mask,
-    half_h_mask,
-    half_w_mask,
-) -> tuple[Tensor, Tensor, int, int]:
+def _maps(relative, absolute, psa_type, num_, h_feature, w_feature, h_mask, w_mask, **half):
     """Views of both maps with five axes, by mmcv's arguments, and the middle of the mask."""
     view = relative.view(num_, h_mask, w_mask, h_feature, w_feature)
-    return view, _absolute(absolute, psa_type, h_feature, w_feature), half_h_mask, half_w_mask
+    middle = half["half_h_mask"], half["half_w_mask"]
+    return view, _absolute(absolute, psa_type, h_feature, w_feature), middle
 
 
 def psamask_forward(input: Tensor, output: Tensor, **layout: int) -> None:
     """Write ``input`` ``(B, a * b, H, W)`` to ``output`` ``(B, H * W, H, W)``."""
-    relative, absolute, *half = _maps(input.contiguous(), output, **layout)
-    _shift(relative, absolute, -1, (half[0], half[1]))
+    relative, absolute, half = _maps(input.contiguous(), output, **layout)
+    _shift(relative, absolute, -1, half)
 
 
 def psamask_backward(grad_output: Tensor, grad_input: Tensor, **layout: int) -> None:
     """Write the gradient of the input to ``grad_input`` ``(B, a * b, H, W)``."""
-    relative, absolute, *half = _maps(grad_input, grad_output.contiguous(), **layout)
+    relative, absolute, half = _maps(grad_input, grad_output.contiguous(), **layout)
     _shift(absolute, relative, 1, (-half[0], -half[1]))

@@ -110,8 +110,9 @@ class DominoNorm(BaseModule):
                 raise ValueError("DominoNorm needs domain_channels, the embeddings' width")
             options = dict(space=space, hidden_channels=hidden_channels, tied=tied)
             self.domain = DomainNorms(self.norms, domain_channels, injection, **options)
-        neck = neck and {"in_channels": list(in_channels), **neck}
-        self.neck = neck and MODELS.build(neck)
+        self.neck = None
+        if neck is not None:
+            self.neck = MODELS.build({"in_channels": list(in_channels), **neck})
 
     def forward(self, features: Sequence[Tensor], domain: DomainInputs = None) -> Sequence[Tensor]:
         if len(features) != len(self.norms):
