@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS, MODELS
 from ..datasets import leaf_datasets
 from ..domain import EmbeddingStore
 from ..engine.mixin import apply_domino
+from ..utils.configs import dictionaries
 from .installation import Finding
 
 _CONFIGS = Path(__file__).parents[1] / ".mim" / "configs"
@@ -107,18 +108,13 @@ def check_config(
         yield from _check_model(cfg, initialise=not any(found))
 
 
-def _pretrained(node: object) -> Iterator[tuple[str, str]]:
+def _pretrained(model: Mapping) -> Iterator[tuple[str, str]]:
     """Checkpoints that parts of a stock model start from."""
-    if isinstance(node, Mapping):
+    for node in dictionaries(model):
         if node.get("type") == "Pretrained":
             yield "pretrained", node.get("checkpoint")
         elif isinstance(node.get("pretrained"), str) and "backbone" in node:
             yield "pretrained", node["pretrained"]
-        for child in node.values():
-            yield from _pretrained(child)
-    elif isinstance(node, list | tuple):
-        for child in node:
-            yield from _pretrained(child)
 
 
 def _check_start(subject: str, checkpoint: str) -> Finding | None:
@@ -159,10 +155,8 @@ def _check_store(path: str, images: Mapping[str, str | None], file: str) -> Find
     try:
         store = EmbeddingStore.open(path)
     except (OSError, ValueError) as error:
-        said, _ = _explain(error)
-        return Finding(
-            "embeddings", said.split(". ")[0], "problem", f"domino domains extract {file}"
-        )
+        said = _explain(error)[0].split(". ")[0]
+        return Finding("embeddings", said, "problem", f"domino domains extract {file}")
     missing = [image for image, root in images.items() if store.missing([image], root)]
     if missing:
         text = f"{path} lacks {len(missing)} of {len(images)} images, such as {missing[0]}"
@@ -186,10 +180,5 @@ def _check_model(cfg: Config, initialise: bool) -> Iterator[Finding]:
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
         if need > memory:
-            yield Finding(
-                "memory",
-                f"weights, gradients and AdamW's moments alone take {need:.1f} GiB of the GPU's "
-                f"{memory:.1f}",
-                "problem",
-                "freeze more, or use a smaller backbone",
-            )
+            text = f"weights, gradients and AdamW's moments take {need:.1f} GiB, of {memory:.1f}"
+            yield Finding("memory", text, "problem", "freeze more, or use a smaller backbone")

@@ -60,12 +60,8 @@ def check_requirements(distribution: str = "mmseg_domino") -> Iterator[Finding]:
         if found is None or not requirement.specifier.contains(found, prereleases=True):
             wrong = True
             wanted = f"{requirement.name}{requirement.specifier}"
-            yield Finding(
-                requirement.name,
-                f"{found or 'not installed'}, {distribution} needs {wanted}",
-                "problem",
-                f'pip install "{wanted}"',
-            )
+            text = f"{found or 'not installed'}, {distribution} needs {wanted}"
+            yield Finding(requirement.name, text, "problem", f'pip install "{wanted}"')
     if not wrong:
         yield Finding(distribution, f"{version(distribution)}, with all it requires")
 
@@ -75,18 +71,12 @@ def check_torch() -> Iterator[Finding]:
     found, vision = _version("torch"), _version("torchvision")
     if found is None or vision is None:
         return  # said as a requirement
-    wanted = next(
-        (Requirement(r) for r in requires("torchvision") or [] if Requirement(r).name == "torch"),
-        None,
-    )
-    base = found.split("+")[0]
-    if wanted is not None and not wanted.specifier.contains(base, prereleases=True):
-        yield Finding(
-            "torch",
-            f"{found}, but torchvision {vision} was built for torch{wanted.specifier}",
-            "problem",
-            f"pip install --upgrade torch=={base} torchvision",
-        )
+    base, needed = found.split("+")[0], map(Requirement, requires("torchvision") or [])
+    wanted = next((one.specifier for one in needed if one.name == "torch"), None)
+    if wanted is not None and not wanted.contains(base, prereleases=True):
+        text = f"{found}, but torchvision {vision} was built for torch{wanted}"
+        remedy = f"pip install --upgrade torch=={base} torchvision"
+        yield Finding("torch", text, "problem", remedy)
     else:
         yield Finding("torch", f"{found}, torchvision {vision}")
 
@@ -97,12 +87,9 @@ def check_host() -> Iterator[Finding]:
     for module, distributions in _HOST.items():
         found = [(name, v) for name in distributions if (v := _version(name))]
         if len(found) > 1:
-            yield Finding(
-                module,
-                f"{' and '.join(name for name, _ in found)} overwrite each other's files",
-                "problem",
-                f"pip uninstall -y {' '.join(distributions)}, then install one of them",
-            )
+            text = f"{' and '.join(name for name, _ in found)} overwrite each other's files"
+            remedy = f"pip uninstall -y {' '.join(distributions)}, then install one of them"
+            yield Finding(module, text, "problem", remedy)
         elif not found:
             yield Finding(module, "not installed", "problem", _INSTALL_HOST)
         else:
@@ -145,20 +132,12 @@ def check_installation() -> Iterator[Finding]:
     for module in _IMPORTS:
         error = _import_error(module)
         if error is not None:
-            yield Finding(
-                module,
-                f"cannot be imported: {error}",
-                "problem",
-                "pip install -c requirements/constraints.txt -r requirements/runtime.txt",
-            )
+            remedy = "pip install -c requirements/constraints.txt -r requirements/runtime.txt"
+            yield Finding(module, f"cannot be imported: {error}", "problem", remedy)
     transformers = _version("transformers") or "0"
     if int(transformers.split(".")[0]) >= 5 and _version("pycocotools"):
-        yield Finding(
-            "mmpretrain",
-            f"its multimodal models are left out: they need transformers 4, found {transformers}",
-            "note",
-            'pip install "transformers<5", if you need them',
-        )
+        text = f"its multimodal models are left out: they need transformers 4, found {transformers}"
+        yield Finding("mmpretrain", text, "note", 'pip install "transformers<5", if you need them')
 
 
 def check_machine() -> Iterator[Finding]:
@@ -169,12 +148,9 @@ def check_machine() -> Iterator[Finding]:
     yield Finding("CPU", f"{os.cpu_count()} processors, {pages / 2**30:.0f} GiB of memory")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(index)
-            yield Finding(
-                f"GPU {index}",
-                f"{torch.cuda.get_device_name(index)}, {total / 2**30:.0f} GiB of memory, "
-                f"{free / 2**30:.0f} free",
-            )
+            free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
+            name = torch.cuda.get_device_name(index)
+            yield Finding(f"GPU {index}", f"{name}, {total:.0f} GiB of memory, {free:.0f} free")
     elif shutil.which("nvidia-smi") and torch.version.cuda is None:
         text = f"there is one, but torch {torch.__version__} is built without CUDA"
         remedy = "pip install --force-reinstall torch torchvision, from pytorch.org's CUDA index"

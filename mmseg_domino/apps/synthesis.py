@@ -1,8 +1,9 @@
 """Synthetic images as a config describes them: its data set, generator and gate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
@@ -20,8 +21,34 @@ from ..synthesis import (
     build_generator,
     synthesise,
 )
-from .segmentor import checkpoint_name, load_segmentor
+from ..utils.hashes import file_sha256
+from ..utils.options import complete_options
+from .inference import init_domino_model, predict_image
 from .summary import write_summary
+
+
+def checkpoint_name(path: str | Path) -> str:
+    """A checkpoint's name and what is in it: ``iter_40000.pth sha256:0123456789abcdef``."""
+    return f"{Path(path).name} sha256:{file_sha256(path)[:16]}"
+
+
+def load_segmentor(
+    config: str, checkpoint: str, num_classes: int, device: str = "cpu"
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Load a model of MMSegmentation or of this package.
+
+    Returns:
+        Image ``(H, W, 3)`` uint8 RGB -> class numbers ``(H, W)`` uint8.
+    """
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f"the gate's segmentation model has no checkpoint {checkpoint}")
+    model = init_domino_model(config, checkpoint, device=device)
+    if model.num_classes != num_classes:
+        raise ValueError(
+            f"the gate's segmentation model has {model.num_classes} classes, the labels "
+            f"{num_classes}"
+        )
+    return lambda image: predict_image(model, image).labels
 
 
 def build_gate(options: dict, bank: PromptBank, num_classes: int, device: str) -> QualityGate:
@@ -35,17 +62,6 @@ def build_gate(options: dict, bank: PromptBank, num_classes: int, device: str) -
     if encoder is not None:
         encoder = DomainEncoder(**encoder, bank=bank).to(device)
     return QualityGate(GateThresholds(**options), segment, encoder, name)
-
-
-def _settings(cfg: Config) -> dict:
-    settings = cfg.get("synthesis", {})
-    settings = settings.to_dict() if settings else {}
-    unknown = set(settings) - {"generator", "gate", "prompts"}
-    if unknown:
-        raise ValueError(
-            f"`synthesis` has unknown entries {sorted(unknown)}; it takes generator, gate, prompts"
-        )
-    return settings
 
 
 def synthesise_config(
@@ -66,14 +82,16 @@ def synthesise_config(
         import_modules_from_strings(**cfg.custom_imports)
     if loader not in cfg:
         raise ValueError(f"{cfg.filename} has no {loader}")
-    settings = _settings(cfg)
-    prompts = settings.get("prompts", {})
+    given = cfg.synthesis.to_dict() if cfg.get("synthesis") else {}
+    defaults = {"generator": {"type": "ControlNetGenerator"}, "gate": {}, "prompts": {}}
+    settings = complete_options(given, defaults, "synthesis")
+    prompts = settings["prompts"]
     named = prompts.pop("bank", "acdc")
     prompt_bank = load_prompt_bank(bank or named)
     source = LabelledImages(cfg[loader].dataset)
     work = Plan(domains=list(domains), bank=prompt_bank, **plan, **prompts)
-    gate = build_gate(settings.get("gate", {}), prompt_bank, len(source.classes), device)
-    options = settings.get("generator", {"type": "ControlNetGenerator"})
+    gate = build_gate(settings["gate"], prompt_bank, len(source.classes), device)
+    options = settings["generator"]
     if options["type"] == "ControlNetGenerator":
         options.setdefault("device", device)
     generator = build_generator(options)

@@ -45,24 +45,47 @@ def brings_weights(model: str) -> bool:
 
 def load_clip(model: str, pretrained: str, seed: int = 0, cache_dir: str | None = None):
     """Build an open_clip model with its weights, and its tokenizer."""
-    if model.endswith(".json"):
-        return _load_from_json(Path(model), pretrained, seed)
+    random = pretrained == RANDOM
     if brings_weights(model):
-        _check_no_tag(model, pretrained)
-    if _is_folder(model):
-        return _load_from_folder(_folder(model), pretrained, seed)
-    if model.startswith(_HUB):
+        # "openai" is the constructor's default, so it says nothing here.
+        if not random and pretrained not in ("openai", None):
+            raise ValueError(
+                f"{model} brings its own weights; pretrained={pretrained!r} would be ignored. "
+                "Leave it out, or ask for 'random' weights."
+            )
+        if _is_folder(model):
+            _check_folder(_folder(model), random)
+        with _opened(model, cache_dir) as name:
+            return _create(name, None, random, seed, cache_dir)
+    is_file = model.endswith(".json")
+    tag = None if is_file else _tag(model, pretrained)
+    if tag is not None:
+        _check_url_offline(model, pretrained, tag, cache_dir)
+        with _fetching(model, pretrained, cache_dir):
+            return _create(model, pretrained, False, seed, cache_dir, _quick_gelu(tag))
+    with _opened(model) as name:
+        if is_file and not random and not Path(pretrained).is_file():
+            raise MissingWeightsError(
+                f"the model config {model} needs `pretrained` to be the path of a checkpoint "
+                f"(safetensors or pt) or 'random', got {pretrained!r}, which is no file"
+            )
+        clip, tokenizer = _create(name, None, True, seed)
+    if not random:
+        _load_file(clip, Path(pretrained), model)
+    return clip, tokenizer
+
+
+@contextmanager
+def _opened(model: str, cache_dir: str | None = None) -> Iterator[str]:
+    """open_clip's own name of a model, within what explains its errors."""
+    if model.endswith(".json"):
+        with _as_folder(Path(model)) as folder:
+            yield folder
+    elif model.startswith(_HUB):
         with _fetching(model, None, cache_dir):
-            return _create(model, None, pretrained == RANDOM, seed, cache_dir)
-    tag = _tag(model, pretrained)
-    if tag is None:
-        clip, tokenizer = _create(model, None, True, seed)
-        if pretrained != RANDOM:
-            _load_file(clip, Path(pretrained), model)
-        return clip, tokenizer
-    _check_url_offline(model, pretrained, tag, cache_dir)
-    with _fetching(model, pretrained, cache_dir):
-        return _create(model, pretrained, False, seed, cache_dir, _quick_gelu(tag))
+            yield model
+    else:
+        yield f"{_LOCAL}{_folder(model)}" if _is_folder(model) else model
 
 
 def weights_hash(model: str, pretrained: str | None) -> str | None:
@@ -101,20 +124,12 @@ def build_clip(model: str, pretrained: str) -> nn.Module:
     Nothing is read or fetched, but for the description of a ``hf-hub:`` model. Random numbers come
     from PyTorch's global generator.
     """
-    if model.endswith(".json"):
-        with _as_folder(Path(model)) as folder:
-            return _without_weights(folder)
-    if _is_folder(model):
-        folder = _folder(model)
-        if not (folder / "open_clip_config.json").is_file():
-            raise MissingWeightsError(_no_folder(folder))
-        model = f"{_LOCAL}{folder}"
-    if model.startswith(_HUB):
-        with _fetching(model, None, None):
-            return _without_weights(model)
-    if model.startswith(_LOCAL):
-        return _without_weights(model)
-    return _without_weights(model, _quick_gelu(_tag(model, pretrained)))
+    own = brings_weights(model)
+    if own and _is_folder(model):
+        _check_folder(_folder(model), random=True)
+    tag = None if own or model.endswith(".json") else _tag(model, pretrained)
+    with _opened(model) as name:
+        return _without_weights(name, _quick_gelu(tag))
 
 
 def _without_weights(model: str, quick_gelu: bool = False) -> nn.Module:
@@ -178,19 +193,6 @@ def _as_folder(path: Path) -> Iterator[str]:
         yield f"{_LOCAL}{folder}"
 
 
-def _load_from_json(path: Path, pretrained: str, seed: int):
-    with _as_folder(path) as folder:
-        if pretrained != RANDOM and not Path(pretrained).is_file():
-            raise MissingWeightsError(
-                f"the model config {path} needs `pretrained` to be the path of a checkpoint "
-                f"(safetensors or pt) or 'random', got {pretrained!r}, which is no file"
-            )
-        clip, tokenizer = _create(folder, None, True, seed)
-    if pretrained != RANDOM:
-        _load_file(clip, Path(pretrained), str(path))
-    return clip, tokenizer
-
-
 def _load_file(clip: nn.Module, path: Path, model: str) -> None:
     """Read a checkpoint in open_clip's layout, or one of OpenAI's TorchScript archives."""
     try:
@@ -200,29 +202,23 @@ def _load_file(clip: nn.Module, path: Path, model: str) -> None:
             numbers = ("input_resolution", "context_length", "vocab_size")
             clip.load_state_dict({k: v.float() for k, v in state.items() if k not in numbers})
         else:
-            _check_pickle(path)
+            if path.suffix != ".safetensors":
+                read_pickle(path, mmap=True)  # says more of what is wrong than open_clip
             open_clip.load_checkpoint(clip, str(path))
     except RuntimeError as error:
         lines = " ".join(str(error).splitlines()[:3])
         raise ValueError(f"the checkpoint {path} does not fit {model}: {lines[:500]}") from error
 
 
-def _check_pickle(path: Path) -> None:
-    """Refuse a pickle that is damaged or would run code, with more than open_clip's words."""
-    if path.suffix != ".safetensors":
-        read_pickle(path, mmap=True)
-
-
-def _load_from_folder(folder: Path, pretrained: str, seed: int):
-    random = pretrained == RANDOM
+def _check_folder(folder: Path, random: bool) -> None:
+    """Refuse a folder without config or weights, and pickles that are damaged or would run code."""
     has_config = (folder / "open_clip_config.json").is_file()
     weights = [p for p in folder.glob("[!.]*") if p.suffix in (".safetensors", ".bin", ".pth")]
     if not has_config or not (weights or random):
         raise MissingWeightsError(_no_folder(folder))
     if not random and not any(p.suffix == ".safetensors" for p in weights):
         for path in weights:
-            _check_pickle(path)
-    return _create(f"{_LOCAL}{folder}", None, random, seed)
+            read_pickle(path, mmap=True)
 
 
 def _no_folder(folder: Path) -> str:
@@ -237,15 +233,6 @@ def _no_folder(folder: Path) -> str:
         "and then used offline (HF_HUB_OFFLINE=1). Random weights, for trials only, are asked "
         "for with pretrained='random'."
     )
-
-
-def _check_no_tag(model: str, pretrained: str) -> None:
-    # "openai" is the constructor's default, so it says nothing here.
-    if pretrained not in (RANDOM, "openai", None):
-        raise ValueError(
-            f"{model} brings its own weights; pretrained={pretrained!r} would be ignored. Leave it "
-            "out, or ask for 'random' weights."
-        )
 
 
 def _check_url_offline(model: str, pretrained: str, tag: dict, cache_dir: str | None) -> None:

@@ -13,6 +13,7 @@ from mmengine.utils import import_modules_from_strings
 from mmseg.registry import RUNNERS
 
 from ..datasets import set_data_roots
+from ..utils.configs import dictionaries
 from .runner import DominoRunner
 
 
@@ -52,19 +53,6 @@ def load_config(
     return cfg
 
 
-def _replace_sync_bn(node: object) -> int:
-    """Turn every ``SyncBN`` of a config into ``BN``; return how many there were."""
-    if isinstance(node, list | tuple):
-        return sum(_replace_sync_bn(child) for child in node)
-    if not isinstance(node, dict):
-        return 0
-    count = sum(_replace_sync_bn(child) for child in node.values())
-    if node.get("type") == "SyncBN":
-        node["type"] = "BN"
-        count += 1
-    return count
-
-
 def _distribute_on_cpu(cfg: Config) -> None:
     """Make a distributed run possible without a GPU.
 
@@ -83,11 +71,13 @@ def _distribute_on_cpu(cfg: Config) -> None:
         wrapper.setdefault("broadcast_buffers", False)
         wrapper.setdefault("find_unused_parameters", cfg.get("find_unused_parameters", False))
     cfg.model_wrapper_cfg = wrapper
-    replaced = _replace_sync_bn(cfg.model)
+    replaced = [node for node in dictionaries(cfg.model) if node.get("type") == "SyncBN"]
+    for node in replaced:
+        node["type"] = "BN"
     if replaced:
         print_log(
-            f"SyncBN has no CPU implementation in PyTorch: {replaced} norm layers of the config "
-            "use BN instead, with each process's own batch statistics",
+            f"SyncBN has no CPU implementation in PyTorch: {len(replaced)} norm layers of the "
+            "config use BN instead, with each process's own batch statistics",
             logger="current",
         )
 

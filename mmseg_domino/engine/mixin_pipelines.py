@@ -1,11 +1,12 @@
 """Pipelines of a stock config, made to attach and pack a domain embedding."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from mmengine.config import ConfigDict
 
 from ..datasets.pipelines import is_loading, loads_image
+from ..utils.configs import dictionaries
 from ..utils.configs import type_name as _name
 from .tasks import TASKS
 
@@ -92,21 +93,9 @@ def _repack(transforms: list, task: str, train: bool) -> list:
     return transforms
 
 
-def _types(node: object) -> Iterator[str]:
-    """Names of all classes in a config."""
-    if isinstance(node, dict):
-        if "type" in node:
-            yield _name(node)
-        for child in node.values():
-            yield from _types(child)
-    elif isinstance(node, list | tuple):
-        for child in node:
-            yield from _types(child)
-
-
 def check_transforms(loader: dict, where: str, attach: dict | None, packs: tuple[str, str]) -> None:
     """Refuse data whose samples would reach the model without their embedding."""
-    found = list(_types(loader.get("dataset")))
+    found = [_name(node) for node in dictionaries(loader.get("dataset")) if "type" in node]
     if attach is not None and not set(_DOMAIN_TRANSFORMS) & set(found):
         raise ValueError(
             f"nothing in the pipelines of {where} loads an image in a way known here, so nothing "
@@ -120,14 +109,7 @@ def check_transforms(loader: dict, where: str, attach: dict | None, packs: tuple
         )
 
 
-def edit_datasets(node: dict, edit: Callable[[list], list]) -> None:
+def edit_datasets(loader: dict, edit: Callable[[list], list]) -> None:
     """Edit the pipelines of all data sets below a data loader, in any nesting of wrappers."""
-    for key, value in node.items():
-        if key == "pipeline":
-            node[key] = edit(value)
-        elif isinstance(value, dict):
-            edit_datasets(value, edit)
-        elif isinstance(value, list | tuple):
-            for child in value:
-                if isinstance(child, dict):
-                    edit_datasets(child, edit)
+    for node in [n for n in dictionaries(loader) if "pipeline" in n]:
+        node["pipeline"] = edit(node["pipeline"])

@@ -155,7 +155,7 @@ def test_the_miniature_controlnet_with_clip_in_the_gate(config, tmp_path, here):
         (["--domains", "hail"], "prompt bank 'acdc': clear_day"),
         (["--loader", "val_dataloader"], "has no val_dataloader"),
         (["--cfg-options", "synthesis.generator.type=Nobody"], "unknown generator 'Nobody'"),
-        (["--cfg-options", "synthesis.gates.a=1"], "unknown entries ['gates']"),
+        (["--cfg-options", "synthesis.gates.a=1"], "unknown options ['gates'] in `synthesis`"),
         (["--cfg-options", "synthesis.gate.min_agreement=50"], "needs a segmentation model"),
     ],
 )

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmseg_domino.apps.inference import init_domino_model
-from mmseg_domino.apps.segmentor import load_segmentor
+from mmseg_domino.apps.synthesis import load_segmentor
 from mmseg_domino.domain import DomainEncoder
 from mmseg_domino.engine import load_from_safetensors
 from mmseg_domino.models.diffusion.files import read_state_dict

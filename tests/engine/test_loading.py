@@ -10,7 +10,7 @@ from torch import nn
 
 from mmseg_domino import engine
 from mmseg_domino.apps.inference import init_domino_model
-from mmseg_domino.apps.segmentor import load_segmentor
+from mmseg_domino.apps.synthesis import load_segmentor
 from mmseg_domino.engine import CheckpointMismatchError, NonFiniteWeightsError, load_weights
 from mmseg_domino.engine.hooks import FiniteWeightsHook
 from mmseg_domino.models.adapters.frozen_state import keep_out_frozen

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from diffusers.loaders.single_file_utils import (
-    convert_ldm_clip_checkpoint,
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
@@ -71,11 +70,6 @@ def convert_vae(
     config = {"down_block_types": blocks, "up_block_types": blocks}
     converted = convert_ldm_vae_checkpoint(part, config)
     return converted, _unused(part, converted)
-
-
-def convert_text(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The CLIP text tower of a Stable Diffusion 1.x checkpoint under transformers' names."""
-    return convert_ldm_clip_checkpoint(dict(state))
 
 
 def convert_open_clip_text(state: Mapping[str, Tensor], tower: nn.Module) -> dict[str, Tensor]:

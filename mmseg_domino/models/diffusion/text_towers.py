@@ -6,16 +6,17 @@ projection, unnormalised; of Stable Diffusion 2.x's tower, that of the layer bef
 Shapes: ``P`` prompts, ``D`` width of the text tower (the context space).
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
+from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint
 from torch import Tensor, nn
 
 from ...domain.encoder_weights import hash_weights
 from ...domain.prompts import cut_prompts
 from .files import read_state_dict
-from .original_layout import OPEN_CLIP_PREFIX, TEXT_PREFIX, convert_open_clip_text, convert_text
+from .original_layout import OPEN_CLIP_PREFIX, TEXT_PREFIX, convert_open_clip_text
 from .weights import FolderWeights, OriginalWeights, WeightSource, expand_path, weight_variant
 
 #: Tokens of a prompt, start and end included. VPD: 20. A longer one is warned of.
@@ -23,87 +24,66 @@ MAX_LENGTH = 20
 _OPEN_CLIP = "open_clip:"
 #: CLIP ViT-L/14's text tower, in every original Stable Diffusion 1.x checkpoint.
 _CLIP_L = dict(
-    vocab_size=49408,
-    hidden_size=768,
-    intermediate_size=3072,
-    num_hidden_layers=12,
-    num_attention_heads=12,
-    max_position_embeddings=77,
-    hidden_act="quick_gelu",
-    projection_dim=768,
-    bos_token_id=49406,
-    eos_token_id=49407,
-    pad_token_id=49407,
-)
+    hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+    hidden_act="quick_gelu", projection_dim=768, pad_token_id=49407,
+)  # fmt: skip
 #: open_clip's ViT-H/14 in those of 2.x, without its last layer: the UNet was trained on the output
 #: of the one before.
 _CLIP_H = dict(
-    _CLIP_L,
-    hidden_size=1024,
-    intermediate_size=4096,
-    num_hidden_layers=23,
-    num_attention_heads=16,
-    hidden_act="gelu",
-    projection_dim=1024,
-)
+    hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16,
+    hidden_act="gelu", projection_dim=1024, pad_token_id=49407,
+)  # fmt: skip
 
 
-class TextTower(Protocol):
-    """Something that turns prompts into states of the context space."""
+@dataclass(frozen=True)
+class TextTower:
+    """What turns ``P`` prompts into states of the context space: ``tower(prompts)``, ``(P, D)``.
+
+    Attributes:
+        name: Of its model.
+        max_length: Tokens of a prompt, start and end included; further ones are cut off.
+        tokenize: Gives token numbers ``(P, length)``, cut or filled to a length.
+        states: Gives the states, float32.
+        sha256: Gives the hash of its weights.
+    """
 
     name: str
-    #: Tokens of a prompt, start and end included; further ones are cut off.
     max_length: int
+    tokenize: Callable[[Sequence[str], int], Tensor]
+    states: Callable[[Sequence[str]], Tensor]
+    sha256: Callable[[], str]
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
-        """States ``(P, D)`` of ``P`` prompts, float32."""
+        return self.states(prompts)
 
     def cut(self, prompts: Sequence[str]) -> list[str]:
         """Those of the prompts that are longer than ``max_length``."""
-
-    def sha256(self) -> str:
-        """Hash of the tower's weights."""
+        return cut_prompts(self.tokenize, prompts, self.max_length)
 
 
-class _TransformersTower:
-    """A ``CLIPTextModel`` of transformers with a function that makes token numbers."""
-
-    def __init__(self, name: str, tower: nn.Module, tokenize, max_length: int) -> None:
-        self.name, self.max_length = name, max_length
-        self._tower, self._tokenize = tower.eval(), tokenize
+def _transformers_tower(name: str, tower: nn.Module, tokenize, max_length: int) -> TextTower:
+    tower.eval()
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        tokens = self._tokenize(prompts, self.max_length)
-        return self._tower(input_ids=tokens).pooler_output.float()
+    def states(prompts: Sequence[str]) -> Tensor:
+        return tower(input_ids=tokenize(prompts, max_length)).pooler_output.float()
 
-    def cut(self, prompts: Sequence[str]) -> list[str]:
-        return cut_prompts(self._tokenize, prompts, self.max_length)
-
-    def sha256(self) -> str:
-        return hash_weights(self._tower.state_dict())
+    return TextTower(name, max_length, tokenize, states, lambda: hash_weights(tower.state_dict()))
 
 
-class _OpenClipTower:
+def _open_clip_tower(model: str, pretrained: str | None) -> TextTower:
     """The text tower of an open_clip model: its states are those of ``DomainEncoder``."""
+    from ...domain.encoder import DomainEncoder
 
-    def __init__(self, model: str, pretrained: str | None) -> None:
-        from ...domain.encoder import DomainEncoder
-
-        self.name = f"{_OPEN_CLIP}{model}{f':{pretrained}' if pretrained else ''}"
-        given = {"pretrained": pretrained} if pretrained else {}
-        self._encoder = DomainEncoder(model, **given)
-        self.max_length = int(self._encoder.tokenizer.context_length)
-
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        return self._encoder.encode_text(prompts, truncate=True)[1]
-
-    def cut(self, prompts: Sequence[str]) -> list[str]:
-        return cut_prompts(self._encoder.tokenizer, prompts, self.max_length)
-
-    def sha256(self) -> str:
-        layer = self._encoder.context_layer
-        return self._encoder.weights_sha256 + ("" if layer == -1 else f":{layer}")
+    encoder = DomainEncoder(model, **({"pretrained": pretrained} if pretrained else {}))
+    layer = "" if encoder.context_layer == -1 else f":{encoder.context_layer}"
+    return TextTower(
+        f"{_OPEN_CLIP}{model}{f':{pretrained}' if pretrained else ''}",
+        int(encoder.tokenizer.context_length),
+        encoder.tokenizer,
+        lambda prompts: encoder.encode_text(prompts, truncate=True)[1],
+        lambda: encoder.weights_sha256 + layer,
+    )
 
 
 def _folder_tower(source: FolderWeights) -> TextTower:
@@ -135,7 +115,7 @@ def _folder_tower(source: FolderWeights) -> TextTower:
             return_tensors="pt",
         ).input_ids
 
-    return _TransformersTower(f"{source.name}/text_encoder", tower, tokenize, max_length)
+    return _transformers_tower(f"{source.name}/text_encoder", tower, tokenize, max_length)
 
 
 def _original_tower(path: str) -> TextTower:
@@ -157,7 +137,10 @@ def _original_tower(path: str) -> TextTower:
             "open_clip:ViT-L-14:openai) or `class_embeddings`."
         )
     tower = CLIPTextModel(CLIPTextConfig(**config))
-    state = convert_open_clip_text(state, tower) if of_open_clip else convert_text(state)
+    if of_open_clip:
+        state = convert_open_clip_text(state, tower)
+    else:
+        state = convert_ldm_clip_checkpoint(state)
     state = {k: v for k, v in state.items() if not k.endswith("position_ids")}
     # transformers 5 dropped the prefix that original files have.
     own = {k for k in tower.state_dict() if not k.endswith("position_ids")}
@@ -174,10 +157,10 @@ def _original_tower(path: str) -> TextTower:
     def tokenize(prompts: Sequence[str], length: int) -> Tensor:
         tokens = tokenizer(list(prompts), length)
         # open_clip fills with 0, which is a word; transformers looks for the first end token.
-        after_end = (tokens == _CLIP_L["eos_token_id"]).cumsum(dim=1) > 0
-        return tokens.masked_fill(after_end, _CLIP_L["eos_token_id"])
+        end = tower.config.eos_token_id
+        return tokens.masked_fill((tokens == end).cumsum(dim=1) > 0, end)
 
-    return _TransformersTower(path, tower, tokenize, MAX_LENGTH)
+    return _transformers_tower(path, tower, tokenize, MAX_LENGTH)
 
 
 def open_text_tower(text_encoder: str | None, source: WeightSource | None = None) -> TextTower:
@@ -204,5 +187,5 @@ def open_text_tower(text_encoder: str | None, source: WeightSource | None = None
         # A folder may be given with open_clip's own prefix, which has a colon, too.
         name = text_encoder.removeprefix(_OPEN_CLIP).removeprefix("local-dir:")
         model, _, pretrained = name.partition(":")
-        return _OpenClipTower(expand_path(model), pretrained or None)
+        return _open_clip_tower(expand_path(model), pretrained or None)
     return _folder_tower(FolderWeights(expand_path(text_encoder)))

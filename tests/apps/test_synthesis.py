@@ -9,7 +9,7 @@ from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
 import mmseg_domino.datasets  # noqa: F401  registers MMSegmentation's data sets, too
-from mmseg_domino.apps.segmentor import checkpoint_name, load_segmentor
+from mmseg_domino.apps.synthesis import checkpoint_name, load_segmentor
 from tests.synthesis.scenes import scene
 
 CLASSES = 19
