@@ -169,32 +169,6 @@ def draw_map(
     return figure
 
 
-def draw_strips(
-    analysis: DomainAnalysis, strips: Mapping[str, Sequence[int]], thumbnails: Thumbnails
-) -> Figure:
-    columns = 6
-    lines = [
-        (name if first == 0 else "", chosen[first : first + columns])
-        for name, chosen in strips.items()
-        for first in range(0, len(chosen), columns)
-    ]
-    figure = new_figure(2 * columns, 1.95 * len(lines))
-    grid = figure.subplots(len(lines), columns, squeeze=False)
-    certainty = analysis.certainty()
-    for (name, chosen), row in zip(lines, grid, strict=True):
-        for axes, i in zip(row, [*chosen, *[None] * (columns - len(chosen))], strict=True):
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if i is None:
-                axes.axis("off")
-                continue
-            picture = thumbnails.get(analysis.keys[i])
-            axes.imshow(np.full((90, 128, 3), 225, np.uint8) if picture is None else picture)
-            axes.set_title(f"{verdict(analysis, i)}\n{certainty[i]:.2f}", fontsize=7)
-        row[0].set_ylabel(name, fontsize=9)
-    return figure
-
-
 def verdict(analysis: DomainAnalysis, index: int) -> str:
     best = int(analysis.predicted[index])
     text = f"{analysis.domains[best]} {analysis.scores[index, best]:.2f}"

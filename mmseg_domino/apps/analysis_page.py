@@ -37,7 +37,6 @@ from .analysis_figures import (
     draw_confusion,
     draw_map,
     draw_scores,
-    draw_strips,
     verdict,
 )
 
@@ -63,7 +62,6 @@ def write_analysis(
         draw_scores(analysis, colours), draw_scores(analysis, colours, narrow=True),
     )  # fmt: skip
     drawings.save("map", draw_map(analysis, positions, method, thumbnails, colours))
-    drawings.save("certain", draw_strips(analysis, strips, thumbnails))
     write_text(folder / "analysis.json", json.dumps(analysis.summary(), indent=1))
     shown = spread_out(positions, points)
     page = Page(

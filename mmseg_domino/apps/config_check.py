@@ -157,7 +157,7 @@ def _check_store(path: str, images: Mapping[str, str | None], file: str) -> Find
     except (OSError, ValueError) as error:
         said = _explain(error)[0].split(". ")[0]
         return Finding("embeddings", said, "problem", f"domino domains extract {file}")
-    missing = [image for image, root in images.items() if store.missing([image], root)]
+    missing = [image for image, root in images.items() if not store.has(image, root)]
     if missing:
         text = f"{path} lacks {len(missing)} of {len(images)} images, such as {missing[0]}"
         return Finding("embeddings", text, "problem", store.command_to_add(file))

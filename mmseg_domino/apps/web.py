@@ -64,13 +64,7 @@ def read_upload(path: str | Path) -> tuple[np.ndarray, float]:
 def compare_domains(
     model: BaseSegmentor, image: np.ndarray, choices: tuple[str, str], opacity: float
 ) -> tuple[list[np.ndarray], dict[str, float], str]:
-    """Predict an image under two domains.
-
-    Args:
-        model: From :func:`~mmseg_domino.apps.inference.init_domino_model`.
-        image: ``(H, W, 3)`` uint8 RGB.
-        choices: Two domains, or :data:`OWN_DOMAIN`.
-        opacity: Of the classes over the image, 0 to 1.
+    """Predict an image ``(H, W, 3)``, uint8 RGB, under two domains, or :data:`OWN_DOMAIN`.
 
     Returns:
         Two annotated pictures; the scores (ratios) by domain of the model's own view; a sentence on

@@ -140,7 +140,7 @@ def _summarise(report: "ExtractionReport", out: Path, processes: int) -> None:
         click.echo(f"{out}: nothing to add, it has all {report.images} images")
     if report.computed:
         seconds = max(report.seconds, 1e-9)
-        decoding = report.limit == "decoding"
+        decoding = report.waiting > 0.1 * seconds
         click.echo(
             f"this process: {report.computed} images in {report.seconds:.1f} s, "
             f"{report.computed / seconds:.1f} a second; {100 * report.waiting / seconds:.0f} % of "

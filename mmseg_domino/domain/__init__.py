@@ -6,13 +6,13 @@ open_clip and Pillow, which reading a store does not need.
 
 from typing import TYPE_CHECKING
 
+from ..utils.checkpoints import MissingWeightsError
 from .prompts import Domain, PromptBank, list_prompt_banks, load_prompt_bank
 from .sources import SOURCES, SPACES, DomainText, EmbeddingSource
 from .store import EmbeddingStore, MissingEmbeddingError, write_store
 
 if TYPE_CHECKING:
     from .encoder import DomainEncoder
-    from .encoder_weights import MissingWeightsError
 
 __all__ = [
     "SOURCES",
@@ -32,8 +32,8 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    if name not in ("DomainEncoder", "MissingWeightsError"):
+    if name != "DomainEncoder":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import encoder, encoder_weights
+    from .encoder import DomainEncoder
 
-    return getattr(encoder if name == "DomainEncoder" else encoder_weights, name)
+    return DomainEncoder

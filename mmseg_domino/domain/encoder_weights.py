@@ -21,17 +21,18 @@ from huggingface_hub import constants as hub
 from torch import Tensor, nn
 
 from ..utils import read_mapping
-from ..utils.checkpoints import is_torchscript, read_pickle, read_torchscript
+from ..utils.checkpoints import (
+    MissingWeightsError,
+    is_torchscript,
+    read_pickle,
+    read_torchscript,
+)
 from ..utils.tensors import open_tensors
 
 #: ``pretrained`` of a model that is to have random weights.
 RANDOM = "random"
 _LOCAL = "local-dir:"
 _HUB = "hf-hub:"
-
-
-class MissingWeightsError(FileNotFoundError):
-    """Weights are neither here nor may be fetched; the message says how to get them."""
 
 
 def _is_folder(model: str) -> bool:

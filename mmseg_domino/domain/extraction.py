@@ -46,11 +46,6 @@ class ExtractionReport:
     seconds: float = 0.0
     waiting: float = 0.0
 
-    @property
-    def limit(self) -> str:
-        """What set the pace: ``'decoding'`` or ``'encoder'``."""
-        return "decoding" if self.waiting > 0.1 * self.seconds else "encoder"
-
 
 def extract(
     images: Mapping[str, str | os.PathLike],

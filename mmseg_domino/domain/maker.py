@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from .prompts import load_prompt_bank
 
-#: What must agree before embeddings may be put, or used, together.
 _MAKER = ("weights_sha256", "bank_sha256", "preprocessing", "precision", "context_layer")
 
 
@@ -84,16 +83,9 @@ def check_made_by(made: Mapping, encoder: Mapping, where: str) -> None:
         # The same weights may lie elsewhere.
         differing = [name for name in differing if name not in ("model", "pretrained")]
     if differing:
-        said = "; ".join(
-            f"{name} {_short(made.get(name))}, asked for {_short(wanted[name])}"
-            for name in differing
-        )
+        said = "; ".join(f"{n} {made.get(n)!r:.60}, asked for {wanted[n]!r:.60}" for n in differing)
         raise ValueError(
             f"{where} was made by another encoder than the config names: {said}. Extract again "
             "into another file with `domino domains extract`, or name that encoder "
             "(domino.encoder)."
         )
-
-
-def _short(value: object) -> str:
-    return repr(value)[:60]

@@ -119,13 +119,9 @@ def domain_weights(
     keys: Sequence[str],
     true: Sequence[str | None] | None = None,
 ) -> Tensor:
-    """Weights ``(B, K)`` that choose or mix the domains of each image.
+    """Weights ``(B, K)`` that choose or mix the domains of each image, as :data:`ASSIGNMENTS` do.
 
-    Args:
-        assign: One of :data:`ASSIGNMENTS`.
-        scores: ``(B, K)``.
-        keys: The ``K`` domain keys.
-        true: The true condition of each image, for ``'oracle'``.
+    ``scores`` are ``(B, K)``; ``true`` has the condition of each image, for ``'oracle'``.
     """
     if assign == "soft":
         return scores

@@ -15,7 +15,7 @@ import json
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 import torch
@@ -236,17 +236,13 @@ class EmbeddingStore:
         ending = "/" + "/".join(parts)
         return [key for key in self._by_name.get(parts[-1], ()) if key.endswith(ending)]
 
-    def missing(
-        self, image_paths: Iterable[str | os.PathLike], root: str | os.PathLike | None = None
-    ) -> list[str]:
-        """Those of the images that the store lacks, in order."""
-        lacking = []
-        for image_path in image_paths:
-            try:
-                self.find(image_path, root)
-            except MissingEmbeddingError:
-                lacking.append(str(image_path))
-        return lacking
+    def has(self, image_path: str | os.PathLike, root: str | os.PathLike | None = None) -> bool:
+        """Whether :meth:`find` finds an image."""
+        try:
+            self.find(image_path, root)
+        except MissingEmbeddingError:
+            return False
+        return True
 
     def image(self, row: int) -> Tensor:
         """The joint image embedding ``(E,)`` of a row.

@@ -1,3 +1,4 @@
+from . import inferencer  # noqa: F401  serves MMSegInferencer
 from .amp import enable_amp
 from .checkpoints import load_from_safetensors, newest_checkpoint
 from .distillation import DominoDistilledEncoderDecoder
@@ -10,7 +11,6 @@ from .hooks import (
     first_view,
     input_picture,
 )
-from .inferencer import serve_inferencer
 from .launch import build_runner, load_config
 from .loading import (
     CheckpointMismatchError,
@@ -61,7 +61,6 @@ __all__ = [
     "record_results",
     "report_hook",
     "save_predictions",
-    "serve_inferencer",
     "show_predictions",
     "use_test_time_augmentation",
     "write_tables",

@@ -119,14 +119,8 @@ def _load_from_mmcls(filename: str, map_location: Any = None) -> dict[str, dict]
     url = _known(get_mmcls_models(), filename.split("://", 1)[1], filename)
     content = _load_from_http(url, map_location)
     state = content.get("state_dict", content)
-    prefix = "backbone."
-    return {
-        "state_dict": {
-            key.removeprefix(prefix): value
-            for key, value in state.items()
-            if key.startswith(prefix)
-        }
-    }
+    part = {k: v for k, v in state.items() if k.startswith("backbone.")}
+    return {"state_dict": {k.removeprefix("backbone."): v for k, v in part.items()}}
 
 
 def _known(places: Mapping[str, str], name: str, filename: str) -> str:
@@ -200,17 +194,13 @@ def _check_resumable(path: Path) -> None:
         raise CheckpointError(f"{path} holds no state of a training, only weights")
 
 
-def _replace_loaders() -> None:
-    for prefixes, loader in (
-        ("", load_from_local),
-        (("http://", "https://"), _load_from_http),
-        (("open-mmlab://", "openmmlab://"), _load_from_openmmlab),
-        (("modelzoo://", "torchvision://"), _load_from_torchvision),
-        ("mmcls://", _load_from_mmcls),
-        ([r"(\S+\:)?s3://", r"(\S+\:)?petrel://"], _load_from_storage),
-        ("pavi://", _refuse_pavi),
-    ):
-        CheckpointLoader.register_scheme(prefixes, loader, force=True)
-
-
-_replace_loaders()
+for _prefixes, _loader in (
+    ("", load_from_local),
+    (("http://", "https://"), _load_from_http),
+    (("open-mmlab://", "openmmlab://"), _load_from_openmmlab),
+    (("modelzoo://", "torchvision://"), _load_from_torchvision),
+    ("mmcls://", _load_from_mmcls),
+    ([r"(\S+\:)?s3://", r"(\S+\:)?petrel://"], _load_from_storage),
+    ("pavi://", _refuse_pavi),
+):
+    CheckpointLoader.register_scheme(_prefixes, _loader, force=True)

@@ -115,13 +115,9 @@ class DominoDistilledEncoderDecoder(DominoEncoderDecoder):
 def distillation_loss(
     student: Tensor, teacher: Tensor, known: Tensor, temperature: float
 ) -> Tensor:
-    """Mean divergence of the student's from the teacher's classes over some pixels.
+    """Mean divergence of the student's from the teacher's logits ``(B, N, H, W)``.
 
-    Args:
-        student: Logits ``(B, N, H, W)``.
-        teacher: Logits ``(B, N, H, W)``.
-        known: ``(B, 1, H, W)`` bool: the pixels that count. Padding is none.
-        temperature: Of both; the result is multiplied by its square.
+    It is that of the pixels ``known`` ``(B, 1, H, W)``, at the temperature, times its square.
     """
     target = (teacher.float() / temperature).log_softmax(dim=1)
     found = (student.float() / temperature).log_softmax(dim=1)

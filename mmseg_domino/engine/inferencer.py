@@ -1,4 +1,4 @@
-"""MMSegmentation's inferencer on configs that test several data sets."""
+"""MMSegmentation's inferencer on Domino's configs, which test several data sets."""
 
 import copy
 from types import ModuleType
@@ -42,9 +42,4 @@ def _wrap(module: ModuleType) -> None:
     inferencer._init_pipeline = _init_pipeline
 
 
-def serve_inferencer() -> None:
-    """Let ``MMSegInferencer`` work on Domino's configs, or say what to use. Safe to call again."""
-    after_import("mmseg.apis.mmseg_inferencer", _wrap)
-
-
-serve_inferencer()
+after_import("mmseg.apis.mmseg_inferencer", _wrap)

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,6 @@ class LoadReport:
         if self.new:
             text += f"; {self.new} begin untrained ({', '.join(self.new_parts)})"
         return text
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "new_parts": list(self.new_parts)}
 
 
 def read_and_load(

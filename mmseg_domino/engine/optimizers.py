@@ -16,6 +16,10 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from ..utils.options import complete_options
+
+#: What ``paramwise_cfg`` may hold, with its defaults; see :func:`parameter_groups`.
+PARAMWISE_OPTIONS = {"lr_mult": None, "norm_decay_mult": 0.0, "decay_mult": None, "new": None}
 #: Name of the group of parameters that ``new`` finds.
 _NEW = "new"
 
@@ -108,20 +112,12 @@ class DominoOptimWrapperConstructor:
 
     Args:
         optim_wrapper_cfg: MMEngine's, with ``optimizer`` (``lr`` at least).
-        paramwise_cfg: ``lr_mult``, ``norm_decay_mult``, ``decay_mult`` and ``new`` of
-            :func:`parameter_groups`.
+        paramwise_cfg: :data:`PARAMWISE_OPTIONS`.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
-        self.paramwise_cfg = dict(paramwise_cfg or {})
-        known = ("lr_mult", "norm_decay_mult", "decay_mult", "new")
-        unknown = sorted(set(self.paramwise_cfg) - set(known))
-        if unknown:
-            raise ValueError(
-                f"paramwise_cfg of DominoOptimWrapperConstructor takes {', '.join(known)}; got "
-                f"{unknown}"
-            )
+        self.paramwise_cfg = complete_options(paramwise_cfg, PARAMWISE_OPTIONS, "paramwise_cfg")
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         model = getattr(model, "module", model)

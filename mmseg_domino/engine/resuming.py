@@ -45,13 +45,6 @@ def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix[:-1], getattr(node, "__name__", repr(node))
 
 
-def changed_settings(stored: str, cfg: Config) -> dict[str, tuple[Any, Any]]:
-    """Settings that differ from those in a checkpoint: what they were and are, by dotted key."""
-    old, new = json.loads(stored), json.loads(training_settings(cfg))
-    keys = sorted({*old, *new} - set(_FETCHING))
-    return {k: (old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)}
-
-
 def _is_place(value: Any) -> bool:
     return isinstance(value, str) and ("/" in value or value.endswith((".safetensors", ".pth")))
 
@@ -61,7 +54,9 @@ def check_resumable(stored: str, cfg: Config, source: str) -> str | None:
 
     Returns what is different and takes effect from here: places of files, batch sizes.
     """
-    changed = changed_settings(stored, cfg)
+    old, new = json.loads(stored), json.loads(training_settings(cfg))
+    keys = sorted({*old, *new} - set(_FETCHING))
+    changed = {k: (old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)}
     places = {k for k, values in changed.items() if any(map(_is_place, values))}
     ignored = [k for k in changed if k.startswith(_RESTORED)]
     other = [k for k in changed if k.startswith(_OTHER) and k not in places]

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,8 @@ class DominoRunner(Runner):
     ) -> dict:
         """Read a checkpoint and load its weights as :func:`load_weights` does.
 
-        Args:
-            filename: A file, or an address that MMEngine knows.
-            map_location: As for ``torch.load``.
-            strict: Accepted because MMEngine's runner has it; the loading is strict.
-            revise_keys: Likewise; ``module.`` before all names is removed.
+        ``strict`` and ``revise_keys`` are MMEngine's, and not looked at: the loading is strict, and
+        ``module.`` before all names is removed.
 
         Raises:
             CheckpointMismatchError: If the checkpoint does not fit the model.
@@ -230,7 +228,7 @@ class DominoRunner(Runner):
         evaluator = getattr(self._test_loop, "evaluator", None)
         for metric in getattr(evaluator, "metrics", ()):
             if isinstance(getattr(metric, "run", None), dict):
-                metric.run["weights"] = self.load_report.to_dict()
+                metric.run["weights"] = asdict(self.load_report)
 
 
 @HOOKS.register_module()

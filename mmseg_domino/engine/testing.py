@@ -104,12 +104,9 @@ def show_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: f
 
 
 def save_predictions(cfg: Config, folder: str, only: bool = False) -> None:
-    """Have every metric write its predictions as PNG files.
+    """Have every metric write its predictions as PNG files into a folder.
 
-    Args:
-        cfg: The config.
-        folder: Where to.
-        only: Write predictions and compute no figures; the images need no labels.
+    With ``only`` no figures are computed, and the images need no labels.
 
     Raises:
         ValueError: If the test is of a detector.

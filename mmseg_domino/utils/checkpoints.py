@@ -24,6 +24,10 @@ _CONVERT = (
 )
 
 
+class MissingWeightsError(FileNotFoundError):
+    """Weights are neither here nor may be fetched; the message says how to get them."""
+
+
 class CheckpointError(ValueError):
     """A file that is no whole checkpoint."""
 

@@ -92,11 +92,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def decode_image(content: bytes, name: str | os.PathLike) -> np.ndarray:
-    """The same of a file's bytes.
-
-    Args:
-        content: The bytes.
-        name: The file's name, for the message.
+    """The same of a file's bytes; its name is for the message.
 
     Raises:
         DamagedImageError: If they are not a whole image.

@@ -47,12 +47,7 @@ def write_json(path: str | os.PathLike, kind: str, content: Mapping[str, Any]) -
 
 
 def read_json(path: str | os.PathLike, kind: str, remedy: str) -> dict[str, Any]:
-    """What :func:`write_json` was given.
-
-    Args:
-        path: The file.
-        kind: The format that it must have.
-        remedy: What to do if it is damaged, for the message.
+    """What :func:`write_json` was given; ``remedy`` says what to do about a damaged file.
 
     Raises:
         ValueError: If it is empty, cut off, damaged or of another format; names the file.

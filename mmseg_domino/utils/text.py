@@ -42,12 +42,7 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
-    """``json.loads``, of which whatever is no JSON is a ``ValueError``.
-
-    Args:
-        text: The file's content.
-        **options: As for ``json.loads``.
-    """
+    """``json.loads``, of which whatever is no JSON is a ``ValueError``."""
     try:
         return json.loads(text, **options)
     except RecursionError as error:

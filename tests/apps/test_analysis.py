@@ -160,7 +160,7 @@ def _write(store, folder, root, **options):
 def test_page_holds_everything_and_asks_for_nothing(store, tmp_path):
     analysis, page = _write(store, tmp_path / "out", tmp_path / "data")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "index.html", "analysis.json", "confusion.png", "scores.png", "map.png", "certain.png",
+        "index.html", "analysis.json", "confusion.png", "scores.png", "map.png",
     }  # fmt: skip
     assert not re.search(r"""(src|href)=["'](?!data:|#)|url\(|@import|fetch\(|https?:""", page)
     assert "default-src 'none'" in page
@@ -170,7 +170,7 @@ def test_page_holds_everything_and_asks_for_nothing(store, tmp_path):
     numbers = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert numbers["confusion"] == analysis.confusion().tolist()
     assert f'<p class="big">{numbers["accuracy_percent"]["all"]:.1f}<small>' in page
-    for name in ("confusion", "scores", "map", "certain"):
+    for name in ("confusion", "scores", "map"):
         picture = cv2.imread(str(tmp_path / "out" / f"{name}.png"))
         assert min(picture.shape[:2]) > 200
         assert picture.std() > 5  # something is drawn

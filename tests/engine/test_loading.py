@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def test_what_fits_is_loaded_and_reported(tmp_path):
 
     assert report.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert str(report) == f"9 tensors from {path} (sha256 {report.sha256[:12]})"
-    json.dumps(report.to_dict())
+    json.dumps(asdict(report))
 
 
 def without(state, prefix):

@@ -169,7 +169,7 @@ def test_the_groups_are_logged_as_a_table_when_training_starts(model, tmp_path):
 
 def test_unknown_settings_are_refused():
     with pytest.raises(
-        ValueError, match=r"takes lr_mult, norm_decay_mult, decay_mult, new; got \['custom_keys'\]"
+        ValueError, match=r"unknown options \['custom_keys'\] in `paramwise_cfg`; valid: lr_mult"
     ):
         build_optim_wrapper(
             nn.Linear(1, 1),

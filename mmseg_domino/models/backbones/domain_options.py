@@ -13,6 +13,7 @@ from torch import Tensor
 from ...domain.encoder import DomainEncoder
 from ...domain.sources import DomainText
 from ...domain.store import EmbeddingStore
+from ...utils.options import complete_options
 
 
 def part_injection(whole: str, own: str | None, part: str) -> str:
@@ -33,9 +34,9 @@ def check_centre(centre: str | Mapping | None, spaces: Sequence[str | None]) -> 
     """
     if centre is None:
         return None
-    options = {"domain": centre} if isinstance(centre, str) else dict(centre)
-    unknown = sorted(set(options) - {"domain", "store", "encoder"})
-    if unknown or "domain" not in options:
+    given = {"domain": centre} if isinstance(centre, str) else centre
+    options = complete_options(given, {"domain": None, "store": None, "encoder": None}, "centre")
+    if options["domain"] is None:
         raise ValueError(
             "centre is a domain's key, 'mean', or a dict with `domain` and `store` or `encoder`; "
             f"got {centre!r}"
@@ -50,9 +51,9 @@ def check_centre(centre: str | Mapping | None, spaces: Sequence[str | None]) -> 
 
 def read_domain_text(centre: Mapping) -> DomainText:
     """The text embeddings of the bank's domains, from where ``centre`` says."""
-    if centre.get("store") is not None:
+    if centre["store"] is not None:
         return EmbeddingStore.open(centre["store"]).text
-    if centre.get("encoder") is not None:
+    if centre["encoder"] is not None:
         return DomainEncoder(**{k: v for k, v in centre["encoder"].items() if k != "type"}).text
     raise ValueError(
         f"nothing says where the text of the centre {centre['domain']!r} is read: give "

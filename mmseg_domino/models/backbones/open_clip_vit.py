@@ -17,14 +17,10 @@ from ..layers.patches import choose_blocks, fit_to_patches, load_from_whole, res
 
 @MODELS.register_module()
 class OpenClipViT(BaseModule):
-    """CLIP's vision transformer, with the outputs of some of its blocks.
+    """CLIP's vision transformer, with the outputs of some of its blocks, as ``TimmViT`` has them.
 
-    Images of any size are taken: they are resized to whole patches, and position embeddings are
-    interpolated. All outputs have one stride, that of a patch; ``Feature2Pyramid`` or
-    ``MultiLevelNeck`` make a pyramid of them. Parameters have open_clip's own names
-    (``visual.transformer.resblocks...``); what comes after the last block that is put out is left
-    out, so that no parameter is without a gradient. The towers that open_clip takes from timm
-    (SigLIP, EVA-02) are ``TimmViT``'s.
+    Parameters have open_clip's own names (``visual.transformer.resblocks...``). The towers that
+    open_clip takes from timm (SigLIP, EVA-02) are ``TimmViT``'s.
 
     Args:
         model: As in ``DomainEncoder``: open_clip's name, such as ``"ViT-L-14"``, a folder in
@@ -33,9 +29,8 @@ class OpenClipViT(BaseModule):
             open_clip's or OpenAI's layout; of no meaning where the model brings its own. ``None``
             leaves them random. They are read when MMEngine initialises the model for training, not
             when a trained checkpoint is loaded.
-        out_indices: Blocks whose outputs are given, counted from 0; negative ones from the end.
-            ``None``: four at equal distances, the last block the last.
-        with_cp: Recompute blocks in the backward pass to save memory.
+        out_indices: See ``TimmViT``.
+        with_cp: See ``TimmViT``.
         init_cfg: MMEngine's initialisation config, in place of ``weights``.
 
     Shape:

@@ -257,13 +257,9 @@ class DominoVPD(BaseModule):
     def forward_latent(
         self, latent: Tensor, domain: DomainInputs, image_hw: tuple[int, int], windows: int = 1
     ) -> tuple[Tensor, ...]:
-        """Features of latents, cut to those of an image of ``image_hw``.
+        """As :meth:`forward`, of latents ``(B, 4, h, w)``.
 
-        Args:
-            latent: ``(B, 4, h, w)``.
-            domain: ``(M, D)``; see :meth:`forward`.
-            image_hw: Height and width of the image, in pixels.
-            windows: See :meth:`forward`.
+        The features are cut to those of an image of ``image_hw``, its height and width in pixels.
         """
         # Not divmod, which exported graphs do not know.
         rows = latent.shape[0] // windows

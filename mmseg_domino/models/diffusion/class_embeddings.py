@@ -120,16 +120,10 @@ def embed_classes_in_domains(
     domains: Mapping[str, Sequence[str]],
     cache: str | Path | None = None,
 ) -> Tensor:
-    """Embed '{class} in {domain}' for each pair.
+    """Embed '{class} in {domain}' for ``N`` classes and ``K`` domains: ``(K, N, D)`` float32.
 
-    Args:
-        tower: Embeds the texts.
-        classes: ``N`` names.
-        domains: Words for each of ``K`` domains; a pair's embedding is the mean over them.
-        cache: See :func:`embed_classes`.
-
-    Returns:
-        ``(K, N, D)`` float32.
+    A pair's embedding is the mean over the domain's words. ``cache`` is as in
+    :func:`embed_classes`.
     """
     names = [name.strip() for name in classes]
     prompts = [

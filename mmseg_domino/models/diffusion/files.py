@@ -15,11 +15,8 @@ def read_state_dict(
 ) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors``, ``.ckpt``, ``.pt``, ``.pth`` or ``.bin`` file.
 
-    Nothing in a pickle is run. A ``state_dict`` inside is found.
-
-    Args:
-        path: The file.
-        wanted: Which names to read.
+    Nothing in a pickle is run. A ``state_dict`` inside is found. Only names that are ``wanted``
+    are read.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -28,12 +28,9 @@ class LatentCache:
         self.folder = Path(folder)
 
     def __call__(self, images: Tensor, made_by: str, encode: Callable[[Tensor], Tensor]) -> Tensor:
-        """Latents ``(B, 4, h, w)`` of ``images``.
+        """Latents ``(B, 4, h, w)`` of images ``(B, 3, H, W)``; ``encode`` makes those missing.
 
-        Args:
-            images: ``(B, 3, H, W)``.
-            made_by: Whatever else the latents depend on.
-            encode: Makes the latents that are missing.
+        ``made_by`` says whatever else they depend on.
         """
         found = [self._latent(image[None], made_by, encode) for image in images]
         return torch.cat(found).to(images.device)

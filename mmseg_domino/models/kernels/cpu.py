@@ -118,17 +118,10 @@ def use_onednn_layers(module: nn.Module) -> nn.Module:
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
-    """``scaled_dot_product_attention`` without mask.
+    """``scaled_dot_product_attention`` of a query ``(B, h, L, d)`` over ``(B, h, S, d)``, unmasked.
 
-    Args:
-        query: ``(B, h, L, d)``.
-        key: ``(B, h, S, d)``.
-        value: ``(B, h, S, d)``.
-        scale: Of the scores; ``d ** -0.5`` if None.
-
-    Returns:
-        ``(B, h, L, d)``. Without a graph it is computed by chunks of queries, so that no more
-        than the scores of one chunk of one head are held.
+    Without a graph it is computed by chunks of queries, so that no more than the scores of one
+    chunk of one head are held.
     """
     with_graph = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
     work = query.shape[2] * key.shape[2] * query.shape[3]  # of a head: heads are done one by one

@@ -176,9 +176,8 @@ class DomainAdaptiveNorm(nn.Module):
         parts = {n: p.float() for n, p in self.norm.named_parameters()}
         for name, buffer in self.norm.named_buffers():
             # Copies: running statistics are the first computation's to keep.
-            parts[name] = buffer.float() if buffer.is_floating_point() else buffer.clone()
-            if parts[name] is buffer:
-                parts[name] = buffer.clone()
+            dtype = torch.float32 if buffer.is_floating_point() else buffer.dtype
+            parts[name] = buffer.to(dtype, copy=True)
         with full_precision(x.device):
             return functional_call(self.norm, parts, (x.float(), *args), kwargs)
 

@@ -11,12 +11,7 @@ from torch import Tensor, nn
 from ...utils.options import complete_options
 from .domain_adaptive_norm import DomainAdaptiveNorm, DomainState, is_norm
 from .domain_inputs import Centre, DomainInputs, take_domain
-from .domain_modulation import (
-    INJECTION_SIGNS,
-    DomainModulation,
-    TiedModulation,
-    check_domain,
-)
+from .domain_modulation import INJECTION_SIGNS, DomainModulation, TiedModulation, check_domain
 
 #: What ``norms = dict(...)`` may hold, with its defaults.
 NORM_OPTIONS = {
@@ -67,11 +62,7 @@ class DomainNorms(nn.Module):
             stay.
         domain_channels: ``D``.
         injection: ``"subtract"`` or ``"add"``.
-        layers: See :data:`NORM_OPTIONS`, as for the arguments below.
-        types: As above.
-        space: As above.
-        hidden_channels: As above.
-        tied: As above.
+        layers, types, space, hidden_channels, tied: See :data:`NORM_OPTIONS`.
         centred: Whether there is a centre.
 
     Raises:

@@ -37,17 +37,10 @@ def load_from_whole(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def fit_to_patches(x: Tensor, patch: int) -> Tensor:
-    """Resize images to the nearest whole number of patches, at least one.
+    """Resize images ``(B, 3, H, W)`` to the nearest whole number of patches, at least one.
 
     Padding instead would move the features against the image by up to a patch, and the head's
-    resizing would stretch them over it.
-
-    Args:
-        x: ``(B, 3, H, W)``.
-        patch: Side of a patch in pixels.
-
-    Returns:
-        ``(B, 3, h * patch, w * patch)``; ``x`` itself where it fits.
+    resizing would stretch them over it. ``patch`` is the side of one in pixels.
     """
     size = [max(1, round(length / patch)) * patch for length in x.shape[-2:]]
     if size == list(x.shape[-2:]):

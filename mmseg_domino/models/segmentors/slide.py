@@ -59,15 +59,8 @@ def slide_options(test_cfg: Mapping, backbone: nn.Module) -> SlideOptions:
 def cut_windows(
     source: Tensor, positions: Sequence[tuple[int, int]], crop: tuple[int, int]
 ) -> Tensor:
-    """Some windows of all images, the first of all images first.
-
-    Args:
-        source: ``(B, C, H, W)``.
-        positions: Top left corners.
-        crop: Height and width of a window.
-
-    Returns:
-        ``(len(positions) * B, C, *crop)``.
+    """Some windows of images ``(B, C, H, W)`` by their top left corners, the first of all first:
+    ``(len(positions) * B, C, *crop)``.
     """
     return torch.cat([source[:, :, y : y + crop[0], x : x + crop[1]] for y, x in positions])
 
