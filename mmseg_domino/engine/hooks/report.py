@@ -7,12 +7,11 @@ import time
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
+from mmengine.dist import all_gather_object, barrier, broadcast_object_list, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -42,7 +41,6 @@ from ...reporting import (
     write_report,
 )
 from ...utils.images import read_image
-from ...utils.processes import on_first
 from ..record import write_tables
 
 
@@ -68,8 +66,6 @@ class DominoReportHook(Hook):
     """
 
     priority = "VERY_LOW"
-    #: Whose results are reported, and what makes a page of them.
-    metric, make_report = "DomainIoUMetric", staticmethod(write_report)
 
     def __init__(
         self,
@@ -97,59 +93,21 @@ class DominoReportHook(Hook):
         if not file.is_file() or file.stat().st_mtime < self._started - 2:
             raise RuntimeError(
                 f"the test wrote no {file}, so there is nothing to report; the config's "
-                f"test_evaluator must be {self.metric}"
+                "test_evaluator must be DomainIoUMetric"
             )
-        if is_main_process():
+        if get_dist_info()[0] == 0:
             write_tables(runner.work_dir)  # first, whatever becomes of the report
         if self.examples:
-            self.collect_examples(runner, folder)
-        if is_main_process():
+            collect_examples(runner, folder, self.examples, self.long_side)
+        if get_dist_info()[0] == 0:
             if self.figures:
-                _draw_figures(runner, load_results(folder))
+                draw_figures(runner, load_results(folder))
             if self.out_dir is not None:
-                page = self.make_report([folder], self.out_dir)
+                page = write_report([folder], self.out_dir)
                 print_log(f"The report is {page}", logger="current")
 
-    def collect_examples(self, runner: Runner, folder: Path) -> None:
-        """Predict the best, median and worst images of each domain again and store them.
 
-        To be called by every process after a test.
-        """
-        rank, world = get_dist_info()
-        results, chosen = on_first(lambda: self.choose_examples(folder))
-        finder, target = ImageFinder(runner.test_dataloader.dataset), folder / EXAMPLES_FOLDER
-        written = [
-            self.make_example(target, number, chosen[number], runner, finder, results)
-            for number in range(rank, len(chosen), world)
-        ]
-        # Dealt out in turn, so gathered in turn.
-        parts = zip_longest(*all_gather_object(written))
-        if rank == 0:
-            everything = [example for part in parts for example in part if example is not None]
-            self.list_examples(target, results, everything)
-        barrier()
-
-    def choose_examples(self, folder: Path) -> tuple[Any, list]:
-        """What of the results the examples need, and the images that are chosen."""
-        results = load_results(folder)
-        clear_examples(folder / EXAMPLES_FOLDER)
-        if results.images is None:
-            raise RuntimeError(
-                f"{folder} has no per_image.safetensors, from which example images are chosen"
-            )
-        return results.classes, select_examples(results.images, self.examples)
-
-    def make_example(self, target, number, chosen, runner, finder, results) -> Any:
-        """Predict a chosen image again and write its pictures."""
-        arrays = _predict(runner, finder.find(chosen), len(results))
-        return write_example(target, chosen, arrays.reduced(self.long_side))
-
-    def list_examples(self, target: Path, results: Any, written: list) -> None:
-        """Write the file that lists all examples."""
-        write_index(target, results, written)
-
-
-def _draw_figures(runner: Runner, results: RunResults) -> None:
+def draw_figures(runner: Runner, results: RunResults) -> None:
     """Give the visualiser's backends the figures of a test."""
     # runner.iter would build the training loop, which needs the training set.
     step = runner.message_hub.get_info("iter", 0)
@@ -161,6 +119,41 @@ def _draw_figures(runner: Runner, results: RunResults) -> None:
     for name, figure in drawn.items():
         if figure is not None:
             runner.visualizer.add_image(name, figure_pixels(figure), step=step)
+
+
+def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) -> None:
+    """Predict the best, median and worst images of each domain again and store them.
+
+    To be called by every process after a test.
+    """
+    rank, world = get_dist_info()
+    plan: list = [None]
+    if rank == 0:
+        results = load_results(folder)
+        clear_examples(folder / EXAMPLES_FOLDER)
+        if results.images is not None:
+            plan = [(results.classes, select_examples(results.images, number))]
+    broadcast_object_list(plan)
+    if plan[0] is None:
+        raise RuntimeError(
+            f"{folder} has no per_image.safetensors, from which example images are chosen"
+        )
+    classes, chosen = plan[0]
+    finder = ImageFinder(runner.test_dataloader.dataset)
+    written = [
+        write_example(
+            folder / EXAMPLES_FOLDER,
+            selection,
+            _predict(runner, finder.find(selection), len(classes)).reduced(long_side),
+        )
+        for selection in chosen[rank::world]
+    ]
+    # Dealt out in turn, so gathered in turn.
+    parts = zip_longest(*all_gather_object(written))
+    if rank == 0:
+        everything = [example for part in parts for example in part if example is not None]
+        write_index(folder / EXAMPLES_FOLDER, classes, everything)
+    barrier()
 
 
 class ImageFinder:
