@@ -30,25 +30,17 @@ def _check(name, input, offset, weight, groups, deform_groups, **others) -> None
         )
 
 
-def _plain(kW, kH, dW, dH, padW, padH, dilationW, dilationH) -> dict:
+def _plain(kW, kH, dW, dH, padW, padH, dilationW, dilationH, **_) -> dict:
     return dict(stride=(dH, dW), padding=(padH, padW), dilation=(dilationH, dilationW))
 
 
 def deform_conv_forward(
-    input: Tensor,
-    weight: Tensor,
-    offset: Tensor,
-    output: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
-    **geometry: int,
+    input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, *buffers: Tensor, **options: int
 ) -> None:
     """Write the convolution of ``input`` ``(B, C, H, W)`` to ``output`` ``(B, C', h, w)``."""
-    _check("deform_conv2d", input, offset, weight, group, deformable_group)
-    output.copy_(_convolve(input, offset, weight, **_plain(**geometry)))
+    groups = options["group"], options["deformable_group"]
+    _check("deform_conv2d", input, offset, weight, *groups)
+    output.copy_(_convolve(input, offset, weight, **_plain(**options)))
 
 
 def deform_conv_backward_input(
@@ -59,13 +51,10 @@ def deform_conv_backward_input(
     gradOffset: Tensor,
     weight: Tensor,
     columns: Tensor,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
-    **geometry: int,
+    **options: int,
 ) -> None:
     """Write the gradients of input and offsets."""
-    settings = _plain(**geometry)
+    settings = _plain(**options)
 
     def convolve(input: Tensor, offset: Tensor) -> Tensor:
         return _convolve(input, offset, weight, **settings)
@@ -80,16 +69,12 @@ def deform_conv_backward_parameters(
     offset: Tensor,
     gradOutput: Tensor,
     gradWeight: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    group: int,
-    deformable_group: int,
+    *buffers: Tensor,
     scale: float,
-    im2col_step: int,
-    **geometry: int,
+    **options: int,
 ) -> None:
     """Add the gradient of the weight, times ``scale``, to ``gradWeight``."""
-    settings = _plain(**geometry)
+    settings = _plain(**options)
 
     def convolve(weight: Tensor) -> Tensor:
         return _convolve(input, offset, weight, **settings)
@@ -98,10 +83,11 @@ def deform_conv_backward_parameters(
     gradWeight.add_(gradients(convolve, [torch.zeros_like(gradWeight)], gradOutput)[0], alpha=scale)
 
 
-def _modulated(kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w):
-    return dict(
-        stride=(stride_h, stride_w), padding=(pad_h, pad_w), dilation=(dilation_h, dilation_w)
+def _modulated(options: dict) -> dict:
+    stride, padding, dilation = (
+        (options[f"{name}_h"], options[f"{name}_w"]) for name in ("stride", "pad", "dilation")
     )
+    return dict(stride=stride, padding=padding, dilation=dilation)
 
 
 def modulated_deform_conv_forward(
@@ -113,15 +99,13 @@ def modulated_deform_conv_forward(
     mask: Tensor,
     output: Tensor,
     columns: Tensor,
-    group: int,
-    deformable_group: int,
-    with_bias: bool,
-    **geometry: int,
+    **options: int,
 ) -> None:
     """Write the modulated convolution of ``input`` ``(B, C, H, W)`` to ``output``."""
-    _check("modulated_deform_conv2d", input, offset, weight, group, deformable_group, mask=mask)
-    bias = bias if with_bias else None
-    output.copy_(_convolve(input, offset, weight, mask, bias, **_modulated(**geometry)))
+    groups = options["group"], options["deformable_group"]
+    _check("modulated_deform_conv2d", input, offset, weight, *groups, mask=mask)
+    bias = bias if options["with_bias"] else None
+    output.copy_(_convolve(input, offset, weight, mask, bias, **_modulated(options)))
 
 
 def modulated_deform_conv_backward(
@@ -138,13 +122,11 @@ def modulated_deform_conv_backward(
     grad_offset: Tensor,
     grad_mask: Tensor,
     grad_output: Tensor,
-    group: int,
-    deformable_group: int,
     with_bias: bool,
-    **geometry: int,
+    **options: int,
 ) -> None:
     """Write the gradients of all operands."""
-    settings = _modulated(**geometry)
+    settings = _modulated(options)
 
     def convolve(input: Tensor, offset: Tensor, weight: Tensor, mask: Tensor, *bias) -> Tensor:
         return _convolve(input, offset, weight, mask, *bias, **settings)

@@ -97,10 +97,6 @@ class DomainState:
                 tensor.register_hook(restore)
         return outputs
 
-    def __deepcopy__(self, memo: dict) -> "DomainState":
-        memo[id(self)] = copy = DomainState()
-        return copy
-
     def __reduce__(self):
         return DomainState, ()
 
