@@ -1,6 +1,6 @@
 import pytest
 
-from mmseg_domino.utils import TEMPORARY_PREFIX, atomic_write
+from mmseg_domino.utils import TEMPORARY_PREFIX, atomic_write, write_text
 
 
 def test_the_file_appears_whole_and_leaves_nothing_beside_it(tmp_path):
@@ -28,3 +28,8 @@ def test_temporary_files_are_known_by_their_name(tmp_path):
     with atomic_write(tmp_path / ("a" * 250 + ".json")) as temporary:
         assert temporary.name.startswith(TEMPORARY_PREFIX)
         temporary.write_text("{}")
+
+
+def test_a_text_is_written_whole_in_utf_8(tmp_path):
+    write_text(tmp_path / "new" / "table.md", "größer\n")
+    assert (tmp_path / "new" / "table.md").read_bytes() == "größer\n".encode()

@@ -135,10 +135,9 @@ class DominoVPD(BaseModule):
         self._parts = VPDParts(**weight_options(weights), vae=vae["weights"], classes=classes)
         self.unet = self._parts.build_unet()
         compiler = _compiler(execution["compile"])
-        self.vae = LatentEncoder(
-            self._parts.build_vae(), vae["latent"], vae["scale"], vae["batch"], vae["dtype"],
-            compiler, vae["cache"],
-        )  # fmt: skip
+        options = {name: vae[name] for name in ("scale", "batch", "dtype", "cache")}
+        autoencoder = self._parts.build_vae()
+        self.vae = LatentEncoder(autoencoder, vae["latent"], compiler=compiler, **options)
         self.centre = choose_centre(centre, self.injections, norms, attention)
         self._bank = classwise_bank(attention)
         embeddings, embedded = self._parts.start_embeddings()

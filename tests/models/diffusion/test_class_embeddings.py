@@ -211,7 +211,7 @@ def test_the_cache_is_read_and_says_where_it_is_from(mini, tower, tmp_path):
     embed_classes(tower, CLASSES[:2], cache=tmp_path)
     weights = folder / "text_encoder" / "model.safetensors"
     state = load_file(weights)
-    state["text_model.final_layer_norm.bias"] += 1
+    state[next(k for k in state if k.endswith("final_layer_norm.bias"))] += 1
     save_file(state, weights, metadata={"format": "pt"})
     embed_classes(open_text_tower(str(folder)), CLASSES, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
