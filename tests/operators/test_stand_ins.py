@@ -154,7 +154,9 @@ def test_focal_loss_is_its_formula(weighted, device):
 def roi_align(features, rois, aligned=True):
     output = features.new_zeros(len(rois), features.shape[1], 2, 2)
     empty = features.new_zeros(0)
-    boxes.roi_align_forward(features, rois, output, empty, empty, 2, 2, 1.0, 0, 1, aligned)
+    size = {"aligned_height": 2, "aligned_width": 2, "spatial_scale": 1.0, "sampling_ratio": 0}
+    options = {**size, "pool_mode": 1, "aligned": aligned}
+    boxes.roi_align_forward(features, rois, output, empty, empty, **options)
     return output
 
 
