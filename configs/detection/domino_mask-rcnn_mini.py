@@ -12,6 +12,14 @@ domino = dict(
     store="data/mini/domains.safetensors",
     encoder=dict(_delete_=True, model="local-dir:data/mini/models/mini-clip", bank="acdc"),
     domain_channels=64,
+    weather=dict(
+        prob=0.33,
+        depth=dict(
+            root="data/mini/cityscapes/disparity/train",
+            camera_root="data/mini/cityscapes/camera/train",
+            image_suffix="_leftImg8bit",
+        ),
+    ),
 )
 
 width = 32
@@ -28,14 +36,13 @@ model = dict(
     rpn_head=dict(
         in_channels=width,
         feat_channels=width,
-        anchor_generator=dict(
-            scales=[2]
-        ),  # in frames of 512 x 256 half of all objects are below 12 pixels
+        # half of all objects are below 18 of 512 x 256 pixels
+        anchor_generator=dict(scales=[3]),
     ),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=width),
+        bbox_roi_extractor=dict(out_channels=width, roi_layer=dict(sampling_ratio=2)),
         bbox_head=dict(in_channels=width, fc_out_channels=128, num_classes=8),
-        mask_roi_extractor=dict(out_channels=width),
+        mask_roi_extractor=dict(out_channels=width, roi_layer=dict(sampling_ratio=2)),
         mask_head=dict(num_convs=2, in_channels=width, conv_out_channels=width, num_classes=8),
     ),
     train_cfg=dict(
@@ -49,10 +56,14 @@ model = dict(
     ),
 )
 
+resize = dict(type="mmdet.Resize", scale=(512, 256), keep_ratio=True)
 det_train_pipeline = [
     dict(type="SeedSample"),
     dict(type="LoadCheckedImage"),
-    dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True),
+    # semantic labels: weather is drawn by them
+    dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True, with_seg=True),
+    # drawn at 256 x 128: too small for a detector whose finest features are at stride 4
+    resize,
     dict(type="mmdet.RandomFlip", prob=0.5),
     dict(type="PackDominoDetInputs"),
 ]
@@ -63,9 +74,9 @@ train_dataloader = dict(
     persistent_workers=False,
     dataset=dict(data_root="data/mini/cityscapes/", pipeline=det_train_pipeline),
 )
-# At their own size: no Resize.
 det_test_pipeline = [
     dict(type="LoadCheckedImage"),
+    resize,
     dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True),
     dict(type="PackDominoDetInputs", truth=True),
 ]
@@ -80,9 +91,9 @@ test_dataloader = dict(
     num_workers=0, persistent_workers=False, dataset=dict(datasets=[source_val, target_val])
 )
 
-iterations = 200
+iterations = 600
 train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=iterations)
-optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(lr_mult={"backbone": 1.0}))
+optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(lr_mult={"backbone": 1.0}))
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-2, begin=0, end=20, by_epoch=False),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=20, end=iterations, by_epoch=False),

@@ -29,6 +29,20 @@ class _OrderedCOCO(COCO):
         return [number[name] for name in cat_names] or super().get_cat_ids([], sup_names, cat_ids)
 
 
+def renamed(name: str, ends: Sequence[str], argument: str) -> str:
+    """An image name with another end.
+
+    Raises:
+        ValueError: If it does not end in what the argument of that name replaces.
+    """
+    old, new = ends
+    if not name.endswith(old):
+        raise ValueError(
+            f"the image name {printable(name)} does not end in {old!r}, which `{argument}` replaces"
+        )
+    return name.removesuffix(old) + new
+
+
 class DomainTags:
     """Of which data set and domain an image is, by what a data set's arguments say.
 
@@ -59,19 +73,8 @@ class DomainTags:
         self.rename = None if rename is None else tuple(rename)
 
     def file_name(self, name: str) -> str:
-        """The image file that is meant by a name in the annotations.
-
-        Raises:
-            ValueError: If it does not end in what ``rename`` replaces.
-        """
-        if self.rename is None:
-            return name
-        old, new = self.rename
-        if not name.endswith(old):
-            raise ValueError(
-                f"the image name {printable(name)} does not end in {old!r}, which `rename` replaces"
-            )
-        return name.removesuffix(old) + new
+        """The image file that is meant by a name in the annotations."""
+        return name if self.rename is None else renamed(name, self.rename, "rename")
 
     def of(self, name: str) -> dict[str, str | None]:
         """``dataset`` and ``domain`` of an image; the latter ``None`` if it is in none."""
@@ -126,6 +129,8 @@ class DomainCocoDataset(CocoDataset):
         domains: those that are told apart by a folder of the image's name, such as
             ``('fog', 'night')`` for ``fog/val/GOPR0475/....png``.
         rename: End of image names in the file, and what to put in its place.
+        seg_rename: The same for the semantic labels below ``data_prefix['seg']``, which weather is
+            drawn by; by default the image's name with ``seg_map_suffix``.
         **kwargs: As for ``CocoDataset``; ``metainfo`` is Cityscapes' eight things by default.
 
     Raises:
@@ -147,8 +152,10 @@ class DomainCocoDataset(CocoDataset):
         domain: str | None = None,
         domains: Sequence[str] | None = None,
         rename: Sequence[str] | None = None,
+        seg_rename: Sequence[str] | None = None,
         **kwargs,
     ) -> None:
+        self.seg_rename = seg_rename
         self.tags = DomainTags(dataset_name, domain, domains, rename)
         super().__init__(*args, **kwargs)
 
@@ -202,5 +209,9 @@ class DomainCocoDataset(CocoDataset):
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """As ``CocoDataset``'s, with the tags; see there."""
         image = raw_data_info["raw_img_info"]
-        image["file_name"] = self.tags.file_name(image["file_name"])
-        return {**super().parse_data_info(raw_data_info), **self.tags.of(image["file_name"])}
+        name = image["file_name"] = self.tags.file_name(image["file_name"])
+        found = {**super().parse_data_info(raw_data_info), **self.tags.of(name)}
+        if self.seg_rename is not None and found["seg_map_path"] is not None:
+            labels = renamed(name, self.seg_rename, "seg_rename")
+            found["seg_map_path"] = str(PurePosixPath(self.data_prefix["seg"], labels))
+        return found

@@ -71,14 +71,48 @@ def test_data_of_fog_and_corruptions_are_domains_of_their_own():
     assert cfg.cityscapes_c_det_val[0].pipeline[1].type == "Corrupt"
 
 
-def test_the_mini_detector_trains_tests_and_reports(tmp_path, monkeypatch):
-    world = street_world.write_street_world(
-        tmp_path / "world", 2, 2, (64, 128), seed=3, workers=0, progress=False
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return street_world.write_street_world(
+        tmp_path_factory.mktemp("world"), 2, 2, (64, 128), seed=3, workers=0, progress=False
     )
+
+
+def test_the_vision_transformer_under_soma_trains_at_small_width(tmp_path, world):
+    """All of the config but its size, its weights and the store: schedule, pipeline, pyramid."""
+    small, width = dict(embed_dim=32, depth=4, num_heads=2, img_size=56), 32
+    options = {
+        "domino.encode": "none", "domino.backbone.injection": "none",
+        "domino.backbone.adapter": dict(rank=2, start_block=1),
+        "model.backbone.weights": None, "model.backbone.options": small,
+        "model.neck.0.embed_dim": width, "model.neck.1.in_channels": [width] * 4,
+        "train_cfg.max_iters": 3, "val_cfg": None, "val_dataloader": None, "val_evaluator": None,
+        "train_dataloader.num_workers": 0, "train_dataloader.persistent_workers": False,
+        "train_dataloader.dataset.data_root": f"{world}/cityscapes/",
+        "default_hooks.checkpoint.interval": 3,
+    }  # fmt: skip
+    path = ROOT / "configs/detection/domino_mask-rcnn_dinov2-l_8xb1-24e_cityscapes_to_acdc.py"
+    cfg = engine.load_config(str(path), str(tmp_path), options)
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == "RandomResize":
+            step.scale = [(256, 96), (256, 128)]
+    runner = engine.build_runner(engine.for_this_run(engine.apply_domino(cfg)))
+    runner.train()
+    state = runner.optim_wrapper.optimizer.state
+    trained = {n: p for n, p in runner.model.backbone.named_parameters() if p.requires_grad}
+    assert any("lora_" in n for n in trained)
+    assert not any("lora_" in n and ".blocks.0." in n for n in trained)
+    for n, parameter in trained.items():
+        assert state[parameter]["exp_avg"].any(), f"{n} got no gradient"
+
+
+def test_the_mini_detector_trains_tests_and_reports(tmp_path, world):
     options = {
         "domino.encode": "none", "domino.backbone.injection": "none",
         "train_cfg.max_iters": 2, "param_scheduler.1.begin": 0, "param_scheduler.1.end": 2,
-        "default_hooks.checkpoint.interval": 2,
+        "default_hooks.checkpoint.interval": 2, "domino.weather.prob": 1.0,
+        "domino.weather.depth.root": f"{world}/cityscapes/disparity/train",
+        "domino.weather.depth.camera_root": f"{world}/cityscapes/camera/train",
         "train_dataloader.dataset.data_root": f"{world}/cityscapes/",
         "test_dataloader.dataset.datasets.0.data_root": f"{world}/cityscapes/",
         "test_dataloader.dataset.datasets.1.data_root": f"{world}/acdc/",

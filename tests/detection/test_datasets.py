@@ -66,6 +66,16 @@ def test_images_are_tagged_and_labels_follow_the_config(tmp_path):
                     data=coco(images=coco()["images"][2:], annotations=[]))  # fmt: skip
     assert whole[0]["img_path"].endswith("snow/val/c_foggy.png")
     assert (whole[0]["domain"], whole[0]["instances"]) == ("clear_day", [])
+    assert whole[0]["seg_map_path"] is None
+
+
+def test_semantic_labels_may_be_called_otherwise_than_the_images(tmp_path):
+    prefix = dict(img=str(tmp_path), seg="gtFine/train")
+    data = coco(images=coco()["images"][:1], annotations=[])
+    named = dataset(tmp_path, data, data_prefix=prefix, seg_rename=("a.png", "a_trainIds.png"))
+    assert named[0]["seg_map_path"] == "gtFine/train/fog/val/a_trainIds.png"
+    with pytest.raises(ValueError, match=r"does not end in 'b.png', which `seg_rename`"):
+        dataset(tmp_path, data_prefix=prefix, seg_rename=("b.png", "c.png"))
 
 
 BAD = {

@@ -16,7 +16,7 @@ cityscapes_things = dict(
 det_train_pipeline = [
     dict(type="SeedSample"),
     dict(type="LoadCheckedImage"),
-    # semantic labels are loaded where weather is drawn: with_seg=True, data_prefix=dict(seg=...)
+    # where weather is drawn by the semantic labels: with_seg=True
     dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True),
     dict(
         type="RandomResize",
@@ -36,7 +36,8 @@ det_test_pipeline = [
 cityscapes_det_train = dict(
     cityscapes_things,
     ann_file="annotations/instancesonly_filtered_gtFine_train.json",
-    data_prefix=dict(img="leftImg8bit/train"),
+    data_prefix=dict(img="leftImg8bit/train", seg="gtFine/train"),
+    seg_rename=("_leftImg8bit.png", "_gtFine_labelTrainIds.png"),
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
     pipeline=det_train_pipeline,
 )
