@@ -1,12 +1,15 @@
 """Adapters against each other: trained parameters at true size, time and memory of a step.
 
-    python benchmarks/adapters.py [--width 384] [--image 256] [--repeats 7]
+    python benchmarks/adapters.py                          # 12 narrow blocks: seconds
+    python benchmarks/adapters.py --width 1024 --image 512 --depth 3 --repeats 4  # as wide as ViT-L
 
 Counts are of DINOv2 ViT-L on the meta device. Steps (forward and backward of the backbone, batch 1)
-are of a ViT of 12 blocks with random weights, by turns in one process; what is printed is the
-median of the ratios of neighbouring runs. A frozen backbone needs no backward pass, so that Rein is
-also compared with one through which gradients go on, which is what a frozen backbone under
-domain-adaptive norms is. Memory is what autograd keeps for the backward pass.
+are of a ViT with random weights, by turns in one process; what is printed is the median of the
+ratios of neighbouring runs. LoRA and SoMA are in the last two thirds of the blocks, as SoMA's paper
+has it, or from --start on. A frozen backbone needs no backward pass, so that Rein is also compared
+with one through which gradients go on, which is what a frozen backbone under domain-adaptive norms
+is. These are in all blocks, so that gradients go on to the first, which LoRA and SoMA alone spare
+them in the first third. Memory is what autograd keeps for the backward pass.
 """
 
 import argparse
@@ -39,7 +42,8 @@ class Meta(TorchFunctionMode):
 def build(tune: str, domino: bool, options: dict, start: int = 8) -> nn.Module:
     adapter = {"lora": LORA, "soma": dict(start_block=start), "rein": {}}.get(tune)
     if tune == "lora" and start != 8:
-        adapter = dict(rank=16, targets=r"blocks\.([4-9]|1\d)\.(attn|mlp)\.")
+        blocks = "|".join(map(str, range(start, 24)))
+        adapter = dict(rank=16, targets=rf"blocks\.({blocks})\.(attn|mlp)\.")
     torch.manual_seed(0)
     return MODELS.build(
         dict(
@@ -81,6 +85,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--image", type=int, default=256)
+    parser.add_argument("--depth", type=int, default=12)
+    parser.add_argument("--start", type=int, help="first block of LoRA and SoMA; a third of depth")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
     init_default_scope("mmseg")
@@ -96,12 +102,15 @@ def main() -> None:
             counts.append(sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6)
         print(f"{tune:<8}{counts[0]:>10.3f}{counts[1]:>10.3f}")
 
-    options = dict(img_size=args.image, embed_dim=args.width, depth=12, num_heads=args.width // 64)
+    options = dict(
+        img_size=args.image, embed_dim=args.width, depth=args.depth, num_heads=args.width // 64
+    )
     image = torch.randn(1, 3, args.image, args.image)
     domain = torch.randn(1, 768)
     cases = [(tune, False, False) for tune in TUNES] + [("frozen", False, True)]
     cases += [(tune, True, False) for tune in ("frozen", "lora", "rein", "soma")]
-    models = {case: build(case[0], case[1], options, start=4).train() for case in cases}
+    start = args.depth // 3 if args.start is None else args.start
+    models = {case: build(case[0], case[1], options, start).train() for case in cases}
     times: dict[tuple, list[float]] = {case: [] for case in cases}
     memory = {}
     for repeat in range(args.repeats + 1):
@@ -114,7 +123,10 @@ def main() -> None:
         pairs = zip(times[case], times[base], strict=True)
         return statistics.median(one / other for one, other in pairs)
 
-    print(f"\na step: 12 blocks of width {args.width}, image of {args.image}, medians of ratios")
+    print(
+        f"\na step: {args.depth} blocks of width {args.width}, image of {args.image}, LoRA and SoMA"
+    )
+    print(f"from block {start}; medians of ratios")
     print(f"{'case':<28}{'ms':>8}{'time / full':>13}{'memory / full':>15}")
     full = ("full", False, False)
     for case in cases:
