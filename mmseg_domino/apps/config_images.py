@@ -34,7 +34,15 @@ def images_by_key(
     found: dict[str, Path] = {}
     for split in splits:
         for leaf in leaf_datasets(cfg.get(f"{split}_dataloader")):
-            _add(found, *_files(leaf, f"the {split} data set {leaf['type']} of {source}"), root)
+            files, own = _files(leaf, f"the {split} data set {leaf['type']} of {source}")
+            above = root or own or os.path.commonpath([file.parent for file in files])
+            for key, file in ((_key(file, above), file) for file in files):
+                other = found.setdefault(key, file)
+                if os.path.abspath(other) != os.path.abspath(file):
+                    raise ValueError(
+                        f"two data sets have an image {key}: {other} and {file}. Give --root, a "
+                        "folder above both, or extract them into two stores."
+                    )
     return found
 
 
@@ -54,17 +62,3 @@ def _files(leaf: dict, what: str) -> tuple[list[Path], str | None]:
         ) from error
     files = [Path(dataset.get_data_info(i)["img_path"]) for i in range(len(dataset))]
     return files, getattr(dataset, "data_root", None)
-
-
-def _add(
-    found: dict[str, Path], files: list[Path], data_root: str | None, root: str | os.PathLike | None
-) -> None:
-    above = root or data_root or os.path.commonpath([file.parent for file in files])
-    for file in files:
-        key = _key(file, above)
-        other = found.setdefault(key, file)
-        if os.path.abspath(other) != os.path.abspath(file):
-            raise ValueError(
-                f"two data sets have an image {key}: {other} and {file}. Give --root, a folder "
-                "above both, or extract them into two stores."
-            )

@@ -112,7 +112,7 @@ def domain_vectors(model: BaseSegmentor) -> dict[str, Tensor]:
     """What stands for each domain where it is forced: ``(K, D)`` by space.
 
     Raises:
-        ValueError: If the model has no domain encoder, or its kind of embedding no named domains.
+        ValueError: As for :func:`domains_of`, or if its kind of embedding has no named domains.
     """
     text, sources = _text_and_sources(model)
     name = sources[0].name

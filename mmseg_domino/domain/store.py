@@ -208,11 +208,18 @@ class EmbeddingStore:
                 what is missing around it and the command that adds it.
             ValueError: If several keys fit.
         """
-        if root is not None:
-            key = PurePath(os.path.relpath(image_path, root)).as_posix()
-            if key in self._rows:
-                return self._rows[key]
+        row = self._row(image_path, root)
+        if row is None:
             raise MissingEmbeddingError(self._lacks(image_path, root))
+        return row
+
+    def has(self, image_path: str | os.PathLike, root: str | os.PathLike | None = None) -> bool:
+        """Whether :meth:`find` finds an image."""
+        return self._row(image_path, root) is not None
+
+    def _row(self, image_path: str | os.PathLike, root: str | os.PathLike | None) -> int | None:
+        if root is not None:
+            return self._rows.get(PurePath(os.path.relpath(image_path, root)).as_posix())
         parts = PurePosixPath(PurePath(image_path).as_posix()).parts
         for first in range(len(parts)):
             row = self._rows.get("/".join(parts[first:]))
@@ -224,9 +231,7 @@ class EmbeddingStore:
                 f"{image_path} fits {len(longer)} images of the store {self.path}: "
                 f"{', '.join(longer[:3])}. Give a longer path, or `root`."
             )
-        if longer:
-            return self._rows[longer[0]]
-        raise MissingEmbeddingError(self._lacks(image_path, root))
+        return self._rows[longer[0]] if longer else None
 
     def _longer_keys(self, parts: Sequence[str]) -> list[str]:
         if self._by_name is None:
@@ -235,14 +240,6 @@ class EmbeddingStore:
                 self._by_name[key.rpartition("/")[2]].append(key)
         ending = "/" + "/".join(parts)
         return [key for key in self._by_name.get(parts[-1], ()) if key.endswith(ending)]
-
-    def has(self, image_path: str | os.PathLike, root: str | os.PathLike | None = None) -> bool:
-        """Whether :meth:`find` finds an image."""
-        try:
-            self.find(image_path, root)
-        except MissingEmbeddingError:
-            return False
-        return True
 
     def image(self, row: int) -> Tensor:
         """The joint image embedding ``(E,)`` of a row.
@@ -276,14 +273,8 @@ class EmbeddingStore:
         image_path = Path(image_path)
         lacking = [str(image_path)]
         if image_path.is_file():
-            suffix = image_path.suffix
-            beside = sorted(image_path.parent.glob(f"[!.]*{suffix}"))
-            if root is None:
-                known = {key.rpartition("/")[2] for key in self.keys}
-                lacking = [str(p) for p in beside if p.name not in known] or lacking
-            else:
-                relative = ((p, PurePath(os.path.relpath(p, root)).as_posix()) for p in beside)
-                lacking = [str(p) for p, key in relative if key not in self._rows] or lacking
+            beside = sorted(image_path.parent.glob(f"[!.]*{image_path.suffix}"))
+            lacking = [str(path) for path in beside if not self.has(path, root)]
         return (
             f"the store {self.path} ({len(self)} images, such as {', '.join(self.keys[:2])}) lacks "
             f"{len(lacking)} of the images in {image_path.parent}: {', '.join(lacking[:3])}"

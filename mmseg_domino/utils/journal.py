@@ -82,16 +82,11 @@ def read_journal(
         for key, value in (header or {}).items():
             if found.get(key) != value:
                 raise JournalError(
-                    f"{path} was written with {key} = {_short(found.get(key))}, this run has "
-                    f"{_short(value)}; run without --resume to start over, or resume the run it "
+                    f"{path} was written with {key} = {found.get(key)!r:.120}, this run has "
+                    f"{value!r:.120}; run without --resume to start over, or resume the run it "
                     "belongs to"
                 )
         yield from lines
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def finished_images(folder: str | os.PathLike) -> set[tuple[str, str]]:
