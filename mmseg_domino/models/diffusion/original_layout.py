@@ -43,19 +43,14 @@ def _own_storage(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k: v.clone() for k, v in part.items()}
 
 
-def layers_per_block(state: Mapping[str, Tensor], levels: int = 4) -> int:
-    """Residual layers of a resolution level, counted from the input blocks' names."""
-    blocks = {k.split("input_blocks.")[1].split(".")[0] for k in state if "input_blocks." in k}
-    return (len(blocks) - levels) // levels
-
-
 def convert_unet(
     state: Mapping[str, Tensor], config: Mapping | None = None
 ) -> tuple[dict[str, Tensor], list[str]]:
     """A UNet's weights under diffusers' names, and the keys of it that were not used."""
     part = _own_storage(state, UNET_PREFIX)
-    if config is None:
-        config = {"layers_per_block": layers_per_block(part)}
+    if config is None:  # its layers a level are counted from the input blocks' names
+        blocks = {k.split("input_blocks.")[1].split(".")[0] for k in part if "input_blocks." in k}
+        config = {"layers_per_block": (len(blocks) - 4) // 4}
     config = {"class_embed_type": None, "addition_embed_type": None, **config}
     converted = convert_ldm_unet_checkpoint(part, config)
     return converted, _unused(part, converted)

@@ -1,12 +1,12 @@
 """Finding and building the parts of a latent diffusion model, wherever its weights are.
 
-A source has ``unet()`` and ``vae()``, both without the parts that VPD never runs, and ``name``.
+A source has ``unet()`` and ``vae()``, both without the parts that VPD never runs, ``name``, and
+``architecture``, the arguments of diffusers' classes: ``{"unet": {...}, "vae": {...}}``.
 """
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
@@ -32,20 +32,6 @@ _FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer")
 #: What VPD never runs, of the UNet and of the autoencoder.
 _TAIL = ("conv_norm_out", "conv_act", "conv_out", "decoder", "post_quant_conv")
-
-
-class WeightSource(Protocol):
-    """Where the parts of a latent diffusion model come from."""
-
-    name: str
-    #: Arguments of diffusers' classes: ``{"unet": {...}, "vae": {...}}``.
-    architecture: Mapping
-
-    def unet(self) -> UNet2DConditionModel:
-        """The UNet without its output layers."""
-
-    def vae(self) -> AutoencoderKL | AutoencoderTiny:
-        """The autoencoder without its decoder."""
 
 
 def expand_path(weights: str) -> str:
@@ -180,6 +166,9 @@ class FolderWeights:
 
     def vae(self) -> AutoencoderKL | AutoencoderTiny:
         return open_vae(self.part("vae"))
+
+
+WeightSource = RandomWeights | OriginalWeights | FolderWeights
 
 
 def _patterns(parts: tuple[str, ...]) -> list[str]:
