@@ -168,6 +168,7 @@ class FolderWeights:
         return open_vae(self.part("vae"))
 
 
+#: Where the parts of a latent diffusion model come from.
 WeightSource = RandomWeights | OriginalWeights | FolderWeights
 
 
