@@ -510,9 +510,12 @@ def test_operations_at_true_size_are_those_that_were_counted():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (dict(maps=True), r"is a tuple of strides, of 8, 16, 32, or \(\) for no maps"),
+        (
+            dict(maps=True),
+            r"is a tuple of strides of 8, 16, 32, each once, or \(\) for no maps; got True",
+        ),
         (dict(maps=(64,)), r"attention.maps is a tuple of strides of 8, 16, 32, each once"),
-        (dict(maps=(16, 16)), "each once; got"),
+        (dict(maps=(16, 16)), r"each once, or \(\) for no maps; got \(16, 16\)"),
         (dict(timestep=1000), "timestep is a whole number from 0 to 999"),
         (dict(timestep=1.5), "timestep is a whole number"),
         (dict(vae_latent="mean"), "vae.latent must be"),
