@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,28 @@ import pytest
 import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_finish():
+    """Take what the imports made out of the collector's sight.
+
+    MMEngine calls ``gc.collect()`` for each data set that it builds: half a second each time where
+    it looks at all objects of the whole stack.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_configs() -> Iterator[None]:
+    """Leave configs in the logs and work folders as they are printed.
+
+    MMEngine has yapf break their lines each time it prints one: up to a second, and several times a
+    run.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **options: (text, True))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
