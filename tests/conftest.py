@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,16 @@ def _plain_configs() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **options: (text, True))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_indices_once() -> Iterator[None]:
+    """MMEngine reads 150 index files of MMSegmentation for every ``mmseg::`` base."""
+    import mmengine.config.utils
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.utils, "load", cache(mmengine.config.utils.load))
         yield
 
 

@@ -3,8 +3,10 @@
 Where it matters how a process starts, or how it meets others under torchrun, tests start real ones.
 """
 
+import gc
 import multiprocessing
 import os
+import socket
 import sys
 from collections.abc import Callable
 from multiprocessing.forkserver import ensure_running
@@ -26,12 +28,36 @@ def run_processes(worker: Callable, arguments: tuple, count: int = 2) -> None:
     )
 
 
-def start_domino(cwd: Path, log: Path, *arguments) -> multiprocessing.Process:
+def start_domino(cwd: Path, log: Path, *arguments, **environment) -> multiprocessing.Process:
     """Start ``domino ARGUMENTS`` as the leader of a group; what it says goes to ``log``."""
     given = [str(a) for a in arguments]
-    process = _context().Process(target=_domino, args=(str(cwd), str(log), given))
+    process = _context().Process(target=_domino, args=(str(cwd), str(log), given, environment))
     process.start()
     return process
+
+
+def run_domino_twice(cwd: Path, logs: Path, *arguments) -> str:
+    """Run ``domino ARGUMENTS`` in two processes that meet as torchrun has them meet.
+
+    Returns:
+        What the first says, and then what the second does.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    files = [logs / f"rank{rank}.txt" for rank in range(2)]
+    processes = [
+        start_domino(
+            cwd, file, *arguments, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2",
+            LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+        )
+        for rank, file in enumerate(files)
+    ]  # fmt: skip
+    for process in processes:
+        process.join()
+    said = "".join(file.read_text() for file in files)
+    assert [process.exitcode for process in processes] == [0, 0], said
+    return said
 
 
 def _context():
@@ -45,13 +71,14 @@ def _context():
     return context
 
 
-def _domino(cwd: str, log: str, arguments: list[str]) -> None:
+def _domino(cwd: str, log: str, arguments: list[str], environment: dict[str, str]) -> None:
     os.setsid()
     with open(log, "wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | environment)
     torch.set_num_threads(1)
+    gc.freeze()  # as in conftest.py
     os.chdir(cwd)
     sys.argv = ["domino", *arguments]
     main(arguments, prog_name="domino")

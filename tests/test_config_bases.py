@@ -45,16 +45,24 @@ def test_both_kinds_of_base_resolve_whatever_is_imported_first(tmp_path, order):
         "_base_ = ['mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',\n"
         "          'mmseg_domino::_base_/domino.py']\n"
     )
-    first, second = "import mmseg_domino", "from mmengine.config import Config"
-    if order == "mmengine first":
-        first, second = second, first
-    code = f"""
-{first}
-{second}
+    (tmp_path / "flagship.py").write_text("_base_ = ['mmseg_domino::domino_vpd_cityscapes.py']\n")
+    imports = ["import mmseg_domino", "from mmengine.config import Config\nimport mmengine.hub"]
+    code = "\n".join(imports if order == "package first" else reversed(imports))
+    code += """
 cfg = Config.fromfile('child.py')
 print(cfg.model.backbone.type, 'domino' in cfg)
+flagship = Config.fromfile('flagship.py')
+print(flagship.model.backbone.type)
+print(mmengine.hub.get_config('mmseg_domino::domino_vpd_mini.py').model.type)
+try:
+    flagship._get_cfg_path('mmdet::x.py', 'a.py')
+except ValueError as error:
+    print(error)
 """
-    assert python(code, tmp_path).splitlines()[-1] == "MixVisionTransformer True"
+    said = python(code, tmp_path)
+    assert "MixVisionTransformer True" in said
+    assert "DominoVPD" in said  # at the root, where MMEngine insists on a folder
+    assert "please specify the package name" in said
 
 
 def test_a_table_entry_that_is_right_stays():

@@ -1,9 +1,7 @@
 """Every config and every condition of every set is complete, and a sweep can freeze it."""
 
-from functools import cache
 from pathlib import Path
 
-import mmengine.config.utils
 import pytest
 from mmengine.registry import init_default_scope
 
@@ -13,14 +11,6 @@ from mmseg_domino.experiments.record import config_hash, freeze_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = [p for p in sorted(CONFIGS.rglob("*.py")) if "_base_" not in p.parts]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _read_indices_once():
-    """MMEngine reads 150 index files of MMSegmentation for every ``mmseg::`` base."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine.config.utils, "load", cache(mmengine.config.utils.load))
-        yield
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(CONFIGS).as_posix())

@@ -19,7 +19,6 @@ from .test_backbone_configs import (
     VIT,
     D,
     Meta,
-    _read_indices_once,  # noqa: F401  a fixture
     domains,
     images,
     read,

@@ -112,20 +112,3 @@ def test_documented_configs_train_and_test_under_mmsegmentations_tools(project):
     )
     assert output.count("acdc/fog") >= 2  # both tests of setting.py and backbone.py
     assert "acdc/night" in output.split("test.py sets.py")[1]
-
-
-def test_configs_at_the_root_are_bases_whatever_is_imported_first(project):
-    (project / "flagship.py").write_text("_base_ = ['mmseg_domino::domino_vpd_cityscapes.py']\n")
-    for first in ("import mmseg_domino", "import mmengine.config, mmengine.hub, mmseg_domino"):
-        output = python(
-            f"{first}\nfrom mmengine.config import Config\n"
-            "cfg = Config.fromfile('flagship.py')\n"
-            "print(cfg.model.backbone.type)\n"
-            "import mmengine.hub\n"
-            "print(mmengine.hub.get_config('mmseg_domino::domino_vpd_mini.py').model.type)\n"
-            "try:\n    Config.fromfile('flagship.py')._get_cfg_path('mmdet::x.py', 'a.py')\n"
-            "except ValueError as error:\n    print(error)\n",
-            project,
-        )
-        assert "DominoVPD" in output
-        assert "please specify the package name" in output

@@ -5,7 +5,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-import mmengine.config.utils
 import pytest
 import timm
 import torch
@@ -31,14 +30,6 @@ QUICK = {
 }
 VIT = dict(embed_dim=16, depth=4, num_heads=2)
 WIDTH, QUERIES = 16, 7
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _read_indices_once():
-    """MMEngine reads 150 index files of MMSegmentation for every ``mmseg::`` base."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine.config.utils, "load", cache(mmengine.config.utils.load))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Starting the process of a run, and telling how it ended."""
 
+import gc
 import multiprocessing
 import os
 import re
@@ -36,6 +37,8 @@ def _work(
     os.environ.update(environment)
     if cwd is not None:
         os.chdir(cwd)  # of this process alone: multiprocessing has no `cwd`
+    # MMEngine collects garbage for each data set: half a second where it looks at all imports.
+    gc.freeze()
     from .run import train_and_test
 
     train_and_test(work_dir)

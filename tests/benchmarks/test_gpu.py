@@ -1,5 +1,6 @@
 """The script for a machine with a GPU, as a small run on the CPU has it."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,16 @@ import torch
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 
-def run(*arguments):
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+@pytest.fixture
+def here(monkeypatch):
+    """Run the script in this process, where everything is imported already."""
+
+    def run(*arguments):
+        monkeypatch.syspath_prepend(str(SCRIPT.parent))
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+    return run
 
 
 def cells(markdown):
@@ -23,9 +31,14 @@ def cells(markdown):
 
 
 def test_a_small_run_measures_every_part(tmp_path):
-    done = run("--small", "--minutes", 14, "--out", tmp_path / "results" / "table.md")
+    table = tmp_path / "results" / "table.md"
+    arguments = ["--small", "--minutes", "14", "--out", str(table)]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(SCRIPT), *arguments],
+        capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = cells((tmp_path / "results" / "table.md").read_text())
+    rows = cells(table.read_text())
     assert cells(done.stdout) == rows
     assert not any("stopped" in cell or "Error" in cell for row in rows.values() for cell in row)
     for part in (
@@ -51,14 +64,12 @@ def test_a_small_run_measures_every_part(tmp_path):
         assert float(ratio.removesuffix("x")) == pytest.approx(expected, abs=0.02)
 
 
-def test_what_does_not_come_to_its_end_is_a_row():
-    done = run("--small", "--parts", "environment", "operators", "--minutes", 0)
-    assert done.returncode == 0, done.stderr
-    assert "left out: the 0 minutes are over" in cells(done.stdout)["operators"][-1]
+def test_what_does_not_come_to_its_end_is_a_row(here, capsys):
+    here("--small", "--parts", "environment", "operators", "--minutes", "0")
+    assert "left out: the 0 minutes are over" in cells(capsys.readouterr().out)["operators"][-1]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a card")
-def test_without_a_card_it_says_so():
-    done = run("--parts", "forward")
-    assert done.returncode == 1
-    assert "no CUDA device" in done.stderr
+def test_without_a_card_it_says_so(here):
+    with pytest.raises(SystemExit, match="no CUDA device"):
+        here("--parts", "forward")

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 
 from mmseg_domino.domain import EmbeddingStore
 
+from ..processes import run_domino_twice
 from ..tiny_clip import write_tiny_clip
 
 
@@ -152,7 +151,7 @@ def test_extract_reports_damage_and_missing_weights(domino, capsys, acdc, tiny_c
     assert "hf download" in capsys.readouterr().err
 
 
-def test_extract_under_torchrun_equals_one_process(domino, acdc, tiny_clip, tmp_path):
+def test_extract_in_two_processes_equals_one(domino, acdc, tiny_clip, tmp_path):
     def arguments(name):
         return (
             *(str(acdc / "rgb_anon"), "--model", tiny_clip, "--out", str(tmp_path / name)),
@@ -160,11 +159,8 @@ def test_extract_under_torchrun_equals_one_process(domino, acdc, tiny_clip, tmp_
         )
 
     assert domino("domains", "extract", *arguments("one.safetensors")) == 0
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command = ["-m", "mmseg_domino", "domains", "extract", *arguments("two.safetensors")]
-    done = subprocess.run([*launcher, *command], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("added 4, now 4 images") == 1
+    command = ("domains", "extract", *arguments("two.safetensors"))
+    assert run_domino_twice(tmp_path, tmp_path, *command).count("added 4, now 4 images") == 1
     one, two = (EmbeddingStore.open(tmp_path / f"{n}.safetensors") for n in ("one", "two"))
     assert one.keys == two.keys
     torch.testing.assert_close(one.images(), two.images(), rtol=0, atol=1e-6)

@@ -1,6 +1,4 @@
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,7 +8,7 @@ from mmengine.config import Config
 
 import mmseg_domino  # noqa: F401  makes `mmseg_domino::` bases known
 from mmseg_domino.synthesis import GENERATORS, SynthesisTree
-from tests.processes import start_domino
+from tests.processes import run_domino_twice, start_domino
 from tests.synthesis.scenes import write_cityscapes, write_disparity, write_pipeline
 from tests.synthesis.test_run import content
 
@@ -33,17 +31,9 @@ class SlowNoise:
 """
 
 
-def command(config, out, *options, launcher=(sys.executable,), domains="night,rain"):
-    return [*launcher, "-m", "mmseg_domino", "synthesise", str(config), "--domains", domains,
-            "--out", str(out), "--min-free", "0", *options]  # fmt: skip
-
-
-def run(arguments, folder, code=0):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(ROOT)])
-    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == code, done.stderr[-3000:]
-    return done
+def command(config, out, *options, domains="night,rain"):
+    return ["synthesise", str(config), "--domains", domains, "--out", str(out), "--min-free", "0",
+            *options]  # fmt: skip
 
 
 @pytest.fixture
@@ -54,7 +44,7 @@ def here(domino, tmp_path, monkeypatch, capsys):
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.delitem(sys.modules, "slow_noise", raising=False)
         GENERATORS.module_dict.pop("SlowNoise", None)
-        assert domino(*arguments[3:]) == code
+        assert domino(*arguments) == code
         return capsys.readouterr()
 
     return run_here
@@ -80,7 +70,7 @@ def test_killed_outright_and_started_again_it_ends_as_if_never_killed(config, tm
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     said = here(command(config, whole)).out
     assert "night             4 kept      0 rejected" in said
-    process = start_domino(tmp_path, tmp_path / "said.txt", *command(config, cut)[3:])
+    process = start_domino(tmp_path, tmp_path / "said.txt", *command(config, cut))
     deadline = time.time() + 120
     while len(SynthesisTree(cut).records()) < 3 and time.time() < deadline:
         time.sleep(0.02)
@@ -110,10 +100,10 @@ def test_two_processes_make_what_one_makes(config, tmp_path, here):
         "synthesis.generator.type=ClassicalWeather",
         f"synthesis.generator.depth.root={depth}",
     )
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     domains = "fog,night,rain,snow"
     here(command(config, tmp_path / "one", *options, domains=domains))
-    run(command(config, tmp_path / "two", *options, launcher=launcher, domains=domains), tmp_path)
+    given = command(config, tmp_path / "two", *options, domains=domains)
+    run_domino_twice(tmp_path, tmp_path, *given)
     one, two = content(tmp_path / "one"), content(tmp_path / "two")
     assert one.pop("summary.html")
     assert two.pop("summary.html")

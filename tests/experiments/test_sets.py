@@ -1,9 +1,7 @@
 """How sets are read; the project's own mean what their names say, at true size and in miniature."""
 
-from functools import cache
 from pathlib import Path
 
-import mmengine.config.utils
 import pytest
 
 from mmseg_domino.domain.sources import SOURCES
@@ -15,14 +13,6 @@ BASES = {"true size": "domino_vpd_cityscapes.py", "miniature": "domino_vpd_mini.
 SETS = ("injection", "embedding", "conditioning")
 #: Width of the context and of the joint space.
 WIDTHS = {"true size": (768, 768), "miniature": (96, 64)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _read_indices_once():
-    """MMEngine reads 150 index files of MMSegmentation for every ``mmseg::`` base."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine.config.utils, "load", cache(mmengine.config.utils.load))
-        yield
 
 
 @pytest.fixture
