@@ -146,13 +146,10 @@ def _run(
     report: ExtractionReport,
 ) -> None:
     """Compute this process's share of the batches that have no file yet."""
-    rank, world = process_rank()
-    todo = [
-        (number, keys)
-        for number, keys in enumerate(plan.batches)
-        if read_batch(out, number, keys) is None
-    ]
-    mine = todo[rank::world]
+    (rank, world), batches = process_rank(), plan.batches
+    # Found by the first: another might see batches already that are done meanwhile.
+    todo = on_first(lambda: [n for n, ks in enumerate(batches) if read_batch(out, n, ks) is None])
+    mine = [(number, batches[number]) for number in todo[rank::world]]
     total = sum(len(keys) for _, keys in mine)
     start = time.perf_counter()
     loader = decode_loader(mine, images, encoder, workers)
