@@ -19,7 +19,7 @@ _ENTRY = "mmseg_domino"
 
 
 @contextmanager
-def open_tensors(path: str | os.PathLike, framework: str = "pt") -> Iterator[Any]:
+def open_tensors(path: str | os.PathLike) -> Iterator[Any]:
     """``safetensors.safe_open``, whose errors name the file.
 
     Raises:
@@ -27,7 +27,7 @@ def open_tensors(path: str | os.PathLike, framework: str = "pt") -> Iterator[Any
         ValueError: If it is damaged, cut off or of another kind, or lacks a tensor.
     """
     try:
-        with safe_open(path, framework) as file:
+        with safe_open(path, "pt") as file:
             yield file
     except SafetensorError as error:
         raise ValueError(
