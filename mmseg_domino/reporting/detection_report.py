@@ -1,6 +1,6 @@
 """The page of detectors' tests: one self-contained HTML file, in the form of segmentation's."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -114,6 +114,10 @@ def _images(folder: Path) -> list[Block]:
     return blocks
 
 
+def _titled(tables: Iterable[Table]) -> list[Block]:
+    return [block for table in tables for block in (Heading(table.title), table)]
+
+
 def write_detection_report(
     folders: Sequence[str | Path], out: str | Path, title: str | None = None
 ) -> Path:
@@ -162,15 +166,14 @@ def write_detection_report(
         "COCO's AP: the mean over IoU thresholds from 0.50 to 0.95, areas and classes. Intervals "
         "are over images, by the bootstrap. A relative figure is the share of the source's.", "note"
     )  # fmt: skip
-    tables = [detection_table(run) for run in runs]
+    tables = _titled(detection_table(run) for run in runs)
+    of_classes = _titled(detection_class_table(run, kind) for run in runs for kind in run.kinds)
     sections = [
         Section("headline", "", [Cards([c for run in runs for c in _cards(run, several)])]),
         Section("by-domain", "By domain",
                 [*charts, *([comparison_of_detectors(runs)] if several else []), *tables],
                 "Domains"),
-        Section("by-class", "By class and domain",
-                [detection_class_table(run, kind) for run in runs for kind in run.kinds],
-                "Classes"),
+        Section("by-class", "By class and domain", of_classes, "Classes"),
         Section("images", "Best, median and worst images", images, "Images"),
         Section("provenance", "How it was made", [*provenance, note]),
     ]  # fmt: skip

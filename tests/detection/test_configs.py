@@ -136,6 +136,7 @@ def test_the_mini_detector_trains_tests_and_reports(tmp_path, world):
     assert results.run["weights"]["loaded"]
     page = (tmp_path / "report/report.html").read_text()
     assert "Best" in page
+    assert "AP of masks by class" in page
     assert "acdc/night" in page
     assert "bbox_AP" not in page, "figures have names for people"
     out = CliRunner().invoke(main, ["report", str(work_dir), str(work_dir), "--out",
