@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 import cv2
-import mmengine.config.utils
 import mmpretrain.models  # noqa: F401  registers ConvNeXt
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ import torch
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
-from torch.overrides import TorchFunctionMode
 
 import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.domain import load_prompt_bank
@@ -23,7 +21,7 @@ from mmseg_domino.engine.optimizers import parameter_groups
 from mmseg_domino.experiments import load_set
 
 from .models.diffusion.vpd_models import ARCHITECTURE
-from .test_stock_configs import samples, walk
+from .test_stock_configs import Empty, samples, walk
 from .tiny_clip import CONFIG, write_tiny_clip
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -72,22 +70,13 @@ SMALL_CHANNELS = {
 }  # fmt: skip
 
 
-class Meta(TorchFunctionMode):
+class Meta(Empty):
     """Schedules, which backbones read back while they are built, are computed."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
         if function is torch.linspace:
-            kwargs["device"] = "cpu"
-        return function(*args, **kwargs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _read_indices_once():
-    """MMEngine reads 150 index files of MMSegmentation for every ``mmseg::`` base."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine.config.utils, "load", cache(mmengine.config.utils.load))
-        yield
+            kwargs = {**(kwargs or {}), "device": "cpu"}
+        return super().__torch_function__(function, types, args, kwargs)
 
 
 @cache

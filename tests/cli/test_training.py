@@ -18,7 +18,7 @@ import torch
 
 from mmseg_domino.cli import main
 from street_world import prepare
-from tests.processes import start_domino
+from tests.processes import run_domino_twice, start_domino
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "domino_vpd_mini.py"
@@ -124,14 +124,16 @@ def test_the_table_names_the_five_domains_and_both_averages(world, tested):
     assert results["run"]["checkpoint"] == f"whole/iter_{STEPS}.pth"
 
 
-def test_two_processes_give_the_figures_of_one(world, tested):
-    run(
-        ["bash", ROOT / "tools" / "dist_test.sh", CONFIG, f"whole/iter_{STEPS}.pth", 2,
-         "--work-dir", "together", "--cfg-options", *SHORT[2:3]],
-        world,
-    )  # fmt: skip
+@pytest.mark.parametrize("start", ["forked", pytest.param("script", marks=pytest.mark.slow)])
+def test_two_processes_give_the_figures_of_one(world, tested, start):
+    given = (CONFIG, f"whole/iter_{STEPS}.pth")
+    options = ("--work-dir", start, "--cfg-options", *SHORT[2:3])
+    if start == "forked":
+        run_domino_twice(world, world, "test", *given, "--launcher", "pytorch", *options)
+    else:
+        run(["bash", ROOT / "tools" / "dist_test.sh", *given, 2, *options], world)
     one, two = (
-        json.loads((world / name / "results.json").read_text()) for name in ("alone", "together")
+        json.loads((world / name / "results.json").read_text()) for name in ("alone", start)
     )
     assert one["groups"] == two["groups"]
     assert one["summary"] == two["summary"]
