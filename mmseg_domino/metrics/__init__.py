@@ -54,7 +54,7 @@ from .intervals import (
     measure,
     student_interval,
 )
-from .model import Figure
+from .model import Figure, Group, Results
 from .per_image import PerImage, load_per_image
 from .results import GroupResult, RunResults, build_results
 from .stored import RESULTS_FILE, ResultsError
@@ -71,6 +71,7 @@ __all__ = [
     "DetectionGroup",
     "DetectionResults",
     "Figure",
+    "Group",
     "GroupKey",
     "GroupResult",
     "ImageCount",
@@ -78,6 +79,7 @@ __all__ = [
     "Matches",
     "Measured",
     "PerImage",
+    "Results",
     "ResultsError",
     "RunResults",
     "accuracy",

@@ -5,8 +5,10 @@ Shapes: ``H W`` spatial.
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -82,6 +84,13 @@ class Drawings:
         """A figure for the page, and ``KEY.png``."""
         self.save(key, wide)
         return Chart(key, caption, data_uri(wide), narrow and data_uri(narrow))
+
+    def both(
+        self, key: str, caption: str, draw: Callable[..., Figure | None], *arguments: Any
+    ) -> Chart | None:
+        """What ``draw`` makes, wide and with ``narrow=True``; ``None`` if it makes nothing."""
+        wide = draw(*arguments)
+        return wide and self.chart(key, caption, wide, draw(*arguments, narrow=True))
 
     def save(self, key: str, figure: Figure) -> None:
         """Only the file."""

@@ -4,13 +4,8 @@ Nothing here knows the host framework: a report can be made where only matplotli
 installed.
 """
 
-from .detection_examples import (
-    draw_objects,
-    select_detection_examples,
-    write_detection_example,
-    write_detection_index,
-)
-from .detection_report import comparison_of_detectors, write_detection_report
+from .detection_examples import draw_objects, select_detection_examples
+from .detection_report import write_detection_report
 from .detection_tables import detection_class_table, detection_table
 from .examples import (
     Example,
@@ -18,6 +13,7 @@ from .examples import (
     Selection,
     clear_examples,
     load_examples,
+    reduced,
     select_examples,
     write_example,
     write_index,
@@ -31,14 +27,13 @@ from .figures import (
 )
 from .overlay import DomainLine, annotate, overlay
 from .report import write_report
-from .runs import EXAMPLES_FOLDER, ReportRun, load_run
+from .runs import EXAMPLES_FOLDER, load_run
 from .tables import (
     calibration_table,
     class_table,
     comparison_table,
     difference_table,
     domain_table,
-    image_notes,
     text_tables,
 )
 
@@ -47,14 +42,12 @@ __all__ = [
     "DomainLine",
     "Example",
     "ExampleArrays",
-    "ReportRun",
     "Selection",
     "annotate",
     "calibration_table",
     "class_heat_map",
     "class_table",
     "clear_examples",
-    "comparison_of_detectors",
     "comparison_table",
     "confusion_heat_map",
     "detection_class_table",
@@ -65,15 +58,13 @@ __all__ = [
     "domain_score_heat_map",
     "domain_table",
     "draw_objects",
-    "image_notes",
     "load_examples",
     "load_run",
     "overlay",
+    "reduced",
     "select_detection_examples",
     "select_examples",
     "text_tables",
-    "write_detection_example",
-    "write_detection_index",
     "write_detection_report",
     "write_example",
     "write_index",

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..metrics import GroupResult, RunResults
+from ..metrics import RunResults
 from ..page import new_figure
 from ..page.colours import RUNS
 from ..page.pictures import STYLE, TEXT
@@ -16,16 +16,12 @@ MAX_LINES = 12
 LINES = ("-", "--")
 
 
-def _calibrated(run: RunResults) -> list[GroupResult]:
-    return [group for group in ordered_groups([run]) if group.calibration is not None]
-
-
 def calibration_curves(run: RunResults, narrow: bool = False) -> Figure | None:
     """Accuracy by confidence, and risk by coverage, a line a domain.
 
     ``None`` if the test did not measure them, or for more domains than lines can be told apart.
     """
-    groups = _calibrated(run)
+    groups = [group for group in ordered_groups([run]) if group.calibration is not None]
     if not 0 < len(groups) <= MAX_LINES:
         return None
     with matplotlib.rc_context(STYLE):

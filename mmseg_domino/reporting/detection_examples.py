@@ -3,37 +3,14 @@
 Shapes: ``P`` objects, ``H W`` the image.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..metrics import DetectionResults, ResultsError, average_precision
+from ..metrics import DetectionResults, average_precision
 from ..page.colours import text_on
-from ..utils import atomic_write, resolve_below
-from ..utils.images import open_image, write_image
-from ..utils.text import parse_json
 from .examples import Selection, select_ranked
-
-FORMAT = "mmseg_domino.detection_examples/1"
-INDEX = "detection_examples.json"
-PICTURES = ("input", "prediction", "truth")
-
-
-@dataclass(frozen=True)
-class DetectionExample:
-    """A stored example: what it is of, and the files of its :data:`PICTURES`."""
-
-    group: str
-    image: str
-    kind: str
-    rank: int
-    count: int
-    ap50: float
-    files: dict[str, str]
 
 
 def select_detection_examples(results: DetectionResults, number: int = 1) -> list[Selection]:
@@ -84,50 +61,3 @@ def draw_objects(
         ink = text_on([c / 255 for c in colour])
         draw.text((x1 + 2, top), name, font=font, fill=ink)
     return np.asarray(canvas)
-
-
-def write_detection_example(
-    folder: Path, number: int, selection: Selection, pictures: dict[str, np.ndarray], side: int
-) -> DetectionExample:
-    """Store the :data:`PICTURES` of an example, no side longer than ``side``."""
-    files = {}
-    for name, pixels in pictures.items():
-        image = Image.fromarray(pixels)
-        image.thumbnail((side, side))
-        files[name] = f"{number:03}_{name}.png"
-        write_image(folder / files[name], np.asarray(image))
-    s = selection
-    return DetectionExample(s.group, s.image, s.kind, s.rank, s.count, s.miou, files)
-
-
-def write_detection_index(folder: Path, examples: Sequence[DetectionExample]) -> None:
-    """List the examples of a folder."""
-    content = {"format": FORMAT, "examples": [asdict(example) for example in examples]}
-    with atomic_write(folder / INDEX) as path:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def load_detection_examples(folder: Path) -> list[tuple[DetectionExample, dict[str, np.ndarray]]]:
-    """The examples of a folder with their pictures; none if there is no index.
-
-    Raises:
-        ResultsError: If the index or a picture is damaged.
-    """
-    file = folder / INDEX
-    if not file.is_file():
-        return []
-    try:
-        data = parse_json(file.read_bytes())
-        if data["format"] != FORMAT:
-            raise ValueError(f"its format is {data['format']!r}")
-        found = []
-        for entry in data["examples"]:
-            example = DetectionExample(**entry)
-            pictures = {
-                name: np.asarray(open_image(resolve_below(folder, example.files[name], file)))
-                for name in PICTURES if name in example.files
-            }  # fmt: skip
-            found.append((example, pictures))
-    except (KeyError, OSError, TypeError, ValueError) as error:
-        raise ResultsError(f"{file}: damaged ({error!r}); run the test again") from error
-    return found

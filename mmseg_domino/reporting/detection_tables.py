@@ -1,9 +1,9 @@
 """The tables of a detector's test."""
 
-from ..metrics import DETECTION_KINDS, PRECISIONS, DetectionGroup, DetectionResults, Figure
-from ..page import Interval, Marked, Table
+from ..metrics import DETECTION_KINDS, PRECISIONS, DetectionGroup, DetectionResults
+from ..page import Table
 from ..page.tables import Cell
-from .tables import FEW_NOTE
+from .tables import FEW_NOTE, cells, count_images
 
 #: What tables and pages call the two kinds.
 KIND_NAMES = dict(zip(DETECTION_KINDS, ("boxes", "masks"), strict=True))
@@ -26,26 +26,20 @@ def detection_table(results: DetectionResults) -> Table:
     rows: list[list[Cell]] = []
 
     def add(name: str, groups: list[DetectionGroup], where: str, average: str) -> None:
-        images = sum(group.num_images for group in groups)
-        few = any(group.few for group in groups)
-        row: list[Cell] = [name, Marked(images) if few else images]
-        row.append(int(sum(group.objects.sum() for group in groups)))
+        objects = int(sum(group.objects.sum() for group in groups))
+        row: list[Cell] = [name, count_images(groups), objects]
         for kind in results.kinds:
             for precision in PRECISIONS:
                 figure = results.figures.get(f"{where}/{average}{kind}_{precision}")
-                row += _cells(figure, intervals and precision == "AP")
+                row += cells(figure, intervals and precision == "AP")
             if relatives:
                 relative = results.figures.get(f"{where}/relative_{average}{kind}_AP")
-                row += _cells(relative, intervals)
+                row += cells(relative, intervals)
         rows.append(row)
 
-    members = {
-        dataset: [g for g in results.targets.values() if g.dataset == dataset]
-        for dataset in results.target_datasets
-    }
-    if len(members) > 1:
+    if len(results.target_datasets) > 1:
         add("targets, mean", list(results.targets.values()), "targets", "mean_of_domains_")
-    for dataset, groups in members.items():
+    for dataset, groups in results.target_datasets.items():
         if len(groups) > 1:
             corrupted = f"{dataset}/mPC_{results.kinds[0]}" in results.figures
             title = "mPC" if corrupted else "mean of domains"
@@ -57,11 +51,6 @@ def detection_table(results: DetectionResults) -> Table:
     notes = [FEW_NOTE] if any(group.few for group in results.groups.values()) else []
     title = f"{results.name}: average precision, percent"
     return Table(columns, rows, title, rules_before=sorted(rules), notes=notes)
-
-
-def _cells(figure: Figure | None, interval: bool) -> list[Cell]:
-    bounds = Interval(*figure.interval) if figure and figure.interval else None
-    return [figure and figure.value, *([bounds] if interval else [])]
 
 
 def detection_class_table(results: DetectionResults, kind: str) -> Table:

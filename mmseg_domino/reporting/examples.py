@@ -25,6 +25,7 @@ EXAMPLES_FORMAT = "mmseg_domino.examples/1"
 INDEX_FILE = "examples.json"
 KINDS = ("best", "median", "worst")
 _PARTS = ("image", "truth", "prediction", "confidence")
+_LABELS = ("truth", "prediction")
 IGNORED = 255
 
 
@@ -39,7 +40,7 @@ class Selection:
         kind: ``'best'``, ``'median'`` or ``'worst'``.
         rank: From 1, the best image of its group, to ``count``.
         count: Images of the group that have an mIoU.
-        miou: Percent.
+        miou: Percent; of a detector's image its AP50.
     """
 
     index: int
@@ -106,30 +107,27 @@ class ExampleArrays:
 
     def reduced(self, long_side: int) -> "ExampleArrays":
         """No side longer than ``long_side``; labels by nearest neighbour."""
-        height, width = self.prediction.shape
-        scale = min(1.0, long_side / max(height, width))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        return ExampleArrays(**{
+            part: array if array is None else reduced(array, long_side, part in _LABELS)
+            for part, array in vars(self).items()
+        })  # fmt: skip
 
-        def resize(array: np.ndarray | None, how: Image.Resampling) -> np.ndarray | None:
-            if array is None or (array.shape[1], array.shape[0]) == size:
-                return array
-            return np.asarray(Image.fromarray(array).resize(size, how))
 
-        how = Image.Resampling.BOX
-        return ExampleArrays(
-            image=resize(self.image, how),
-            prediction=resize(self.prediction, Image.Resampling.NEAREST),
-            truth=resize(self.truth, Image.Resampling.NEAREST),
-            confidence=resize(self.confidence, how),
-        )
+def reduced(array: np.ndarray, long_side: int, labels: bool = False) -> np.ndarray:
+    """A picture with no side longer than ``long_side``."""
+    height, width = array.shape[:2]
+    scale = min(1.0, long_side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    how = Image.Resampling.NEAREST if labels else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(array).resize(size, how))
 
 
 @dataclass(frozen=True)
 class Example:
-    """A stored example.
+    """A stored example: a :class:`Selection` and its pictures.
 
     Attributes:
-        files: File names by part (``image``, ``truth``, ``prediction``, ``confidence``).
+        files: File names by part: ``image``, ``prediction``, ``truth``, ``confidence``.
         folder: The folder they lie in.
     """
 
@@ -142,8 +140,8 @@ class Example:
     files: Mapping[str, str]
     folder: Path
 
-    def arrays(self) -> ExampleArrays:
-        """Read the files.
+    def pictures(self) -> dict[str, np.ndarray]:
+        """What is in the files, by part.
 
         Raises:
             ResultsError: If one is missing or damaged; names it.
@@ -157,13 +155,12 @@ class Example:
                 raise ResultsError(
                     f"{path}: cannot be read ({error}); test again with --report"
                 ) from error
-        sizes = {array.shape[:2] for array in parts.values()}
-        if len(sizes) > 1 or parts["image"].ndim != 3:
+        if len({array.shape[:2] for array in parts.values()}) > 1 or parts["image"].ndim != 3:
             found = ", ".join(f"{self.path(name)} {a.shape}" for name, a in parts.items())
             raise ResultsError(
                 f"an example's parts are not of one size: {found}; test again with --report"
             )
-        return ExampleArrays(**parts)
+        return parts
 
     def path(self, part: str) -> Path:
         """The file of a part.
@@ -174,17 +171,15 @@ class Example:
         return resolve_below(self.folder, self.files[part], self.folder / INDEX_FILE)
 
 
-def write_example(folder: Path, selection: Selection, arrays: ExampleArrays) -> Example:
-    """Store the arrays as PNG files, each written whole or not at all."""
+def write_example(
+    folder: Path, selection: Selection, pictures: Mapping[str, np.ndarray | None]
+) -> Example:
+    """Store pictures by part as PNG files, each written whole or not at all."""
     group = GroupKey(selection.group)
     stem = f"{group.dataset}_{group.domain}_{selection.rank:05}"
-    files = {}
-    for part in _PARTS:
-        array = getattr(arrays, part)
-        if array is None:
-            continue
-        files[part] = f"{stem}_{part}.png"
-        write_image(folder / files[part], array, optimize=True)
+    files = {part: f"{stem}_{part}.png" for part in _PARTS if pictures.get(part) is not None}
+    for part, name in files.items():
+        write_image(folder / name, pictures[part], optimize=True)
     values = {key: value for key, value in asdict(selection).items() if key != "index"}
     return Example(**values, files=files, folder=folder)
 

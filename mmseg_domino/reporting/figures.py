@@ -5,7 +5,7 @@ Each function takes results and returns a ``Figure``; nothing touches pyplot's g
 readable on 390 pixels. Shapes: ``N`` classes, ``G`` groups, ``K`` domains of the prompt bank.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
-from ..metrics import GroupResult, RunResults, check_same_classes
+from ..metrics import Figure as Value
+from ..metrics import Group, GroupResult, Results, RunResults, check_same_classes
 from ..page import new_figure
 from ..page.colours import DIVERGING, SEQUENTIAL, run_colour, text_on
 from ..page.pictures import STYLE, TEXT
@@ -24,32 +25,29 @@ from .examples import Example, ExampleArrays, render_pixels
 WIDE, NARROW = 9.6, 4.3
 
 
-def group_labels(groups: Sequence[GroupResult], separator: str = "\n") -> list[str]:
+def group_labels(groups: Sequence[Group], separator: str = "\n") -> list[str]:
     """Short readable names of groups: the domain alone where it is unambiguous."""
     domains = [group.domain for group in groups]
-    datasets = {group.dataset for group in groups}
-    labels = []
-    for group in groups:
-        name = group.domain.replace("_", " ")
-        ambiguous = domains.count(group.domain) > 1 or len(datasets) > 1
-        labels.append(f"{name}{separator}({group.dataset})" if ambiguous else name)
-    return labels
+    one = len({group.dataset for group in groups}) == 1 and len(set(domains)) == len(domains)
+    return [
+        group.domain.replace("_", " ") + ("" if one else f"{separator}({group.dataset})")
+        for group in groups
+    ]
 
 
-def ordered_groups(runs: Sequence[RunResults]) -> list[GroupResult]:
+def ordered_groups(runs: Sequence[Results]) -> list[Group]:
     """Every group of any run once, the source first."""
-    groups: dict[str, GroupResult] = {}
-    for run in runs:
-        for key, group in run.groups.items():
-            groups.setdefault(key, group)
+    groups = {key: group for run in runs for key, group in run.groups.items()}
     sources = {run.source for run in runs}
     return sorted(groups.values(), key=lambda group: group.key not in sources)
 
 
-def domain_bars(runs: Sequence[RunResults], narrow: bool = False) -> Figure:
-    """mIoU by domain as bars with 95 % intervals, runs beside one another.
+def domain_bars(
+    runs: Sequence[Results], name: str = "mIoU", title: str = "mIoU", narrow: bool = False
+) -> Figure:
+    """The figure of a name, percent, by domain as bars with 95 % intervals, runs side by side.
 
-    The number behind a bar is the mIoU; what follows in brackets is the share of the source's.
+    The number behind a bar is the figure; what follows in brackets is the share of the source's.
     A domain that a run was not tested on says so.
     """
     groups = ordered_groups(runs)
@@ -59,51 +57,47 @@ def domain_bars(runs: Sequence[RunResults], narrow: bool = False) -> Figure:
         figure = new_figure(NARROW if narrow else WIDE, height)
         axes = figure.add_subplot()
         for i, run in enumerate(runs):
-            offset = (i - (len(runs) - 1) / 2) * bar
-            _draw_run(axes, run, groups, offset, bar, i, len(runs) > 1)
+            for row, group in enumerate(groups):
+                y = row + (i - (len(runs) - 1) / 2) * bar
+                found = run.figures.get(f"{group.key}/{name}")
+                if found is None or np.isnan(found.value):
+                    said = "not tested" if found is None else "nothing to be measured by"
+                    axes.text(0.8, y, said, va="center", fontsize=8, style="italic", color=TEXT)
+                else:
+                    relative = run.figures.get(f"{group.key}/relative_{name}")
+                    _draw_bar(axes, y, bar, run_colour(i), found, relative)
         axes.set_yticks(range(len(groups)), group_labels(groups, "\n" if narrow else " "))
         axes.tick_params(axis="y", length=0, colors=TEXT)
         axes.set_ylim(len(groups) - 0.5, -0.5)
         axes.set_xlim(0, 100)
         axes.set_xticks(range(0, 101, 20))
-        axes.set_xlabel("mIoU, percent (whiskers: 95 % interval)")
+        axes.set_xlabel(f"{title}, percent (whiskers: 95 % interval)")
         axes.grid(axis="x", color="#dddddd", linewidth=0.7)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         if len(runs) > 1:
-            figure.legend(loc="outside upper left", ncols=1 if narrow else 2, frameon=False)
+            looks = map(run_colour, range(len(runs)))
+            bars = [Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=run.name)
+                    for run, (colour, hatch) in zip(runs, looks, strict=True)]  # fmt: skip
+            columns = 1 if narrow else 2
+            figure.legend(handles=bars, loc="outside upper left", ncols=columns, frameon=False)
     return figure
 
 
-def _draw_run(
-    axes: Axes,
-    run: RunResults,
-    groups: Sequence[GroupResult],
-    offset: float,
-    bar: float,
-    index: int,
-    labelled: bool,
+def _draw_bar(
+    axes: Axes, y: float, bar: float, look: tuple[str, str], found: Value, relative: Value | None
 ) -> None:
-    colour, hatch = run_colour(index)
-    label = run.name if labelled else None
-    for row, shared in enumerate(groups):
-        group, y = run.groups.get(shared.key), row + offset
-        if group is None:
-            axes.text(0.8, y, "not tested", va="center", fontsize=8, style="italic", color=TEXT)
-            continue
-        axes.barh(
-            y, group.miou, bar * 0.9, color=colour, hatch=hatch, edgecolor="white", label=label
-        )
-        label, end = None, group.miou
-        interval, relative = run.miou(group.key).interval, run.relative(group.key)
-        if interval is not None:
-            low, high = interval
-            axes.plot([low, high], [y, y], color="black", linewidth=1.3, solid_capstyle="butt")
-            for x in (low, high):
-                axes.plot([x, x], [y - bar * 0.16, y + bar * 0.16], color="black", linewidth=1.3)
-            end = max(end, high)
-        note = "" if relative is None else f"  ({relative.value:.0f} %)"
-        axes.text(end + 1.5, y, f"{group.miou:.1f}{note}", va="center", fontsize=8.5, color=TEXT)
+    colour, hatch = look
+    axes.barh(y, found.value, bar * 0.9, color=colour, hatch=hatch, edgecolor="white")
+    end = found.value
+    if found.interval is not None:
+        low, high = found.interval
+        axes.plot([low, high], [y, y], color="black", linewidth=1.3, solid_capstyle="butt")
+        for x in (low, high):
+            axes.plot([x, x], [y - bar * 0.16, y + bar * 0.16], color="black", linewidth=1.3)
+        end = max(end, high)
+    note = "" if relative is None else f"  ({relative.value:.0f} %)"
+    axes.text(end + 1.5, y, f"{found.value:.1f}{note}", va="center", fontsize=8.5, color=TEXT)
 
 
 def heat_map(
@@ -296,17 +290,18 @@ def domain_score_heat_map(run: RunResults, narrow: bool = False) -> Figure | Non
 
 
 def example_grid(
-    examples: Sequence[tuple[Example, ExampleArrays]], palette: Sequence[tuple[int, int, int]]
+    examples: Sequence[tuple[Example, Mapping[str, np.ndarray]]],
+    palette: Sequence[tuple[int, int, int]],
 ) -> Figure:
     """Rows of input, truth, prediction, error and confidence, an image a row."""
     names = ("input", "truth", "prediction", "error", "confidence")
-    height, width = examples[0][1].prediction.shape
+    height, width = examples[0][1]["prediction"].shape
     cell = 2.6
     with matplotlib.rc_context(STYLE):
         figure = new_figure(cell * len(names), len(examples) * (cell * height / width + 0.28) + 0.2)
         grid = figure.subplots(len(examples), len(names), squeeze=False)
-        for row, (example, arrays) in zip(grid, examples, strict=True):
-            pictures = render_pixels(arrays.reduced(480), palette)
+        for row, (example, stored) in zip(grid, examples, strict=True):
+            pictures = render_pixels(ExampleArrays(**stored).reduced(480), palette)
             for axes, name in zip(row, names, strict=True):
                 axes.set_axis_off()
                 if name in pictures:

@@ -1,6 +1,6 @@
 """One self-contained HTML file from one or several work folders, and its figures as PNG files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from ..page import (
     Card,
     Cards,
     Cell,
-    Chart,
     Choice,
     Code,
     Columns,
@@ -31,7 +30,7 @@ from ..page import (
 )
 from . import figures
 from .curves import calibration_curves
-from .examples import KINDS, render
+from .examples import KINDS, Example, ExampleArrays, render
 from .runs import ReportRun, load_run, slug, with_unique_names
 from .tables import (
     calibration_table,
@@ -42,6 +41,11 @@ from .tables import (
     image_notes,
 )
 
+_IMAGES = (
+    "Ranked within their domain by the mIoU of the single image. Drag the slider to lay the chosen "
+    "picture over the input. In the error picture wrong pixels are vermilion and unlabelled ones "
+    "white."
+)
 #: With more groups than this the confusions are shown pooled by data set only.
 MAX_GROUPS_APART = 8
 
@@ -49,11 +53,9 @@ MAX_GROUPS_APART = 8
 def _confusions(run: RunResults) -> dict[str, np.ndarray]:
     """The confusions to show by label: the targets of each data set pooled, then every group."""
     shown = {}
-    for dataset in dict.fromkeys(g.dataset for g in run.targets.values()):
-        members = [g for g in run.targets.values() if g.dataset == dataset]
+    for dataset, members in run.target_datasets.items():
         if len(members) > 1:
-            pooled = sum(g.confusion for g in members)
-            shown[f"{dataset}, all domains"] = pooled
+            shown[f"{dataset}, all domains"] = sum(g.confusion for g in members)
     if len(run.groups) <= MAX_GROUPS_APART or not shown:
         ordered = sorted(run.groups.values(), key=lambda g: g.key == run.source)
         shown.update((g.key, g.confusion) for g in ordered)
@@ -98,7 +100,7 @@ def score_table(run: ReportRun) -> Table | None:
     return Table(columns, rows, title=f"{run.name}: domain scores", digits=1)
 
 
-def _percent(interval: tuple[float, float] | None) -> str:
+def interval_text(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"95 % interval {interval[0]:.1f} to {interval[1]:.1f}"
 
 
@@ -109,13 +111,17 @@ def _card(run: RunResults, several: bool) -> Card:
     if headline is None:  # only a source was tested
         group = next(iter(run.groups.values()))
         figure = run.miou(group.key)
-        what = [f"mIoU: {group.key}", _percent(figure.interval), "No target domain was tested."]
+        what = [
+            f"mIoU: {group.key}",
+            interval_text(figure.interval),
+            "No target domain was tested.",
+        ]
         return Card(f"{figure.value:.1f}", [line for line in what if line], title, "%")
     label, miou, relative = headline
-    what = [f"mIoU: {label}", _percent(miou.interval)]
+    what = [f"mIoU: {label}", interval_text(miou.interval)]
     if relative is not None:
         what.append(f"relative mIoU {relative.value:.1f} %, over {run.source}")
-        what.append(_percent(relative.interval))
+        what.append(interval_text(relative.interval))
     else:
         what.append("No relative mIoU: no source domain was tested.")
     for dataset, groups in run.target_datasets.items():
@@ -131,7 +137,9 @@ def _card(run: RunResults, several: bool) -> Card:
     return Card(f"{miou.value:.1f}", [line for line in what if line], title, "%", rows)
 
 
-def _of_each(shown: Sequence[ReportRun], make) -> list[Block]:
+def of_each(
+    shown: Sequence[ReportRun], make: Callable[[ReportRun], Sequence[Block | None]]
+) -> list[Block]:
     """What each run has of something, under its name if there are several; nothing for none."""
     columns = []
     for one in shown:
@@ -144,9 +152,9 @@ def _of_each(shown: Sequence[ReportRun], make) -> list[Block]:
 
 def _domains(shown: Sequence[ReportRun], drawings: Drawings) -> list[Block]:
     results = [one.results for one in shown]
-    bars = drawings.chart(
+    bars = drawings.both(
         "domains", "mIoU by domain; in brackets the share of the source's mIoU.",
-        figures.domain_bars(results), figures.domain_bars(results, narrow=True),
+        figures.domain_bars, results,
     )  # fmt: skip
     if len(results) == 1:
         return [bars, domain_table(results[0])]
@@ -156,10 +164,10 @@ def _domains(shown: Sequence[ReportRun], drawings: Drawings) -> list[Block]:
 
 def _classes(one: ReportRun, drawings: Drawings) -> list[Block]:
     results = one.results
-    chart = drawings.chart(
+    chart = drawings.both(
         f"classes{one.suffix}",
         "IoU by class and domain. Hatched: the class occurs neither in truth nor in prediction.",
-        figures.class_heat_map(results), figures.class_heat_map(results, narrow=True),
+        figures.class_heat_map, results,
     )  # fmt: skip
     return [chart, Details("Numbers", [class_table(results)])]
 
@@ -172,12 +180,11 @@ def _differences(shown: Sequence[ReportRun], drawings: Drawings) -> list[Block]:
         second = one.results
         if not any(figures.common(key, first, second) for key in first.groups):
             continue
-        chart = drawings.chart(
+        chart = drawings.both(
             f"difference{one.suffix}",
             f"IoU of “{second.name}” minus IoU of “{first.name}”, in points.",
-            figures.difference_heat_map(first, second),
-            figures.difference_heat_map(first, second, narrow=True),
-        )
+            figures.difference_heat_map, first, second,
+        )  # fmt: skip
         table = difference_table(first, second)
         heading = Heading(f"{second.name} minus {first.name}, points")
         columns.append([heading, table, chart] if table else [chart])
@@ -187,13 +194,12 @@ def _differences(shown: Sequence[ReportRun], drawings: Drawings) -> list[Block]:
 def _confusion(one: ReportRun, drawings: Drawings) -> list[Block]:
     options: dict[str, list[Block]] = {}
     for label, confusion in _confusions(one.results).items():
-        chart = drawings.chart(
+        chart = drawings.both(
             f"confusion{one.suffix}_{slug(label)}",
             "Where the pixels of each class went; rows are the truth. Shares below 1 % carry no "
             "number; the colour follows the square root.",
-            figures.confusion_heat_map(confusion, one.results.classes),
-            figures.confusion_heat_map(confusion, one.results.classes, narrow=True),
-        )
+            figures.confusion_heat_map, confusion, one.results.classes,
+        )  # fmt: skip
         options[label] = [chart]
     table = confusion_table(one.results)
     largest = [Heading("Largest confusions", 4), table] if table.rows else []
@@ -201,70 +207,77 @@ def _confusion(one: ReportRun, drawings: Drawings) -> list[Block]:
 
 
 def _calibration(one: ReportRun, drawings: Drawings) -> list[Block | None]:
-    wide = calibration_curves(one.results)
-    chart = wide and drawings.chart(
+    chart = drawings.both(
         f"calibration{one.suffix}",
         "Left or above: how often pixels of a confidence are right. The other: how many of the "
         "pixels that are kept are wrong if only the surest are kept.",
-        wide, calibration_curves(one.results, narrow=True),
+        calibration_curves, one.results,
     )  # fmt: skip
     return [chart, calibration_table(one.results)]
 
 
 def _scores(one: ReportRun, drawings: Drawings) -> list[Block | None]:
-    wide = figures.domain_score_heat_map(one.results)
-    chart: Chart | None = wide and drawings.chart(
+    chart = drawings.both(
         f"domain_scores{one.suffix}",
         "Mean scores that the domain encoder gave to the images of each true domain.",
-        wide, figures.domain_score_heat_map(one.results, narrow=True),
+        figures.domain_score_heat_map, one.results,
     )  # fmt: skip
     return [chart, score_table(one)]
 
 
-def _examples(one: ReportRun, drawings: Drawings) -> list[Block]:
-    """The examples by group, best first; also as PNG grids."""
-    blocks: list[Block] = []
+def examples_by_group(one: ReportRun) -> dict[str, list[tuple[Example, dict[str, np.ndarray]]]]:
+    """The examples with their stored pictures, best first."""
     members: dict[str, list] = {}
     for example in sorted(one.examples, key=lambda e: (KINDS.index(e.kind), e.rank)):
-        members.setdefault(example.group, []).append((example, example.arrays()))
+        members.setdefault(example.group, []).append((example, example.pictures()))
+    return members
+
+
+def example_blocks(
+    members: Mapping[str, Sequence[tuple[Example, dict[str, np.ndarray]]]],
+    draw: Callable[[dict[str, np.ndarray]], dict[str, str]],
+) -> list[Block]:
+    """Examples side by side, drawn as URIs by name."""
+    blocks: list[Block] = []
     for group, pairs in members.items():
-        items = []
-        for example, arrays in pairs:
-            height, width = arrays.prediction.shape
-            items.append(
-                Comparison(
-                    f"{example.kind.capitalize()} {example.miou:.1f} %",
-                    f"rank {example.rank} of {example.count}", example.image,
-                    render(arrays, one.results.palette), "prediction", (width, height),
-                )
-            )  # fmt: skip
+        items = [
+            Comparison(
+                f"{example.kind.capitalize()} {example.miou:.1f} %",
+                f"rank {example.rank} of {example.count}", example.image,
+                draw(pictures), "prediction", pictures["image"].shape[1::-1],
+            )
+            for example, pictures in pairs
+        ]  # fmt: skip
         blocks += [Heading(group, 4), Comparisons(items)]
-        figure = figures.example_grid(pairs, one.results.palette)
-        drawings.save(f"examples{one.suffix}_{slug(group)}", figure)
     return blocks
 
 
-def _images(shown: Sequence[ReportRun], drawings: Drawings) -> list[Block]:
-    several = len(shown) > 1
+def images(
+    shown: Sequence[ReportRun],
+    blocks_of: Callable[[ReportRun], list[Block]],
+    intro: str,
+    ramp: str = "",
+) -> list[Block]:
+    """The examples of each run, below what is to be known of them; nothing for none."""
     found: list[Block] = []
     for one in shown:
-        blocks = _examples(one, drawings)
-        if blocks:
-            found += [Heading(one.results.name)] * several + blocks
-    if not found:
-        return []
+        blocks = blocks_of(one)
+        found += [Heading(one.name)] * (len(shown) > 1 and bool(blocks)) + blocks
     results = shown[0].results
     colours = [f"rgb({r}, {g}, {b})" for r, g, b in results.palette]
-    intro = Text(
-        "Ranked within their domain by the mIoU of the single image. Drag the slider to lay the "
-        "chosen picture over the input. In the error picture wrong pixels are vermilion and "
-        "unlabelled ones white."
-    )
-    legend = Legend(list(zip(results.classes, colours, strict=True)), ramp="Confidence")
-    return [intro, legend, *found]
+    legend = Legend(list(zip(results.classes, colours, strict=True)), ramp)
+    return [Text(intro), legend, *found] if found else []
 
 
-def _provenance(one: ReportRun) -> list[Block]:
+def _images(one: ReportRun, drawings: Drawings) -> list[Block]:
+    palette, members = one.results.palette, examples_by_group(one)
+    for group, pairs in members.items():
+        grid = figures.example_grid(pairs, palette)
+        drawings.save(f"examples{one.suffix}_{slug(group)}", grid)
+    return example_blocks(members, lambda stored: render(ExampleArrays(**stored), palette))
+
+
+def provenance(one: ReportRun) -> list[Block]:
     run = one.results.run
     entries = [
         (label, str(run[key]))
@@ -317,15 +330,16 @@ def write_report(
     sections = [
         Section("headline", "", [Cards([_card(r, len(results) > 1) for r in results]), *warnings]),
         Section("by-domain", "By domain", _domains(shown, drawings), "Domains"),
-        Section("by-class", "By class and domain", _of_each(shown, lambda s: _classes(s, drawings)),
+        Section("by-class", "By class and domain", of_each(shown, lambda s: _classes(s, drawings)),
                 "Classes"),
         Section("difference", "Difference", _differences(shown, drawings)),
-        Section("confusion", "Confusion", _of_each(shown, lambda s: _confusion(s, drawings))),
-        Section("calibration", "Calibration", _of_each(shown, lambda s: _calibration(s, drawings))),
-        Section("images", "Best, median and worst images", _images(shown, drawings), "Images"),
+        Section("confusion", "Confusion", of_each(shown, lambda s: _confusion(s, drawings))),
+        Section("calibration", "Calibration", of_each(shown, lambda s: _calibration(s, drawings))),
+        Section("images", "Best, median and worst images",
+                images(shown, lambda s: _images(s, drawings), _IMAGES, "Confidence"), "Images"),
         Section("scores", "What the domain encoder saw",
-                _of_each(shown, lambda s: _scores(s, drawings)), "Domain scores"),
-        Section("provenance", "How it was made", [*_of_each(shown, _provenance), note]),
+                of_each(shown, lambda s: _scores(s, drawings)), "Domain scores"),
+        Section("provenance", "How it was made", [*of_each(shown, provenance), note]),
     ]  # fmt: skip
     page = Page(
         title or " / ".join(r.name for r in results), sections, "Segmentation across domains"

@@ -1,11 +1,11 @@
 """What a report shows of a work folder, and how several are told apart."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..metrics import RunResults, load_results
+from ..metrics import Results, load_results
 from .examples import Example, load_examples
 
 #: Where in a work folder the example images lie.
@@ -16,7 +16,7 @@ EXAMPLES_FOLDER = "examples"
 class ReportRun:
     """What a report shows of one work folder; ``suffix`` tells its figures from others' files."""
 
-    results: RunResults
+    results: Results
     examples: Sequence[Example] = ()
     config: str | None = None
     suffix: str = ""
@@ -26,15 +26,15 @@ class ReportRun:
         return self.results.name
 
 
-def load_run(work_dir: str | Path) -> ReportRun:
-    """Read everything a report shows of a work folder.
+def load_run(work_dir: str | Path, load: Callable[[Path], Results] = load_results) -> ReportRun:
+    """Read everything a report shows of a work folder; ``load`` reads its results.
 
     Raises:
         FileNotFoundError: If it has no ``results.json``.
         ResultsError: If a file is damaged or of another class set.
     """
     folder = Path(work_dir)
-    results = load_results(folder)
+    results = load(folder)
     return ReportRun(
         results=results,
         examples=load_examples(folder / EXAMPLES_FOLDER, results.classes),
@@ -65,17 +65,14 @@ def with_unique_names(runs: Sequence[ReportRun]) -> list[ReportRun]:
         for i, label in enumerate(labels)
     ]
     slugs = [slug(label) for label in labels]
-    return [
-        replace(run, results=run.results.named(label), suffix=_suffix(slugs, i))
-        for i, (run, label) in enumerate(zip(runs, labels, strict=True))
+    suffixes = [
+        f"_{name}" if slugs.count(name) == 1 else f"_{name}-{number}"
+        for number, name in enumerate(slugs, 1)
     ]
-
-
-def _suffix(slugs: Sequence[str], index: int) -> str:
-    if len(slugs) == 1:
-        return ""
-    name = slugs[index]
-    return f"_{name}" if slugs.count(name) == 1 else f"_{name}-{index + 1}"
+    return [
+        replace(run, results=run.results.named(label), suffix=suffix if len(runs) > 1 else "")
+        for run, label, suffix in zip(runs, labels, suffixes, strict=True)
+    ]
 
 
 def slug(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ..metrics import (
     FEW_IMAGES,
     Figure,
+    Group,
     GroupResult,
     RunResults,
     check_same_classes,
@@ -19,15 +20,14 @@ FEW_NOTE = f"* fewer than {FEW_IMAGES} images in a domain: the interval is itsel
 _TITLES = {"mean_of_domains": "mean of domains", "pooled": "pooled"}
 
 
-def _bounds(figure: Figure | None) -> Interval | None:
-    return Interval(*figure.interval) if figure and figure.interval else None
+def cells(figure: Figure | None, interval: bool) -> list[Cell]:
+    """A figure's value and, if asked for, its interval."""
+    bounds = Interval(*figure.interval) if figure and figure.interval else None
+    return [figure and figure.value, *([bounds] if interval else [])]
 
 
-def _value(figure: Figure | None) -> float | None:
-    return figure and figure.value
-
-
-def _images(groups: Sequence[GroupResult]) -> Cell:
+def count_images(groups: Sequence[Group]) -> Cell:
+    """The number of images, marked if a group has few."""
     total = sum(group.num_images for group in groups)
     return Marked(total) if any(group.few for group in groups) else total
 
@@ -44,15 +44,14 @@ def domain_table(results: RunResults) -> Table:
     rows: list[list[Cell]] = []
 
     def add(name: str, groups: Sequence[GroupResult], where: str, miou: str, relative: str) -> None:
-        cells: list[Cell] = [name, _images(groups)]
+        row: list[Cell] = [name, count_images(groups)]
         for wanted, figure in ((True, miou), (relatives, relative)):
-            found = results.figures.get(f"{where}/{figure}")
             if wanted:
-                cells += [_value(found), *([_bounds(found)] if intervals else [])]
+                row += cells(results.figures.get(f"{where}/{figure}"), intervals)
         group = groups[0] if where == groups[0].key else None
-        cells += [group and group.macc, group and group.aacc]
+        row += [group and group.macc, group and group.aacc]
         subsets = results.subset_mious(where) if group else {}
-        rows.append(cells + [subsets.get(name) for name in results.class_subsets])
+        rows.append(row + [subsets.get(name) for name in results.class_subsets])
 
     datasets = results.target_datasets
     averaged = {name: groups for name, groups in datasets.items() if len(groups) > 1}

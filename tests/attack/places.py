@@ -73,7 +73,7 @@ def names(root: Path) -> Iterator[Target]:
         "examples.json",
         examples,
         "examples.json",
-        lambda case: [vars(e.arrays()) for e in load_examples(case, ["road", "sky"])],
+        lambda case: [e.pictures() for e in load_examples(case, ["road", "sky"])],
         [
             *(edited(f"names {n!r}", points(n)) for n in _OUTSIDE),
             *list(cuts())[:8],

@@ -211,7 +211,7 @@ def results(root: Path) -> Iterator[Target]:
     example = write_examples(examples)
 
     def draw(case: Path) -> list:
-        return [vars(e.arrays()) for e in load_examples(case, ["road", "sky"])]
+        return [e.pictures() for e in load_examples(case, ["road", "sky"])]
 
     yield Target(
         "example's picture",

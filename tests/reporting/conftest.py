@@ -32,7 +32,7 @@ def write_examples(work: Path, tested: list[fake.Frame]) -> None:
         frame = tested[chosen.index]
         confidence = np.round(255 * frame.confidence).astype(np.uint8)
         arrays = ExampleArrays(frame.image, frame.prediction, frame.label, confidence)
-        stored.append(write_example(work / "examples", chosen, arrays))
+        stored.append(write_example(work / "examples", chosen, vars(arrays)))
     write_index(work / "examples", fake.CLASSES, stored)
 
 

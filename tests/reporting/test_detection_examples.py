@@ -1,45 +1,43 @@
-"""Examples of a detector's test, as they are kept beside its results."""
+"""Which examples of a detector's test are shown, and how they are drawn."""
 
 import numpy as np
-import pytest
 
-from mmseg_domino.metrics import ResultsError
-from mmseg_domino.reporting.detection_examples import (
-    INDEX,
-    PICTURES,
-    load_detection_examples,
-    write_detection_example,
-    write_detection_index,
-)
-from mmseg_domino.reporting.examples import Selection
+from mmseg_domino.metrics import ImageMatches, Matches, build_detection_results
+from mmseg_domino.reporting import draw_objects, select_detection_examples
+
+ALL = (1 << 10) - 1
 
 
-def store(folder):
-    selection = Selection(
-        index=0, group="acdc/fog", image="a.png", kind="best", rank=1, count=3, miou=50.0
+def image(hits, objects):
+    """Detections that are right (1) or wrong (0) at every threshold."""
+    count = len(hits)
+    return ImageMatches(
+        labels=np.zeros(count, np.int16),
+        scores=np.linspace(0.9, 0.1, count),
+        matched=np.array([ALL * h for h in hits], np.uint16),
+        ignored=np.zeros(count, np.uint16),
+        positives=np.array([objects], np.int32),
     )
-    rng = np.random.default_rng(0)
-    pictures = {name: rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for name in PICTURES}
-    example = write_detection_example(folder, 1, selection, pictures, side=30)
-    write_detection_index(folder, [example])
-    return example, pictures
 
 
-def test_what_is_written_is_read_again(tmp_path):
-    assert load_detection_examples(tmp_path) == []
-    example, pictures = store(tmp_path)
-    ((found, read),) = load_detection_examples(tmp_path)
-    assert found == example
-    for name, picture in pictures.items():
-        np.testing.assert_array_equal(read[name], picture)
+def test_examples_are_ranked_by_their_own_ap50():
+    images = {"right.png": ([1], 1), "none.png": ([0], 0), "half.png": ([0, 1], 1),
+              "wrong.png": ([0], 1)}  # fmt: skip
+    matches = {"acdc/fog": {"bbox": Matches.join([image(*given) for given in images.values()])}}
+    results = build_detection_results({"acdc/fog": list(images)}, matches, ["car"], [[0, 0, 142]])
+    chosen = select_detection_examples(results)
+    assert [(s.image, s.kind, s.miou) for s in chosen] == [
+        ("right.png", "best", 100.0), ("half.png", "median", 50.0), ("wrong.png", "worst", 0.0),
+    ]  # fmt: skip
+    assert {s.count for s in chosen} == {3}, "an image without objects is in no ranking"
 
 
-@pytest.mark.parametrize("file", [INDEX, "001_{}.png"])
-def test_damage_is_named(tmp_path, file):
-    store(tmp_path)
-    path = tmp_path / file.format(next(iter(PICTURES)))
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(b"[" * 100_000 if file == INDEX else data)
-    with pytest.raises(ResultsError, match="damaged"):
-        load_detection_examples(tmp_path)
+def test_objects_are_drawn_where_they_are():
+    plain = np.full((60, 120, 3), 90, np.uint8)
+    mask = np.zeros((1, 60, 120), bool)
+    mask[0, 25:35, 60:90] = True
+    drawn = draw_objects(plain, np.array([[50, 20, 100, 50]]), ["car"], [(0, 200, 0)], mask)
+    assert tuple(drawn[50, 75]) == (0, 200, 0), "the lower edge of the box"
+    assert tuple(drawn[30, 70]) == tuple((0.55 * 90 + 0.45 * np.array([0, 200, 0])).astype(int))
+    np.testing.assert_array_equal(drawn[:, :45], plain[:, :45])
+    assert (plain == 90).all(), "the image itself stays"

@@ -79,7 +79,7 @@ def selection(**values):
 
 
 def store(folder, given=None):
-    example = write_example(folder, selection(), arrays() if given is None else given)
+    example = write_example(folder, selection(), vars(arrays() if given is None else given))
     write_index(folder, ["road", "sky"], [example])
     return example
 
@@ -88,13 +88,13 @@ def test_what_is_written_is_read_again(tmp_path):
     written = store(tmp_path)
     (loaded,) = load_examples(tmp_path, ["road", "sky"])
     assert loaded == written
-    for part, array in vars(loaded.arrays()).items():
+    for part, array in loaded.pictures().items():
         np.testing.assert_array_equal(array, getattr(arrays(), part))
 
 
 def test_without_labels_or_confidence(tmp_path):
     store(tmp_path, arrays(truth=None, confidence=None))
-    loaded = load_examples(tmp_path)[0].arrays()
+    loaded = ExampleArrays(**load_examples(tmp_path)[0].pictures())
     assert loaded.truth is None
     assert loaded.confidence is None
     assert list(render(loaded, PALETTE)) == ["input", "prediction"]
@@ -161,14 +161,14 @@ def test_parts_of_different_sizes_are_refused(tmp_path):
     example = store(tmp_path)
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / example.files["truth"])
     with pytest.raises(ResultsError, match="not of one size"):
-        example.arrays()
+        example.pictures()
 
 
 def test_damaged_picture_is_named(tmp_path):
     example = store(tmp_path)
     (tmp_path / example.files["truth"]).write_bytes(b"\x89PNG")
     with pytest.raises(ResultsError, match=r"acdc_fog_00001_truth\.png"):
-        example.arrays()
+        example.pictures()
 
 
 def decode(uri):

@@ -313,5 +313,5 @@ def test_pictures_in_the_page_are_the_stored_ones(single, full_work):
     for example in load_run(full_work).examples[:3]:
         uri = shown[f"prediction of {example.image}"]
         picture = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB")
-        expected = np.array(fake.PALETTE)[example.arrays().prediction]
+        expected = np.array(fake.PALETTE)[example.pictures()["prediction"]]
         np.testing.assert_array_equal(np.asarray(picture), expected)

@@ -5,6 +5,7 @@ Shapes: ``C`` logit channels, ``H W`` spatial.
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -66,6 +67,8 @@ class DominoReportHook(Hook):
     """
 
     priority = "VERY_LOW"
+    #: What writes the results.
+    metric = "DomainIoUMetric"
 
     def __init__(
         self,
@@ -93,18 +96,79 @@ class DominoReportHook(Hook):
         if not file.is_file() or file.stat().st_mtime < self._started - 2:
             raise RuntimeError(
                 f"the test wrote no {file}, so there is nothing to report; the config's "
-                "test_evaluator must be DomainIoUMetric"
+                f"test_evaluator must be {self.metric}"
             )
-        if get_dist_info()[0] == 0:
+        first = get_dist_info()[0] == 0
+        if first:
             write_tables(runner.work_dir)  # first, whatever becomes of the report
         if self.examples:
-            collect_examples(runner, folder, self.examples, self.long_side)
-        if get_dist_info()[0] == 0:
-            if self.figures:
-                draw_figures(runner, load_results(folder))
-            if self.out_dir is not None:
-                page = write_report([folder], self.out_dir)
-                print_log(f"The report is {page}", logger="current")
+            self.collect_examples(runner, folder)
+        if first and self.figures:
+            draw_figures(runner, load_results(folder))
+        if first and self.out_dir is not None:
+            print_log(f"The report is {self._write([folder], self.out_dir)}", logger="current")
+
+    def collect_examples(self, runner: Runner, folder: Path) -> None:
+        """Predict the best, median and worst images of each domain again and store them.
+
+        To be called by every process after a test.
+        """
+        rank, world = get_dist_info()
+        target = folder / EXAMPLES_FOLDER
+        plan: list = [None]
+        if rank == 0:
+            clear_examples(target)
+            plan = [self._choose(folder)]
+        broadcast_object_list(plan)
+        if plan[0] is None:
+            raise RuntimeError(
+                f"{folder} has no counts by image, from which example images are chosen"
+            )
+        results, chosen = plan[0]
+        finder = ImageFinder(runner.test_dataloader.dataset)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.eval()
+        written = []
+        for selection in chosen[rank::world]:
+            sample = finder.find(selection)
+            with torch.no_grad(), autocast(enabled=runner.test_loop.fp16):
+                output = model.test_step(pseudo_collate([sample]))[0]
+            written.append(write_example(target, selection, self._draw(sample, output, results)))
+        # Dealt out in turn, so gathered in turn.
+        parts = zip_longest(*all_gather_object(written))
+        if rank == 0:
+            everything = [example for part in parts for example in part if example is not None]
+            write_index(target, results.classes, everything)
+        barrier()
+
+    # What follows is another in detection.
+
+    def _choose(self, folder: Path) -> tuple[RunResults, list[Selection]] | None:
+        """The results, without what need not be sent to all processes, and the images."""
+        results = load_results(folder)
+        if results.images is None:
+            return None
+        return replace(results, images=None), select_examples(results.images, self.examples)
+
+    def _draw(
+        self, sample: Mapping, output: SegDataSample, results: RunResults
+    ) -> dict[str, np.ndarray | None]:
+        """The pictures of an example by part."""
+        image, truth = first_view(sample)
+        prediction = _labels(output.pred_sem_seg.data)
+        labels = None
+        if "gt_sem_seg" in truth:
+            labels = _labels(truth.gt_sem_seg.data)
+            labels = np.where(labels < len(results.classes), labels, 255).astype(np.uint8)
+        arrays = ExampleArrays(
+            image=input_picture(image, truth.img_path, prediction.shape),
+            prediction=prediction,
+            truth=labels,
+            confidence=_confidence(output, prediction),
+        )
+        return vars(arrays.reduced(self.long_side))
+
+    _write = staticmethod(write_report)
 
 
 def draw_figures(runner: Runner, results: RunResults) -> None:
@@ -119,41 +183,6 @@ def draw_figures(runner: Runner, results: RunResults) -> None:
     for name, figure in drawn.items():
         if figure is not None:
             runner.visualizer.add_image(name, figure_pixels(figure), step=step)
-
-
-def collect_examples(runner: Runner, folder: Path, number: int, long_side: int) -> None:
-    """Predict the best, median and worst images of each domain again and store them.
-
-    To be called by every process after a test.
-    """
-    rank, world = get_dist_info()
-    plan: list = [None]
-    if rank == 0:
-        results = load_results(folder)
-        clear_examples(folder / EXAMPLES_FOLDER)
-        if results.images is not None:
-            plan = [(results.classes, select_examples(results.images, number))]
-    broadcast_object_list(plan)
-    if plan[0] is None:
-        raise RuntimeError(
-            f"{folder} has no per_image.safetensors, from which example images are chosen"
-        )
-    classes, chosen = plan[0]
-    finder = ImageFinder(runner.test_dataloader.dataset)
-    written = [
-        write_example(
-            folder / EXAMPLES_FOLDER,
-            selection,
-            _predict(runner, finder.find(selection), len(classes)).reduced(long_side),
-        )
-        for selection in chosen[rank::world]
-    ]
-    # Dealt out in turn, so gathered in turn.
-    parts = zip_longest(*all_gather_object(written))
-    if rank == 0:
-        everything = [example for part in parts for example in part if example is not None]
-        write_index(folder / EXAMPLES_FOLDER, classes, everything)
-    barrier()
 
 
 class ImageFinder:
@@ -187,28 +216,6 @@ def first_view(sample: Mapping) -> tuple[Tensor, SegDataSample]:
     views = list(zip(inputs, samples, strict=True))
     upright = [view for view in views if not view[1].get("flip", False)]
     return max(upright or views, key=lambda view: view[0].shape[-1])
-
-
-@torch.no_grad()
-def _predict(runner: Runner, sample: Mapping, num_classes: int) -> ExampleArrays:
-    model = runner.model
-    if is_model_wrapper(model):
-        model = model.module
-    model.eval()
-    image, truth = first_view(sample)
-    with autocast(enabled=runner.test_loop.fp16):
-        output = model.test_step(pseudo_collate([sample]))[0]
-    prediction = _labels(output.pred_sem_seg.data)
-    labels = None
-    if "gt_sem_seg" in truth:
-        labels = _labels(truth.gt_sem_seg.data)
-        labels = np.where(labels < num_classes, labels, 255).astype(np.uint8)
-    return ExampleArrays(
-        image=input_picture(image, truth.img_path, prediction.shape),
-        prediction=prediction,
-        truth=labels,
-        confidence=_confidence(output, prediction),
-    )
 
 
 def _labels(data: Tensor) -> np.ndarray:

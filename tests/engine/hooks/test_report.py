@@ -18,9 +18,9 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 import mmseg_domino.plugin  # noqa: F401  registers the parts
-from mmseg_domino.engine.hooks.report import DominoReportHook, collect_examples
+from mmseg_domino.engine.hooks.report import DominoReportHook
 from mmseg_domino.metrics import PerImage, load_results
-from mmseg_domino.reporting import load_examples, select_examples
+from mmseg_domino.reporting import ExampleArrays, load_examples, select_examples
 from mmseg_domino.utils.journal import Journal
 from tests.processes import run_processes
 from tests.reporting import fake
@@ -136,7 +136,7 @@ def test_the_chosen_images_are_the_best_median_and_worst(finished):
 def test_the_stored_pictures_are_what_the_model_saw_and_said(finished, world):
     work, _ = finished
     example = next(e for e in load_examples(work / "examples") if e.group == "acdc/night")
-    arrays = example.arrays()
+    arrays = ExampleArrays(**example.pictures())
     assert arrays.prediction.shape == (24, 48)  # half of 48 pixels
     picture = Image.open(example.image).convert("RGB").resize((48, 24), Image.Resampling.BOX)
     assert np.abs(arrays.image.astype(int) - np.asarray(picture)).max() <= 1  # RGB, not BGR
@@ -183,7 +183,7 @@ def test_tables_are_there_whatever_becomes_of_the_report(world, tmp_path, monkey
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr("mmseg_domino.engine.hooks.report.collect_examples", fail)
+    monkeypatch.setattr(DominoReportHook, "collect_examples", fail)
     with pytest.raises(MemoryError):
         run(config(world, tmp_path, figures=False))
     assert "acdc/night" in (tmp_path / "results.csv").read_text()
@@ -219,7 +219,7 @@ def test_an_earlier_tests_examples_are_removed(finished, world, tmp_path):
     runner = run(config(world, tmp_path, figures=False))
     before = {p.name for p in (tmp_path / "examples").iterdir()}
     (tmp_path / "examples" / "mine.txt").write_text("kept")
-    collect_examples(runner, tmp_path, number=2, long_side=32)
+    DominoReportHook(examples=2, long_side=32).collect_examples(runner, tmp_path)
     chosen = load_examples(tmp_path / "examples")
     after = {p.name for p in (tmp_path / "examples").iterdir()}
     assert len(chosen) == 3 * IMAGES  # five of the six wanted exist
@@ -250,10 +250,10 @@ def test_results_of_other_data_are_refused(finished, world, tmp_path):
     cfg.test_dataloader.dataset.datasets = cfg.test_dataloader.dataset.datasets[1:]
     runner = Runner.from_cfg(cfg)
     with pytest.raises(RuntimeError, match=r"frame_.*is not in the data set"):
-        collect_examples(runner, tmp_path, 1, 32)
+        DominoReportHook(long_side=32).collect_examples(runner, tmp_path)
     (tmp_path / "per_image.safetensors").unlink()
-    with pytest.raises(RuntimeError, match=r"no per_image\.safetensors"):
-        collect_examples(runner, tmp_path, 1, 32)
+    with pytest.raises(RuntimeError, match=r"no counts by image"):
+        DominoReportHook(long_side=32).collect_examples(runner, tmp_path)
 
 
 def test_after_a_resumed_test_images_of_its_first_part_are_found(finished, world, tmp_path):
@@ -271,7 +271,7 @@ def test_after_a_resumed_test_images_of_its_first_part_are_found(finished, world
     )
     runner = Runner.from_cfg(cfg)
     assert len(runner.test_dataloader.dataset) == 3 * IMAGES - 1
-    collect_examples(runner, tmp_path, 1, 32)
+    DominoReportHook(long_side=32).collect_examples(runner, tmp_path)
     assert best.image in {e.image for e in load_examples(tmp_path / "examples")}
 
 
