@@ -46,14 +46,14 @@ class DetectionReportHook(DominoReportHook):
     ) -> None:
         super().__init__(out_dir, examples, long_side, figures=False)
 
-    def _choose(self, folder: Path) -> tuple[DetectionResults, list[Selection]] | None:
+    def choose_examples(self, folder: Path) -> tuple[DetectionResults, list[Selection]] | None:
         results = load_detection_results(folder)
         if not results.matches:
             return None
         chosen = select_detection_examples(results, self.examples)
         return replace(results, images={}, matches={}), chosen
 
-    def _draw(
+    def draw_example(
         self, sample: Mapping, output: DetDataSample, results: DetectionResults
     ) -> dict[str, np.ndarray]:
         image, truth = first_view(sample)
@@ -79,4 +79,4 @@ class DetectionReportHook(DominoReportHook):
         }  # fmt: skip
         return {part: reduced(picture, self.long_side) for part, picture in pictures.items()}
 
-    _write = staticmethod(write_detection_report)
+    make_report = staticmethod(write_detection_report)

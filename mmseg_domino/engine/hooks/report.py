@@ -104,9 +104,9 @@ class DominoReportHook(Hook):
         if self.examples:
             self.collect_examples(runner, folder)
         if first and self.figures:
-            draw_figures(runner, load_results(folder))
+            _draw_figures(runner, load_results(folder))
         if first and self.out_dir is not None:
-            print_log(f"The report is {self._write([folder], self.out_dir)}", logger="current")
+            print_log(f"The report is {self.make_report([folder], self.out_dir)}", logger="current")
 
     def collect_examples(self, runner: Runner, folder: Path) -> None:
         """Predict the best, median and worst images of each domain again and store them.
@@ -118,7 +118,7 @@ class DominoReportHook(Hook):
         plan: list = [None]
         if rank == 0:
             clear_examples(target)
-            plan = [self._choose(folder)]
+            plan = [self.choose_examples(folder)]
         broadcast_object_list(plan)
         if plan[0] is None:
             raise RuntimeError(
@@ -133,7 +133,9 @@ class DominoReportHook(Hook):
             sample = finder.find(selection)
             with torch.no_grad(), autocast(enabled=runner.test_loop.fp16):
                 output = model.test_step(pseudo_collate([sample]))[0]
-            written.append(write_example(target, selection, self._draw(sample, output, results)))
+            written.append(
+                write_example(target, selection, self.draw_example(sample, output, results))
+            )
         # Dealt out in turn, so gathered in turn.
         parts = zip_longest(*all_gather_object(written))
         if rank == 0:
@@ -143,14 +145,14 @@ class DominoReportHook(Hook):
 
     # What follows is another in detection.
 
-    def _choose(self, folder: Path) -> tuple[RunResults, list[Selection]] | None:
+    def choose_examples(self, folder: Path) -> tuple[RunResults, list[Selection]] | None:
         """The results, without what need not be sent to all processes, and the images."""
         results = load_results(folder)
         if results.images is None:
             return None
         return replace(results, images=None), select_examples(results.images, self.examples)
 
-    def _draw(
+    def draw_example(
         self, sample: Mapping, output: SegDataSample, results: RunResults
     ) -> dict[str, np.ndarray | None]:
         """The pictures of an example by part."""
@@ -168,10 +170,10 @@ class DominoReportHook(Hook):
         )
         return vars(arrays.reduced(self.long_side))
 
-    _write = staticmethod(write_report)
+    make_report = staticmethod(write_report)
 
 
-def draw_figures(runner: Runner, results: RunResults) -> None:
+def _draw_figures(runner: Runner, results: RunResults) -> None:
     """Give the visualiser's backends the figures of a test."""
     # runner.iter would build the training loop, which needs the training set.
     step = runner.message_hub.get_info("iter", 0)
