@@ -7,7 +7,7 @@ from mmengine import fileio
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 
-from .listing import entry_of, list_stems
+from .listing import entries_below, some_of
 
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
 _SPLITS = ("train", "val", "test")
@@ -58,16 +58,9 @@ class ACDCDataset(CityscapesDataset):
         data_prefix: dict | None = None,
         **kwargs,
     ) -> None:
-        conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)
-        unknown = [c for c in conditions if c not in ACDC_CONDITIONS]
-        if unknown or not conditions or len(set(conditions)) < len(conditions):
-            raise ValueError(
-                f"conditions must be some of {', '.join(ACDC_CONDITIONS)}, each once; "
-                f"got {list(conditions)}"
-            )
+        self.conditions = some_of("conditions", conditions, ACDC_CONDITIONS)
         if split not in _SPLITS:
             raise ValueError(f"split must be one of {', '.join(_SPLITS)}; got {split!r}")
-        self.conditions = conditions
         self.split = split
         self.reference = reference
         self.labelled_only = labelled_only
@@ -111,17 +104,9 @@ class ACDCDataset(CityscapesDataset):
         return entries
 
     def _load(self, condition: str) -> list[dict]:
-        folder = osp.join(self.data_prefix["img_path"], condition, self._split)
-        stems = list_stems(folder, self.img_suffix, f"ACDC {condition}: {_HELP}", self.backend_args)
-        labels = osp.join(self.data_prefix.get("seg_map_path") or "", condition, self._split)
-
-        def label_of(stem: str) -> str | None:
-            path = osp.join(labels, stem + self.seg_map_suffix)
-            there = self.labelled or fileio.exists(path, backend_args=self.backend_args)
-            return path if there else None
+        def there(label: str) -> bool:
+            return self.labelled or fileio.exists(label, backend_args=self.backend_args)
 
         domain = "clear_day" if self.reference else condition
-        return [
-            entry_of(self, osp.join(folder, stem + self.img_suffix), label_of(stem), domain)
-            for stem in stems
-        ]
+        folder = osp.join(condition, self._split)
+        return entries_below(self, folder, f"ACDC {condition}: {_HELP}", domain, there)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .listing import entry_of, list_stems
+from .listing import entries_below
 
 
 @DATASETS.register_module()
@@ -78,18 +78,11 @@ class CamVidDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """One entry an image, conditions in the given order, images by name within each."""
-        images, labels = self.data_prefix["img_path"], self.data_prefix["seg_map_path"]
-        label_map = {**(self.label_map or {}), self.VOID: self.ignore_index}
         entries = []
         for condition in self.conditions:
+            what = f"CamVid {condition}: the tree is img/CONDITION/SPLIT/NAME.jpg below data_root."
             folder = osp.join(condition, self.split)
-            for stem in list_stems(
-                osp.join(images, folder),
-                self.img_suffix,
-                f"CamVid {condition}: the tree is img/CONDITION/SPLIT/NAME.jpg below data_root.",
-                self.backend_args,
-            ):
-                image = osp.join(images, folder, stem + self.img_suffix)
-                label = osp.join(labels, folder, stem + self.seg_map_suffix)
-                entries.append(entry_of(self, image, label, condition, label_map=label_map))
+            entries += entries_below(self, folder, what, condition)
+        for entry in entries:
+            entry["label_map"] = {**(self.label_map or {}), self.VOID: self.ignore_index}
         return entries

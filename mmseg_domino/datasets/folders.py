@@ -1,13 +1,12 @@
 """Any pair of folders as a data set."""
 
-import os.path as osp
 from collections.abc import Sequence
 
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
 
 from ..metrics import check_name
-from .listing import entry_of, list_stems
+from .listing import entries_below
 
 
 @DATASETS.register_module()
@@ -61,19 +60,9 @@ class FolderDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """One entry an image, by path."""
-        images, labels = self.data_prefix["img_path"], self.data_prefix.get("seg_map_path")
+        labelled = bool(self.data_prefix.get("seg_map_path"))
         what = f"{self.dataset_name}: no images."
-        stems = list_stems(images, self.img_suffix, what, self.backend_args)
-        return [
-            entry_of(
-                self,
-                osp.join(images, stem + self.img_suffix),
-                osp.join(labels, stem + self.seg_map_suffix) if labels else None,
-                self._domain_of(stem),
-            )
-            for stem in stems
-            if stem not in self.exclude
-        ]
+        return entries_below(self, "", what, self._domain_of, labelled, self.exclude)
 
     def _domain_of(self, stem: str) -> str:
         if self.domain is not None:

@@ -2,7 +2,7 @@
 
 import os
 import os.path as osp
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
@@ -37,18 +37,54 @@ class VisibleFilesBackend(LocalBackend):
 io.backend_instances.clear()  # those made before are of MMEngine's class
 
 
-def entry_of(dataset: BaseDataset, image: str, label: str | None, domain: str, **changes) -> dict:
-    """What ``load_data_list`` says of an image."""
-    entry = dict(
-        img_path=image,
-        seg_map_path=label,
-        label_map=dataset.label_map,
-        reduce_zero_label=dataset.reduce_zero_label,
-        seg_fields=[],
-        dataset=dataset.dataset_name,
-        domain=domain,
-    )
-    return {**entry, **changes}
+def some_of(name: str, given: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """An argument's values as a tuple.
+
+    Raises:
+        ValueError: If there is none, one comes twice or is unknown.
+    """
+    given = (given,) if isinstance(given, str) else tuple(given)
+    if not given or len(set(given)) < len(given) or set(given) - set(known):
+        raise ValueError(f"{name} must be some of {', '.join(known)}, each once; got {list(given)}")
+    return given
+
+
+def entries_below(
+    dataset: BaseDataset,
+    folder: str,
+    what: str,
+    domain: str | Callable[[str], str],
+    labelled: bool | Callable[[str], bool] = True,
+    exclude: Container[str] = (),
+) -> list[dict]:
+    """What ``load_data_list`` says of the images in a folder, by name.
+
+    Args:
+        dataset: With ``dataset_name``, and the usual prefixes and suffixes.
+        folder: Below the folders of images and of labels.
+        what: Begins the message if there is no image.
+        domain: Of all, or of each by its path below the folder, without suffix.
+        labelled: Whether labels are there, or the label of a path is.
+        exclude: Images to leave out, by such paths.
+    """
+    images = osp.join(dataset.data_prefix["img_path"], folder)
+    labels = osp.join(dataset.data_prefix.get("seg_map_path") or "", folder)
+    entries = []
+    for stem in list_stems(images, dataset.img_suffix, what, dataset.backend_args):
+        if stem in exclude:
+            continue
+        label = osp.join(labels, stem + dataset.seg_map_suffix)
+        there = labelled if isinstance(labelled, bool) else labelled(label)
+        entries.append(dict(
+            img_path=osp.join(images, stem + dataset.img_suffix),
+            seg_map_path=label if there else None,
+            label_map=dataset.label_map,
+            reduce_zero_label=dataset.reduce_zero_label,
+            seg_fields=[],
+            dataset=dataset.dataset_name,
+            domain=domain if isinstance(domain, str) else domain(stem),
+        ))  # fmt: skip
+    return entries
 
 
 def list_stems(folder: str, suffix: str, what: str, backend_args: dict | None = None) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 
-from .listing import list_stems
+from .listing import entries_below, some_of
 
 MUSES_WEATHERS = ("clear", "fog", "rain", "snow")
 MUSES_TIMES = ("day", "night")
@@ -54,8 +54,8 @@ class MUSESDataset(CityscapesDataset):
         data_prefix: dict | None = None,
         **kwargs,
     ) -> None:
-        self.weathers = _some_of(weathers, MUSES_WEATHERS, "weathers")
-        self.times = _some_of(times, MUSES_TIMES, "times")
+        self.weathers = some_of("weathers", weathers, MUSES_WEATHERS)
+        self.times = some_of("times", times, MUSES_TIMES)
         if split not in _SPLITS:
             raise ValueError(f"split must be one of {', '.join(_SPLITS)}; got {split!r}")
         self.split = split
@@ -73,28 +73,7 @@ class MUSESDataset(CityscapesDataset):
 
     def _load(self, weather: str, time: str) -> list[dict]:
         below = osp.join(self.split, weather, time)
-        folder = osp.join(self.data_prefix["img_path"], below)
         labels = osp.join(self.data_prefix.get("seg_map_path") or "", below)
-        stems = list_stems(
-            folder, self.img_suffix, f"MUSES {weather} by {time}: {_HELP}", self.backend_args
-        )
         labelled = self.split != "test" or osp.isdir(labels)
-        return [
-            dict(
-                img_path=osp.join(folder, stem + self.img_suffix),
-                seg_map_path=osp.join(labels, stem + self.seg_map_suffix) if labelled else None,
-                label_map=self.label_map,
-                reduce_zero_label=self.reduce_zero_label,
-                seg_fields=[],
-                dataset=self.dataset_name,
-                domain=f"{weather}_{time}",
-            )
-            for stem in stems
-        ]
-
-
-def _some_of(given: str | Sequence[str], known: Sequence[str], name: str) -> tuple[str, ...]:
-    given = (given,) if isinstance(given, str) else tuple(given)
-    if not given or len(set(given)) < len(given) or set(given) - set(known):
-        raise ValueError(f"{name} must be some of {', '.join(known)}, each once; got {list(given)}")
-    return given
+        what = f"MUSES {weather} by {time}: {_HELP}"
+        return entries_below(self, below, what, f"{weather}_{time}", labelled)

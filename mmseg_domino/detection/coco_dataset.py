@@ -1,6 +1,5 @@
 """COCO files that say, or are told, of which data set and domain their images are."""
 
-import json
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -11,7 +10,7 @@ from mmengine import fileio
 from mmengine.logging import print_log
 
 from ..metrics import check_name
-from ..utils.text import printable
+from ..utils.text import parse_json, printable
 
 #: Cityscapes' classes with instances, and their colours.
 CITYSCAPES_THINGS = {
@@ -44,24 +43,31 @@ def renamed(name: str, ends: Sequence[str], argument: str) -> str:
 
 
 class DomainTags:
-    """Of which data set and domain an image is, by what a data set's arguments say.
+    """Of a data set, before the host's class: its images say of which data set and domain they are.
 
     Args:
+        *args: As for the host's class.
         dataset_name: Tag of the samples in results.
         domain: The domain of all images; or
-        domains: those that are told apart by a folder of the image's name.
+        domains: those that are told apart by a folder of the image's name, such as
+            ``('fog', 'night')`` for ``fog/val/GOPR0475/....png``. Images in none are left out.
         rename: End of image names in the file, and what to put in its place.
+        **kwargs: As for the host's class.
 
     Raises:
-        ValueError: If not one of ``domain`` and ``domains`` is given.
+        FileNotFoundError: If there is no annotation file.
+        ValueError: If not one of ``domain`` and ``domains`` is given, no image is in any of these,
+            or the file is no such file or lacks a class of the config.
     """
 
     def __init__(
         self,
+        *args,
         dataset_name: str,
         domain: str | None = None,
         domains: Sequence[str] | None = None,
         rename: Sequence[str] | None = None,
+        **kwargs,
     ) -> None:
         if (domain is None) == (domains is None):
             raise ValueError(f"give domain or domains, one of both; got {domain!r}, {domains!r}")
@@ -71,51 +77,48 @@ class DomainTags:
         self.dataset_name, self.domain = dataset_name, domain
         self.domains = None if domains is None else tuple(domains)
         self.rename = None if rename is None else tuple(rename)
+        super().__init__(*args, **kwargs)
+
+    def read_annotations(self) -> tuple[dict, dict[int, str]]:
+        """What is in the annotation file, and the names of its categories."""
+        file = self.ann_file
+        if not fileio.exists(file, backend_args=self.backend_args):
+            raise FileNotFoundError(f"{file} does not exist; docs/detection.md says how it is made")
+        try:
+            data = parse_json(fileio.get_text(file, backend_args=self.backend_args))
+            names = {category["id"]: category["name"] for category in data["categories"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file} is no COCO file ({error!r})") from error
+        lacking = [name for name in self.metainfo["classes"] if name not in names.values()]
+        if lacking:
+            raise ValueError(
+                f"{file} lacks the categories {lacking} of the config's classes; it has "
+                f"{sorted(names.values())}. Give metainfo=dict(classes=...) as they are called "
+                "there."
+            )
+        return data, names
 
     def file_name(self, name: str) -> str:
         """The image file that is meant by a name in the annotations."""
         return name if self.rename is None else renamed(name, self.rename, "rename")
 
-    def of(self, name: str) -> dict[str, str | None]:
+    def tags(self, name: str) -> dict[str, str | None]:
         """``dataset`` and ``domain`` of an image; the latter ``None`` if it is in none."""
         parts = PurePosixPath(name).parts
         named = next((d for d in self.domains or () if d in parts), None)
         return {"dataset": self.dataset_name, "domain": self.domain or named}
 
-    def wanted(self, entries: list[dict], file: str) -> list[dict]:
-        """The entries that are of a domain.
-
-        Raises:
-            ValueError: If there is none.
-        """
-        if self.domains is None:
-            return entries
+    def of_domains(self, entries: list[dict]) -> list[dict]:
+        """The entries that are of a domain."""
         found = [entry for entry in entries if entry["domain"] is not None]
-        if not found:
-            raise ValueError(f"{file}: no image is in a folder named {', '.join(self.domains)}")
+        if self.domains is not None and not found:
+            folders = ", ".join(self.domains)
+            raise ValueError(f"{self.ann_file}: no image is in a folder named {folders}")
         return found
 
 
-def read_annotations(file: str, backend_args: dict | None) -> dict:
-    """What is in an annotation file.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is no JSON object.
-    """
-    if not fileio.exists(file, backend_args=backend_args):
-        raise FileNotFoundError(f"{file} does not exist; docs/detection.md says how it is made")
-    try:
-        data = json.loads(fileio.get_text(file, backend_args=backend_args))
-    except ValueError as error:
-        raise ValueError(f"{file} is no COCO file: no valid JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{file} is no COCO file: it holds a {type(data).__name__}")
-    return data
-
-
 @DATASETS.register_module()
-class DomainCocoDataset(CocoDataset):
+class DomainCocoDataset(DomainTags, CocoDataset):
     """``CocoDataset`` whose samples carry ``dataset`` and ``domain``, and whose file is checked.
 
     Labels follow the order of the config's classes, whatever the file's. Categories of the file
@@ -124,20 +127,15 @@ class DomainCocoDataset(CocoDataset):
     legal in training and testing; crowds are kept as what counts neither way.
 
     Args:
-        dataset_name: Tag of the samples in results.
-        domain: The domain of all images; or
-        domains: those that are told apart by a folder of the image's name, such as
-            ``('fog', 'night')`` for ``fog/val/GOPR0475/....png``.
-        rename: End of image names in the file, and what to put in its place.
-        seg_rename: The same for the semantic labels below ``data_prefix['seg']``, which weather is
-            drawn by; by default the image's name with ``seg_map_suffix``.
-        **kwargs: As for ``CocoDataset``; ``metainfo`` is Cityscapes' eight things by default.
+        seg_rename: As ``rename``, for the semantic labels below ``data_prefix['seg']``, which
+            weather is drawn by; by default the image's name with ``seg_map_suffix``.
+        **kwargs: As for :class:`DomainTags` and ``CocoDataset``; ``metainfo`` is Cityscapes' eight
+            things by default.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If not one of ``domain`` and ``domains`` is given, an image is in none of these,
-            the file is no COCO file, lacks a class of the config, or has annotations of images or
-            categories that it does not list.
+        FileNotFoundError: See :class:`DomainTags`.
+        ValueError: Likewise, and if the file has annotations of images or categories that it does
+            not list.
     """
 
     METAINFO = {
@@ -145,18 +143,8 @@ class DomainCocoDataset(CocoDataset):
     }  # fmt: skip
     COCOAPI = _OrderedCOCO
 
-    def __init__(
-        self,
-        *args,
-        dataset_name: str,
-        domain: str | None = None,
-        domains: Sequence[str] | None = None,
-        rename: Sequence[str] | None = None,
-        seg_rename: Sequence[str] | None = None,
-        **kwargs,
-    ) -> None:
+    def __init__(self, *args, seg_rename: Sequence[str] | None = None, **kwargs) -> None:
         self.seg_rename = seg_rename
-        self.tags = DomainTags(dataset_name, domain, domains, rename)
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -164,7 +152,7 @@ class DomainCocoDataset(CocoDataset):
         left_out = self._check_file()
         entries = super().load_data_list()
         kept = sum(len(entry["instances"]) for entry in entries)
-        entries = self.tags.wanted(entries, self.ann_file)
+        entries = self.of_domains(entries)
         print_log(
             f"{self.ann_file}: {len(entries)} images, {kept} objects; left out: "
             f"{left_out['other']} of other categories, {left_out['all'] - kept} without area in "
@@ -175,22 +163,14 @@ class DomainCocoDataset(CocoDataset):
     def _check_file(self) -> dict[str, int]:
         """Refuse what would be counted wrong; how many annotations there are, and of no class."""
         file = self.ann_file
-        data = read_annotations(file, self.backend_args)
+        data, names = self.read_annotations()
         try:
-            names = {category["id"]: category["name"] for category in data["categories"]}
             images = {image["id"] for image in data["images"]}
             annotations = [(a["image_id"], a["category_id"], a["id"])
                            for a in data.get("annotations", ())]  # fmt: skip
         except (KeyError, TypeError) as error:
             raise ValueError(f"{file} is no COCO file of instances ({error!r})") from error
         classes = self.metainfo["classes"]
-        lacking = [name for name in classes if name not in names.values()]
-        if lacking:
-            raise ValueError(
-                f"{file} lacks the categories {lacking} of the config's classes; it has "
-                f"{sorted(names.values())}. Give metainfo=dict(classes=...) as they are called "
-                "there."
-            )
         stray = [number for image, _, number in annotations if image not in images]
         if stray:
             raise ValueError(
@@ -209,8 +189,8 @@ class DomainCocoDataset(CocoDataset):
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """As ``CocoDataset``'s, with the tags; see there."""
         image = raw_data_info["raw_img_info"]
-        name = image["file_name"] = self.tags.file_name(image["file_name"])
-        found = {**super().parse_data_info(raw_data_info), **self.tags.of(name)}
+        name = image["file_name"] = self.file_name(image["file_name"])
+        found = {**super().parse_data_info(raw_data_info), **self.tags(name)}
         if self.seg_rename is not None and found["seg_map_path"] is not None:
             labels = renamed(name, self.seg_rename, "seg_rename")
             found["seg_map_path"] = str(PurePosixPath(self.data_prefix["seg"], labels))

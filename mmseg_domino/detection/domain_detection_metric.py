@@ -3,21 +3,16 @@
 Shapes: ``N`` classes, ``P`` detections, ``H W`` the image.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.registry import METRICS
-from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 
-from ..evaluation import finish_in_one_process, group_of, image_path
+from ..evaluation import DomainMetric
 from ..metrics import (
     DETECTION_KINDS,
-    DetectionResults,
-    GroupKey,
     Matches,
     build_detection_results,
     write_detection_results,
@@ -27,7 +22,7 @@ from .matching import encode_masks, encode_truth, match_image
 
 
 @METRICS.register_module()
-class DomainDetectionMetric(BaseMetric):
+class DomainDetectionMetric(DomainMetric):
     """AP, AP50 and AP75 of boxes and masks by data set and domain, in one pass over all of them.
 
     Each sample is filed under its own ``dataset`` and ``domain``, so batches may mix them. Matching
@@ -50,17 +45,13 @@ class DomainDetectionMetric(BaseMetric):
             error.
         results_file: If given, write ``results.json`` there and the matches beside it.
         run: What ``results.json`` should say of the run.
-        collect_device: As for ``BaseMetric``, as for the arguments that follow.
-        collect_dir: As above.
-        prefix: As above.
+        **kwargs: As for ``BaseMetric``.
 
     Raises:
         ValueError: If arguments make no sense; if a sample has no annotations packed, no domain,
             boxes or scores that are NaN or infinite, or labels out of range (the message names the
             file); if nothing was evaluated.
     """
-
-    default_prefix = ""
 
     def __init__(
         self,
@@ -70,27 +61,21 @@ class DomainDetectionMetric(BaseMetric):
         default_group: str | None = None,
         results_file: str | None = None,
         run: Mapping | None = None,
-        collect_device: str = "cpu",
-        collect_dir: str | None = None,
-        prefix: str | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        super().__init__(source, intervals, default_group, results_file, run, **kwargs)
         self.kinds = (metric,) if isinstance(metric, str) else tuple(metric)
         unknown = [kind for kind in self.kinds if kind not in DETECTION_KINDS]
         if unknown or not self.kinds:
             raise ValueError(f"metric must be of {DETECTION_KINDS}, got {metric!r}")
-        for key in (source, default_group):
-            if key is not None:
-                GroupKey(key)
-        self.source, self.intervals, self.default_group = source, intervals, default_group
-        self.results_file, self.run = results_file, dict(run or {})
-        self.last_results: DetectionResults | None = None
+
+    def reset(self) -> None:
         self._found: dict[tuple[str, str], dict] = {}
         self._repeated = 0
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.dataset_meta["classes"])
+    def counted(self) -> tuple[dict, int]:
+        return self._found, self._repeated
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Match a batch of predictions.
@@ -102,7 +87,7 @@ class DomainDetectionMetric(BaseMetric):
                 information.
         """
         for sample in data_samples:
-            key = (str(group_of(sample, self.default_group)), image_path(sample))
+            key = self.key_of(sample)
             if key in self._found:
                 self._repeated += 1
                 continue
@@ -152,33 +137,11 @@ class DomainDetectionMetric(BaseMetric):
             truth.append(dict(label=label, crowd=bool(item["ignore_flag"]), shape=shape))
         return truth
 
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Join the processes' matches, and report.
-
-        Args:
-            size: Number of images of the data set.
-
-        Returns:
-            The figures, in every process.
-        """
-        own = (self._found, self._repeated)
-        metrics, error = finish_in_one_process(self, own, lambda parts: self._finish(parts, size))
-        self._found, self._repeated = {}, 0
-        self.results.clear()
-        if error is not None:
-            raise error
-        return {f"{self.prefix}/{k}": v for k, v in metrics.items()} if self.prefix else metrics
-
-    def _finish(self, parts: Sequence[tuple[dict, int]], size: int) -> dict[str, float]:
+    def finish(self, parts: Sequence[tuple[dict, int]], size: int) -> dict[str, float]:
         found: dict[tuple[str, str], Any] = {}
         for part, _ in parts:
             found |= part
-        repeated = sum(len(part) + more for part, more in parts) - len(found)
-        if repeated:
-            print_log(f"{repeated} images came more than once and were counted once", "current")
-        if len(found) + repeated < size:
-            print_log(f"only {len(found)} of {size} images were evaluated; does the sampler leave "
-                      "some out?", "current", level=logging.WARNING)  # fmt: skip
+        self.tell_counts(len(found), sum(len(part) + n for part, n in parts) - len(found), size)
         images: dict[str, list[str]] = {}
         for group, image in sorted(found):
             images.setdefault(group, []).append(image)
@@ -189,20 +152,11 @@ class DomainDetectionMetric(BaseMetric):
             }
             for group, paths in images.items()
         }
-        palette = self.dataset_meta.get("palette") or [[0, 0, 0]] * len(self.classes)
         results = build_detection_results(
-            images, matches, self.classes, palette, self.source, self.intervals, self.run
+            images, matches, self.classes, self.palette, self.source, self.intervals, self.run
         )
-        self.last_results = results
-        print_log("\n" + detection_table(results).text(), "current")
-        if self.results_file is not None:
-            write_detection_results(results, self.results_file)
-            print_log(f"results: {self.results_file}", "current")
+        self.publish(results, detection_table(results).text(), write_detection_results)
         return {**results.pooled, **results.metrics()}
-
-    def compute_metrics(self, results: list) -> dict:
-        """Not used: :meth:`evaluate` joins matches instead of lists of results."""
-        raise NotImplementedError("DomainDetectionMetric matches in process()")
 
 
 def _array(values: Any) -> np.ndarray:

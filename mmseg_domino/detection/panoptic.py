@@ -3,8 +3,6 @@
 Shapes: ``H W`` the image.
 """
 
-from collections.abc import Sequence
-
 import mmcv
 import numpy as np
 from mmdet.datasets import BaseDetDataset
@@ -16,7 +14,7 @@ from mmseg.datasets import CityscapesDataset
 from pycocotools import mask as coco_mask
 
 from ..utils.text import printable
-from .coco_dataset import CITYSCAPES_THINGS, DomainTags, read_annotations
+from .coco_dataset import CITYSCAPES_THINGS, DomainTags
 
 _PALETTE = dict(
     zip(*(CityscapesDataset.METAINFO[key] for key in ("classes", "palette")), strict=True)
@@ -26,19 +24,16 @@ IGNORED = 255
 
 
 @DATASETS.register_module()
-class DomainPanopticDataset(BaseDetDataset):
+class DomainPanopticDataset(DomainTags, BaseDetDataset):
     """Panoptic annotations: a PNG of segment numbers an image, and a JSON file that lists them.
 
     Labels are the things first and then the stuff, as mmdet's heads count them; a segment of no
     class of the config is ignored. Goes with :class:`LoadPanopticSegments`.
 
     Args:
-        dataset_name: See :class:`~.coco_dataset.DomainTags`, as for the three that follow.
-        domain: See there.
-        domains: See there.
-        rename: See there.
         city_folders: Images lie in folders named by the first part of their names, as Cityscapes'.
-        **kwargs: As for ``BaseDetDataset``; ``data_prefix`` has ``img`` and ``seg``.
+        **kwargs: As for :class:`~.coco_dataset.DomainTags` and ``BaseDetDataset``; ``data_prefix``
+            has ``img`` and ``seg``.
 
     Raises:
         FileNotFoundError: If there is no annotation file.
@@ -56,32 +51,21 @@ class DomainPanopticDataset(BaseDetDataset):
     def __init__(
         self,
         *args,
-        dataset_name: str,
-        domain: str | None = None,
-        domains: Sequence[str] | None = None,
-        rename: Sequence[str] | None = None,
         city_folders: bool = False,
         **kwargs,
     ) -> None:
         self.city_folders = city_folders
-        self.tags = DomainTags(dataset_name, domain, domains, rename)
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One entry an annotated image."""
-        file = self.ann_file
-        data = read_annotations(file, self.backend_args)
+        data, names = self.read_annotations()
         try:
-            names = {category["id"]: category["name"] for category in data["categories"]}
             images = {image["id"]: image for image in data["images"]}
-            classes = self.metainfo["classes"]
-            lacking = [name for name in classes if name not in names.values()]
-            if lacking:
-                raise ValueError(f"{file} lacks the categories {lacking} of the config's classes")
             entries = [self._entry(item, images, names) for item in data["annotations"]]
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{file} is no panoptic file ({error!r})") from error
-        return self.tags.wanted(entries, file)
+            raise ValueError(f"{self.ann_file} is no panoptic file ({error!r})") from error
+        return self.of_domains(entries)
 
     def _entry(self, annotation: dict, images: dict, names: dict) -> dict:
         image = images.get(annotation["image_id"])
@@ -104,14 +88,14 @@ class DomainPanopticDataset(BaseDetDataset):
                     id=segment["id"], category=classes.index(name), is_thing=name in things,
                     crowd=bool(segment.get("iscrowd")),
                 ))  # fmt: skip
-        name = self.tags.file_name(image["file_name"])
+        name = self.file_name(image["file_name"])
         if self.city_folders:
             name = f"{name.partition('_')[0]}/{name}"
         return dict(
             img_id=image["id"], height=image["height"], width=image["width"],
             img_path=fileio.join_path(self.data_prefix["img"], name),
             seg_map_path=fileio.join_path(self.data_prefix["seg"], annotation["file_name"]),
-            segments_info=segments, instances=[], **self.tags.of(name),
+            segments_info=segments, instances=[], **self.tags(name),
         )  # fmt: skip
 
 

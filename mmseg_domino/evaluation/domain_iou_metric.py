@@ -3,22 +3,18 @@
 Shapes: ``N`` classes, ``H W`` pixels, ``K`` domains of the prompt bank.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from torch import Tensor
 
 from ..metrics import (
     Counts,
-    GroupKey,
     ImageCount,
-    RunResults,
     build_results,
     merge_counts,
     write_results,
@@ -26,7 +22,7 @@ from ..metrics import (
 from ..reporting import text_tables
 from ..utils.journal import Journal
 from ..utils.options import complete_options
-from .gathering import finish_in_one_process, group_of, image_path
+from .domain_metric import DomainMetric
 from .journal import open_journal, remove_journal
 from .pixels import confidence_histogram, confusion_matrix, predicted_probability
 from .predictions import PredictionWriter, SubmissionWriter
@@ -36,7 +32,7 @@ _JOURNAL = {"folder": None, "resume": False, "fingerprint": None}
 
 
 @METRICS.register_module()
-class DomainIoUMetric(BaseMetric):
+class DomainIoUMetric(DomainMetric):
     """IoU by data set and domain in one pass over all of them.
 
     Each sample is counted under its own ``dataset`` and ``domain``, so batches may mix them. The
@@ -72,15 +68,13 @@ class DomainIoUMetric(BaseMetric):
             is what it must agree with, such as a hash of the checkpoint and the config.
         keep_results: Accepted because MMSegmentation's ``domino test --out`` sets it; predictions
             are always kept.
-        collect_device, collect_dir, prefix: As for ``BaseMetric``.
+        **kwargs: As for ``BaseMetric``.
 
     Raises:
         ValueError: If arguments make no sense together; if a sample has no label, no domain, NaN
             or infinite logits, or a label that is of another size or has values out of range (the
             message names the file).
     """
-
-    default_prefix = ""
 
     def __init__(
         self,
@@ -97,16 +91,9 @@ class DomainIoUMetric(BaseMetric):
         run: Mapping | None = None,
         journal: str | Mapping | None = None,
         keep_results: bool = True,
-        collect_device: str = "cpu",
-        collect_dir: str | None = None,
-        prefix: str | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
-        for name, key in (("source", source), ("default_group", default_group)):
-            try:
-                GroupKey("a/b" if key is None else key)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
+        super().__init__(source, intervals, default_group, results_file, run, **kwargs)
         if (format_only or submission) and output_dir is None:
             raise ValueError("format_only and submission need an output_dir to write to")
         if isinstance(journal, str):
@@ -117,29 +104,19 @@ class DomainIoUMetric(BaseMetric):
         if submission:
             submission = dict(format=submission) if isinstance(submission, str) else submission
             submission = complete_options(submission, _SUBMISSION, "submission")
-        self.source, self.default_group = source, default_group
-        self.ignore_index = ignore_index
+        self.ignore_index, self.calibration = ignore_index, calibration
         self.class_subsets = dict(class_subsets or {})
-        self.intervals, self.calibration = intervals, calibration
         self.output_dir, self.format_only = output_dir, format_only
         self.submission = SubmissionWriter(folder=output_dir, **submission) if submission else None
         self.writer = PredictionWriter(output_dir) if output_dir and not submission else None
-        self.results_file = results_file
-        self.run = dict(run or {})
         self.journal, self.resume = journal["folder"], journal["resume"]
         self.fingerprint = journal["fingerprint"]
-        self.last_results: RunResults | None = None
-        self._reset()
 
-    def _reset(self) -> None:
-        self._counts = Counts()
+    def reset(self) -> None:
+        self.counted = Counts()
         self._finished: set[tuple[str, str]] = set()
         self._log: Journal | None = None
         self._begun = False
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.dataset_meta["classes"])
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count a batch of ``pred_sem_seg`` and ``gt_sem_seg`` ``(1, H, W)``, ``seg_logits``
@@ -149,7 +126,7 @@ class DomainIoUMetric(BaseMetric):
             self._process(sample)
 
     def _process(self, sample: Mapping) -> None:
-        image, group = image_path(sample), group_of(sample, self.default_group)
+        group, image = self.key_of(sample)
         if (group, image) in self._finished:
             return
         self._check_logits(sample, image)
@@ -165,7 +142,7 @@ class DomainIoUMetric(BaseMetric):
                 histogram=self._histogram(sample, prediction),
                 **_domain_scores(sample),
             )
-            if self._counts.add(count):
+            if self.counted.add(count):
                 self._write_prediction(sample, group, image, prediction)
         except ValueError as error:
             raise ValueError(f"{image} ({group}): {error}") from error
@@ -242,66 +219,37 @@ class DomainIoUMetric(BaseMetric):
         self._log, done = open_journal(self.journal, header, self.resume)
         self._finished = set(done.pixels)
         if is_main_process() and self.resume:
-            self._counts = done
+            self.counted = done
             print_log(f"resumed: {len(done)} images were done before", logger="current")
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Join the processes' counts, and report.
-
-        Returns:
-            The figures, in every process; empty with ``format_only``.
-        """
+        """See :class:`DomainMetric`; with ``format_only`` there are no figures."""
         self._begin()
-        metrics, error = finish_in_one_process(
-            self, self._counts, lambda parts: self._finish(merge_counts(parts), size)
-        )
-        if self._log is not None:
-            self._log.close()
-        if error is not None:
-            raise error
+        log = self._log
+        try:
+            metrics = super().evaluate(size)
+        finally:
+            if log is not None:
+                log.close()
         if self.journal is not None and is_main_process():
             remove_journal(self.journal)
-        self._reset()
-        self.results.clear()
-        return {f"{self.prefix}/{k}": v for k, v in metrics.items()} if self.prefix else metrics
+        return metrics
 
-    def _finish(self, counts: Counts, size: int) -> dict[str, float]:
-        if counts.repeated:
-            print_log(
-                f"{counts.repeated} images came more than once and were counted once",
-                logger="current",
-            )
-        if len(counts) + counts.repeated < size:
-            print_log(
-                f"only {len(counts)} of {size} images were evaluated; does the sampler leave some "
-                "out?",
-                logger="current",
-                level=logging.WARNING,
-            )
+    def finish(self, parts: list[Counts], size: int) -> dict[str, float]:
+        counts = merge_counts(parts)
+        self.tell_counts(len(counts), counts.repeated, size)
         if self.submission is not None:
             archive = self.submission.finish([image for _, image in counts.pixels])
             print_log(f"submission for the {self.submission.name} server: {archive}", "current")
         if self.format_only:
             print_log(f"predictions are in {self.output_dir}", logger="current")
             return {}
-        self.last_results = build_results(
-            counts,
-            self.classes,
-            self.dataset_meta.get("palette") or [[0, 0, 0]] * len(self.classes),
-            self.source,
-            self.class_subsets,
-            self.intervals,
+        results = build_results(
+            counts, self.classes, self.palette, self.source, self.class_subsets, self.intervals,
             self.run,
-        )
-        print_log("\n" + text_tables(self.last_results), logger="current")
-        if self.results_file is not None:
-            write_results(self.last_results, self.results_file)
-            print_log(f"results: {self.results_file}", logger="current")
-        return self.last_results.metrics()
-
-    def compute_metrics(self, results: list) -> dict:
-        """Not used: :meth:`evaluate` joins counts instead of lists of results."""
-        raise NotImplementedError("DomainIoUMetric counts in process() and reports in evaluate()")
+        )  # fmt: skip
+        self.publish(results, text_tables(results), write_results)
+        return results.metrics()
 
 
 def _domain_scores(sample: Mapping) -> dict:

@@ -86,7 +86,7 @@ BAD = {
         dict(metainfo=dict(classes=("person", "bus"))),
         r"lacks the .*\['bus'",
     ),
-    "file": ([], {}, "no COCO file: it holds a list"),
+    "file": ([], {}, "is no COCO file"),
     "domain": (None, dict(domain="fog"), "one of both"),
     "folder": (None, dict(domains=("rain",)), "no image is in a folder named rain"),
     "rename": (None, dict(rename=("x.png", "y.png")), "does not end in 'x.png'"),

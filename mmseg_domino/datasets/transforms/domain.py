@@ -49,11 +49,6 @@ def encode_image(encoder: Mapping | None, image: np.ndarray) -> Tensor:
     return built.encode_pixels(built.prepare(image)[None])[0].cpu()
 
 
-def _check_share(name: str, value: float, upper: float) -> None:
-    if not 0 <= value <= upper:
-        raise ValueError(f"{name} must be in [0, {upper}], got {value}")
-
-
 class _AttachDomain(BaseTransform):
     """What the two transforms share: making, disturbing and attaching an embedding."""
 
@@ -61,44 +56,39 @@ class _AttachDomain(BaseTransform):
 
     def __init__(
         self,
-        source: str,
-        space: str | Sequence[str],
-        temperature: float | None,
-        assign: str | None,
-        prototypes: str | Mapping[str, str] | None,
-        noise: float,
-        mix: float,
-        drop: float,
-        force: str | None,
+        source: str = "soft",
+        space: str | Sequence[str] = "context",
+        temperature: float | None = None,
+        assign: str | None = None,
+        prototypes: str | Mapping[str, str] | None = None,
+        noise: float = 0.0,
+        mix: float = 0.0,
+        drop: float = 0.0,
+        force: str | None = None,
     ) -> None:
-        _check_share("noise", noise, float("inf"))
-        _check_share("mix", mix, 1)
-        _check_share("drop", drop, 1)
+        for name, value, upper in (("noise", noise, np.inf), ("mix", mix, 1), ("drop", drop, 1)):
+            if not 0 <= value <= upper:
+                raise ValueError(f"{name} must be in [0, {upper}], got {value}")
         self.noise, self.mix, self.drop, self.force = noise, mix, drop, force
         table = load_prototypes(prototypes)
         self.sources = build_sources(source, space, temperature, assign, table)
 
     def _given(self, results: dict, text: DomainText) -> Tensor | None:
         """What stands in for the image's own embedding ``(E,)``: see ``DrawWeather``."""
-        if self.force is not None:
-            if self.force not in text.keys:
-                raise ValueError(
-                    f"force={self.force!r} is no domain of the prompt bank, which has "
-                    f"{', '.join(text.keys)}"
-                )
-            return text.joint[text.keys.index(self.force)]
         given = results.get("domain_image")
-        if given is None:
-            return None
-        if not isinstance(given, str):
-            return torch.as_tensor(given)
-        if results["domain"] not in text.keys:
-            raise ValueError(
-                f"the weather {results['domain']!r} is no domain of the prompt bank, which has "
-                f"{', '.join(text.keys)}: choose `domains` of DrawWeather among them, or another "
-                "bank or embedding='clip'"
+        if self.force is None and not isinstance(given, str):
+            return None if given is None else torch.as_tensor(given)
+        key, what, remedy = self.force, f"force={self.force!r}", ""
+        if key is None:
+            key, what = results["domain"], f"the weather {results['domain']!r}"
+            remedy = (
+                ": choose `domains` of DrawWeather among them, or another bank or embedding='clip'"
             )
-        return text.joint[text.keys.index(results["domain"])]
+        if key not in text.keys:
+            raise ValueError(
+                f"{what} is no domain of the prompt bank, which has {', '.join(text.keys)}{remedy}"
+            )
+        return text.joint[text.keys.index(key)]
 
     def _attach(self, results: dict, image: Tensor, text: DomainText) -> dict:
         disturbed = self.noise or self.mix or self.drop
@@ -149,7 +139,13 @@ class LoadDomainEmbedding(_AttachDomain):
 
     Args:
         store: The store's path (``domino domains extract`` makes it).
-        source: What the embedding is made of; one of ``mmseg_domino.domain.SOURCES``.
+        root: The data root, if images should be looked up by their exact path below it; ``None``
+            to find them by the longest ending that is in the store.
+        missing: ``'error'``, or ``'leave'`` to leave an image that is not in the store, or all if
+            there is no store, to ``DominoDataPreProcessor(domain_encoder=...)``.
+        encoder: If given, arguments of the ``DomainEncoder`` that the store must have been made
+            by: model, weights, precision and prompt bank are compared.
+        source: What the embedding is made of; one of ``mmseg_domino.domain.SOURCES`` (soft).
         space: ``'context'`` for cross-attention, ``'joint'`` (CLIP's common space) for norms, or
             both, of which each part of the model takes the one that it names.
         temperature: Of the scores; ``None`` for CLIP's own.
@@ -161,12 +157,6 @@ class LoadDomainEmbedding(_AttachDomain):
         drop: Probability of the null embedding, in [0, 1].
         force: Domain that every image is taken for, whatever it shows: its text stands in for the
             image's embedding. In a test it tells what the embedding is worth.
-        root: The data root, if images should be looked up by their exact path below it; ``None``
-            to find them by the longest ending that is in the store.
-        missing: ``'error'``, or ``'leave'`` to leave an image that is not in the store, or all if
-            there is no store, to ``DominoDataPreProcessor(domain_encoder=...)``.
-        encoder: If given, arguments of the ``DomainEncoder`` that the store must have been made
-            by: model, weights, precision and prompt bank are compared.
 
     Raises:
         MissingEmbeddingError: If the store lacks the image (and ``missing='error'``).
@@ -177,20 +167,12 @@ class LoadDomainEmbedding(_AttachDomain):
     def __init__(
         self,
         store: str,
-        source: str = "soft",
-        space: str | Sequence[str] = "context",
-        temperature: float | None = None,
-        assign: str | None = None,
-        prototypes: str | Mapping[str, str] | None = None,
-        noise: float = 0.0,
-        mix: float = 0.0,
-        drop: float = 0.0,
-        force: str | None = None,
         root: str | None = None,
         missing: str = "error",
         encoder: Mapping | None = None,
+        **embedding,
     ) -> None:
-        super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop, force)
+        super().__init__(**embedding)
         if missing not in ("error", "leave"):
             raise ValueError(f"missing must be 'error' or 'leave', got {missing!r}")
         self.store, self.root, self.missing = str(store), root, missing
@@ -213,21 +195,22 @@ class LoadDomainEmbedding(_AttachDomain):
         given = self._given(results, store.text)
         if given is not None:
             return self._attach(results, given, store.text)
-        if not results.get("img_path"):
-            if self.missing == "leave":
-                return results
-            raise MissingEmbeddingError(
-                "LoadDomainEmbedding finds an image by its img_path and the sample has none (an "
-                "image given as an array?). Use EncodeDomain, or missing='leave' with "
-                "DominoDataPreProcessor(domain_encoder=...)."
-            )
         try:
-            row = store.find(results["img_path"], self.root)
+            row = self._find(store, results.get("img_path"))
         except MissingEmbeddingError:
             if self.missing == "leave":
                 return results
             raise
         return self._attach(results, store.image(row), store.text)
+
+    def _find(self, store: EmbeddingStore, path: str | None) -> int:
+        if not path:
+            raise MissingEmbeddingError(
+                "LoadDomainEmbedding finds an image by its img_path and the sample has none (an "
+                "image given as an array?). Use EncodeDomain, or missing='leave' with "
+                "DominoDataPreProcessor(domain_encoder=...)."
+            )
+        return store.find(path, self.root)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(store={self.store!r}, {self._describe()})"
@@ -246,9 +229,8 @@ class EncodeDomain(_AttachDomain):
 
     Args:
         encoder: Arguments of ``DomainEncoder``; ``type`` may name another registered encoder.
-        source, space, temperature, assign, prototypes, noise, mix, drop, force: See
-            :class:`LoadDomainEmbedding`.
         color_type: ``'bgr'`` or ``'rgb'``: the order of the loaded image's channels.
+        **embedding: From ``source`` on as for :class:`LoadDomainEmbedding`.
 
     Raises:
         ValueError: If the image was changed before, or is not uint8 with three channels.
@@ -257,18 +239,10 @@ class EncodeDomain(_AttachDomain):
     def __init__(
         self,
         encoder: Mapping | None = None,
-        source: str = "soft",
-        space: str | Sequence[str] = "context",
-        temperature: float | None = None,
-        assign: str | None = None,
-        prototypes: str | Mapping[str, str] | None = None,
-        noise: float = 0.0,
-        mix: float = 0.0,
-        drop: float = 0.0,
-        force: str | None = None,
         color_type: str = "bgr",
+        **embedding,
     ) -> None:
-        super().__init__(source, space, temperature, assign, prototypes, noise, mix, drop, force)
+        super().__init__(**embedding)
         if color_type not in ("bgr", "rgb"):
             raise ValueError(f"color_type must be 'bgr' or 'rgb', got {color_type!r}")
         self.color_type = color_type

@@ -60,8 +60,10 @@ def test_loads_embedding_scores_and_names(world):
 )
 def test_encoding_on_the_fly_equals_the_store(world, tiny_clip, source, space):
     root, _, _ = world
-    load = LoadDomainEmbedding(str(root / "s.safetensors"), source, space)
-    encode = Compose([LoadImageFromFile(), EncodeDomain({"model": tiny_clip}, source, space)])
+    load = LoadDomainEmbedding(str(root / "s.safetensors"), source=source, space=space)
+    encode = Compose(
+        [LoadImageFromFile(), EncodeDomain({"model": tiny_clip}, source=source, space=space)]
+    )
     for condition in ("fog", "night", "rain"):
         stored, fresh = load(_sample(root, condition)), encode(_sample(root, condition))
         for key in ("domain_embedding", "domain_scores"):
@@ -73,9 +75,9 @@ def test_rgb_and_bgr_are_told_apart(world, tiny_clip):
     root, _, rows = world
     bgr = LoadImageFromFile()(_sample(root))
     rgb = dict(bgr, img=bgr["img"][:, :, ::-1].copy())
-    encoder = {"model": tiny_clip}
-    right = EncodeDomain(encoder, "image", "joint", color_type="rgb")(rgb)["domain_embedding"]
-    wrong = EncodeDomain(encoder, "image", "joint")(rgb)["domain_embedding"]
+    options = dict(encoder={"model": tiny_clip}, source="image", space="joint")
+    right = EncodeDomain(**options, color_type="rgb")(rgb)["domain_embedding"]
+    wrong = EncodeDomain(**options)(rgb)["domain_embedding"]
     np.testing.assert_allclose(right, rows[0], atol=1e-5)
     assert np.abs(wrong - right).max() > 1e-3
 
@@ -108,7 +110,7 @@ def test_encoding_refuses_a_changed_image(world, tiny_clip, change):
 
 def test_oracle_reads_the_condition_of_the_sample(world):
     root, encoder, _ = world
-    oracle = LoadDomainEmbedding(str(root / "s.safetensors"), "oracle")
+    oracle = LoadDomainEmbedding(str(root / "s.safetensors"), source="oracle")
     result = oracle(_sample(root, "fog", domain="snow"))
     np.testing.assert_array_equal(result["domain_embedding"], encoder.text.context[4])
     with pytest.raises(ValueError, match="true condition"):
@@ -118,7 +120,9 @@ def test_oracle_reads_the_condition_of_the_sample(world):
 def test_prototypes_of_another_store(world):
     root, _, rows = world
     store = str(root / "s.safetensors")
-    result = LoadDomainEmbedding(store, "prototype", "joint", prototypes=store)(_sample(root))
+    result = LoadDomainEmbedding(store, source="prototype", space="joint", prototypes=store)(
+        _sample(root)
+    )
     np.testing.assert_allclose(
         result["domain_embedding"], F.normalize(rows.mean(0), dim=0), atol=1e-6
     )
@@ -160,7 +164,7 @@ def test_disturbance_takes_nothing_from_the_other_draws(world):
 
 def test_a_domain_that_all_images_are_taken_for(world):
     root, encoder, _ = world
-    forced = LoadDomainEmbedding(str(root / "s.safetensors"), "argmax", force="snow")
+    forced = LoadDomainEmbedding(str(root / "s.safetensors"), source="argmax", force="snow")
     for name in ("fog", "night"):
         made = forced(_sample(root, name))
         np.testing.assert_array_equal(made["domain_embedding"], encoder.text.context[4])
