@@ -124,8 +124,8 @@ def report(root: Path) -> str:
     order = ("source-only", "adaptive", "source-only-weather", "adaptive-weather")
     members = [found[name] for name in order if name in found]
     parts = [
-        averages_table(members, "CamVid, day to dusk", [m.name for m in members]).markdown(),
-        domains_table(members, "By domain", [m.name for m in members]).markdown(),
+        averages_table(members, "CamVid, day to dusk").markdown(),
+        domains_table(members, "By domain").markdown(),
     ]
     for suffix in ("", "-weather"):
         first, second = f"adaptive{suffix}", f"source-only{suffix}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.paper.decisions import DECIDING, RELATIVE, Decision, decide
@@ -214,10 +215,10 @@ def write_bench_report(
 
 
 def _question(question, conditions, drawings: Drawings, folder: Path) -> Section:
-    members = [conditions[key] for key in question.conditions.values()]
     labels = list(question.conditions)
-    averages = averages_table(members, question.title, labels)
-    domains = domains_table(members, f"{question.title}: mIoU by domain", labels)
+    members = [replace(conditions[key], name=label) for label, key in question.conditions.items()]
+    averages = averages_table(members, question.title)
+    domains = domains_table(members, f"{question.title}: mIoU by domain")
     _write_table(folder, question.key, averages)
     _write_table(folder, f"{question.key}_domains", domains)
     figure = question_figure(

@@ -66,10 +66,10 @@ def _load(config, work_dir, cfg_options, launcher, condition, data_root) -> "Con
     from ..engine import load_config
 
     if condition is not None:
-        from ..experiments import resolve_condition
+        from ..experiments import load_set
 
         work_dir = work_dir or str(Path("work_dirs", Path(config).stem, condition))
-        config = resolve_condition(config, condition)
+        config = load_set(config).resolve(condition)
     return load_config(config, work_dir, cfg_options, launcher, data_root or None)
 
 

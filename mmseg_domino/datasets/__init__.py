@@ -1,13 +1,12 @@
-from .acdc import ACDC_CONDITIONS, ACDCDataset
+from .acdc import ACDCDataset
 from .bdd100k import BDD100KDomainDataset
 from .camvid import CamVidDataset
 from .folders import FolderDataset
 from .mixture import RatioConcatDataset
-from .muses import MUSES_TIMES, MUSES_WEATHERS, MUSESDataset
+from .muses import MUSESDataset
 from .remaining import RemainingDataset
 from .sampler import ResumableInfiniteSampler
 from .transforms import (
-    CORRUPTIONS,
     Corrupt,
     DrawWeather,
     EncodeDomain,
@@ -23,10 +22,6 @@ from .urbansyn import UrbanSynDataset
 from .wrappers import leaf_datasets, set_data_roots
 
 __all__ = [
-    "ACDC_CONDITIONS",
-    "CORRUPTIONS",
-    "MUSES_TIMES",
-    "MUSES_WEATHERS",
     "ACDCDataset",
     "BDD100KDomainDataset",
     "CamVidDataset",

@@ -18,11 +18,6 @@ from .mixture import leaf_sample
 _FORMAT = "mmseg_domino.class_pixels/1"
 
 
-def count_classes(label: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixels of each class in a label map ``(H, W)``; other values (255) are not counted: (N,)."""
-    return np.bincount(label.ravel(), minlength=num_classes)[:num_classes].astype(np.int64)
-
-
 def load_class_pixels(dataset, file: str | Path) -> np.ndarray:
     """Pixels of each class in each label of a data set, ``(M, N)`` int64, kept in a file.
 
@@ -66,7 +61,8 @@ def _write(dataset, file: Path) -> None:
         if id(leaf) not in loaders:
             loaders[id(leaf)] = _label_loader(leaf)
         results = loaders[id(leaf)](leaf.get_data_info(place))
-        pixels[index] = count_classes(results["gt_seg_map"], num_classes)
+        label = results["gt_seg_map"].ravel()
+        pixels[index] = np.bincount(label, minlength=num_classes)[:num_classes]
     write_tensors(file, {"pixels": torch.from_numpy(pixels)}, _describe(dataset))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mmseg.datasets import CityscapesDataset, MapillaryDataset_v1, MapillaryDataset_v2
 from tqdm import tqdm
 
-from ..utils import resolve_below
+from ..utils import read_mapping, resolve_below
 from ..utils.images import check_image, open_image, write_image
 
 IGNORED = 255
@@ -202,22 +202,20 @@ def decode_panoptic(path: str | os.PathLike, categories: Mapping[int, int]) -> n
 
 
 #: A label file, where its trainIds go, and what reads it.
-_Job = tuple[Path, Path, Callable[[Path], np.ndarray]]
+Job = tuple[Path, Path, Callable[[Path], np.ndarray]]
 
 
-def _convert(job: _Job, table: LabelTable) -> None:
+def _convert(job: Job, table: LabelTable) -> None:
     source, target, decode = job
     try:
         label = decode(source)
     except OSError as error:
         raise ValueError(f"{source} cannot be decoded as an image: {error}") from error
-    converted = table.apply(label, source)
-    write_image(target, converted)
+    write_image(target, table.apply(label, source))
 
 
-def _run(jobs: Sequence[_Job], table: LabelTable, workers: int, overwrite: bool) -> int:
-    if not jobs:
-        raise FileNotFoundError("there are no labels to convert; is it the right folder?")
+def convert_labels(jobs: Sequence[Job], table: LabelTable, workers: int, overwrite: bool) -> int:
+    """Convert label files, or those that were not yet; how many that were."""
     todo = [job for job in jobs if overwrite or not job[1].is_file()]
     run = partial(_convert, table=table)
     with ProcessPoolExecutor(workers) if workers else nullcontext() as pool:
@@ -227,35 +225,25 @@ def _run(jobs: Sequence[_Job], table: LabelTable, workers: int, overwrite: bool)
     return len(todo)
 
 
-def convert_labels(
-    pairs: Sequence[tuple[Path, Path]],
-    decode: Callable[[Path], np.ndarray],
-    table: LabelTable,
-    workers: int = 0,
-    overwrite: bool = False,
-) -> int:
-    """Convert label files."""
-    return _run([(a, b, decode) for a, b in pairs], table, workers, overwrite)
+def panoptic_labels(
+    file: Path, folder: Path, target: Path, ending: str = "", new_ending: str = ""
+) -> tuple[list[Job], LabelTable]:
+    """The COCO panoptic PNGs that a file lists, and the table of its categories' names.
 
-
-def convert_panoptic(
-    annotations: Sequence[Mapping],
-    folder: str | os.PathLike,
-    target: str | os.PathLike,
-    table: LabelTable,
-    workers: int = 0,
-    overwrite: bool = False,
-    named_in: str | os.PathLike = "panoptic.json",
-    ending: str = "",
-    new_ending: str = "",
-) -> int:
-    """Convert COCO panoptic PNGs; the labels' names end in ``new_ending`` for ``ending``."""
+    The labels' names end in ``new_ending`` for ``ending``.
+    """
+    panoptic = read_mapping(file)
+    lacking = {"categories", "annotations"} - set(panoptic)
+    if lacking:
+        raise ValueError(f"{file} lacks {', '.join(sorted(lacking))}")
     jobs = []
-    for annotation in annotations:
+    for annotation in panoptic["annotations"]:
         categories = {s["id"]: s["category_id"] for s in annotation["segments_info"]}
         name = annotation["file_name"]
-        source = resolve_below(folder, name, named_in)
         renamed = name.removesuffix(ending) + new_ending
-        written = resolve_below(target, renamed, named_in, links="last")
-        jobs.append((source, written, partial(decode_panoptic, categories=categories)))
-    return _run(jobs, table, workers, overwrite)
+        jobs.append((
+            resolve_below(folder, name, file),
+            resolve_below(target, renamed, file, links="last"),
+            partial(decode_panoptic, categories=categories),
+        ))  # fmt: skip
+    return jobs, wilddash_table(panoptic["categories"])

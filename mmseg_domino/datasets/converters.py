@@ -4,19 +4,17 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..utils import read_mapping
 from ..utils.images import walk_files
 from .conversion import (
     CITYSCAPES_LABELS,
     SYNTHIA_LABELS,
     TRAIN_ID_SUFFIX,
     convert_labels,
-    convert_panoptic,
     decode_last_channel,
     decode_single_channel,
     label_table,
     mapillary_labels,
-    wilddash_table,
+    panoptic_labels,
 )
 
 _Pairs = list[tuple[Path, Path]]
@@ -87,50 +85,32 @@ def convert_dataset(
     workers: int = 0,
     overwrite: bool = False,
 ) -> tuple[int, int]:
-    """Make trainId labels of a data set's original ones."""
+    """Make trainId labels of a data set's original ones.
+
+    Returns:
+        How many were written, and how many there are.
+
+    Raises:
+        FileNotFoundError: If there are no original labels.
+        ValueError: If a label cannot be read, or is of another data set; names it.
+    """
     root = Path(root)
     out = root if out is None else Path(out)
     if name == "wilddash2":
-        return _convert_panoptic_file(
-            root / "panoptic.json", root / "panoptic", out / "labelTrainIds", workers, overwrite
-        )
-    if name == "muses":
-        return _convert_muses(root, out, workers, overwrite)
-    find, decode, table = CONVERTERS[name]
-    pairs = [(path, out / new.relative_to(root)) for path, new in find(root, version, splits)]
-    if not pairs:
+        files, folder, target, renamed = [root / "panoptic.json"], "panoptic", "labelTrainIds", ()
+    elif name == "muses":
+        files = sorted((root / "gt_panoptic").glob("[!.]*.json"))
+        folder, target = "gt_panoptic", "gt_semantic"
+        renamed = ("_gt_panoptic.png", "_gt_labelTrainIds.png")
+    else:
+        files = []
+    batches = [panoptic_labels(file, root / folder, out / target, *renamed) for file in files]
+    if name in CONVERTERS:
+        find, decode, table = CONVERTERS[name]
+        pairs = find(root, version, splits)
+        jobs = [(path, out / new.relative_to(root), decode) for path, new in pairs]
+        batches = [(jobs, table(version))]
+    total = sum(len(jobs) for jobs, _ in batches)
+    if not total:
         raise FileNotFoundError(f"there are no original labels of {name} below {root}")
-    written = convert_labels(pairs, decode, table(version), workers, overwrite)
-    return written, len(pairs)
-
-
-def _convert_panoptic_file(
-    file: Path, folder: Path, target: Path, workers: int, overwrite: bool, rename: tuple = ()
-) -> tuple[int, int]:
-    panoptic = read_mapping(file)
-    lacking = {"categories", "annotations"} - set(panoptic)
-    if lacking:
-        raise ValueError(f"{file} lacks {', '.join(sorted(lacking))}")
-    # Classes are told by the names that the file itself has for its categories.
-    table = wilddash_table(panoptic["categories"])
-    annotations = panoptic["annotations"]
-    written = convert_panoptic(
-        annotations, folder, target, table, workers, overwrite, file, *rename
-    )
-    return written, len(annotations)
-
-
-def _convert_muses(root: Path, out: Path, workers: int, overwrite: bool) -> tuple[int, int]:
-    """``gt_panoptic/SPLIT.json`` and its PNGs to ``gt_semantic/SPLIT/...``."""
-    files = sorted((root / "gt_panoptic").glob("[!.]*.json"))
-    if not files:
-        raise FileNotFoundError(f"there is no gt_panoptic/SPLIT.json of muses below {root}")
-    counts = [
-        _convert_panoptic_file(
-            file, root / "gt_panoptic", out / "gt_semantic", workers, overwrite,
-            ("_gt_panoptic.png", "_gt_labelTrainIds.png"),
-        )
-        for file in files
-    ]  # fmt: skip
-    written, total = zip(*counts, strict=True)
-    return sum(written), sum(total)
+    return sum(convert_labels(*batch, workers, overwrite) for batch in batches), total

@@ -12,11 +12,11 @@ except ImportError as error:
         "'mmseg_domino[onedl,detection]' (no compiler is needed)"
     ) from error
 
-from .box_datasets import DIVERSE_WEATHER, BDD100KDetDataset, DiverseWeatherDataset
+from .box_datasets import BDD100KDetDataset, DiverseWeatherDataset
 from .cityscapes import convert_instances
-from .coco_dataset import CITYSCAPES_THINGS, DomainCocoDataset
+from .coco_dataset import DomainCocoDataset
 from .data_preprocessor import DominoDetDataPreprocessor
-from .detector import DominoDetector, domino_detector
+from .detector import DominoDetector
 from .domain_detection_metric import DomainDetectionMetric
 from .formatting import PackDominoDetInputs
 from .panoptic import DomainPanopticDataset, LoadPanopticSegments
@@ -24,8 +24,6 @@ from .registration import register_with_mmdet
 from .report_hook import DetectionReportHook
 
 __all__ = [
-    "CITYSCAPES_THINGS",
-    "DIVERSE_WEATHER",
     "BDD100KDetDataset",
     "DetectionReportHook",
     "DiverseWeatherDataset",
@@ -37,8 +35,6 @@ __all__ = [
     "LoadPanopticSegments",
     "PackDominoDetInputs",
     "convert_instances",
-    "domino_detector",
-    "register_with_mmdet",
 ]
 
 register_with_mmdet()

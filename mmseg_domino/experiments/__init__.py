@@ -1,11 +1,11 @@
 """Many runs, and what follows from them: sets, sweeps, tables over seeds."""
 
-from .collect import Condition, SeedRun, collect_conditions
+from .collect import Condition, collect_conditions
 from .plan import PlannedRun, plan_runs
 from .record import RunRecord, read_record
-from .sets import ConfigSet, SetError, load_set, resolve_condition
+from .sets import ConfigSet, SetError, load_set
 from .statistics import Contrast, contrast, paired_contrasts, verdict
-from .sweep import Resources, Sweep, SweepReport, clock
+from .sweep import Resources, Sweep, clock
 from .tables import (
     averages_table,
     condition_estimate,
@@ -21,10 +21,8 @@ __all__ = [
     "PlannedRun",
     "Resources",
     "RunRecord",
-    "SeedRun",
     "SetError",
     "Sweep",
-    "SweepReport",
     "averages_table",
     "clock",
     "collect_conditions",
@@ -37,6 +35,5 @@ __all__ = [
     "paired_contrasts",
     "plan_runs",
     "read_record",
-    "resolve_condition",
     "verdict",
 ]

@@ -141,8 +141,3 @@ def load_set(path: str | os.PathLike) -> ConfigSet:
     if base is not None:
         base = _existing(path.parent / base, path)
     return ConfigSet(path, path.stem, base, conditions)
-
-
-def resolve_condition(path: str | os.PathLike, name: str) -> Config:
-    """The complete config of one condition of a set; see :meth:`ConfigSet.resolve`."""
-    return load_set(path).resolve(name)

@@ -73,9 +73,7 @@ def _notes(conditions: Sequence[Condition]) -> list[str]:
     return list(notes)
 
 
-def averages_table(
-    conditions: Sequence[Condition], title: str = "", labels: Sequence[str] = ()
-) -> Table:
+def averages_table(conditions: Sequence[Condition], title: str = "") -> Table:
     """One row a condition: both averages of each target data set with the relative mIoUs beside
     them, then the source's mIoU.
 
@@ -84,7 +82,6 @@ def averages_table(
     became of the others; no condition is left out. Notes say where rows were tested on different
     images.
     """
-    labels = labels or [c.name for c in conditions]
     columns = ["Condition", "Seeds"]
     wanted: list[tuple[str, str]] = []
     for name in _datasets(conditions):
@@ -101,42 +98,35 @@ def averages_table(
     wanted.append(("estimate", "source/mIoU"))
     cell = {"estimate": condition_estimate, "interval": condition_interval}
     rows = [
-        [label, condition.state, *(cell[kind](condition, figure) for kind, figure in wanted)]
-        for label, condition in zip(labels, conditions, strict=True)
+        [c.name, c.state, *(cell[kind](c, figure) for kind, figure in wanted)] for c in conditions
     ]
     return Table(columns, rows, title=title, notes=_notes(conditions))
 
 
-def domains_table(
-    conditions: Sequence[Condition], title: str = "", labels: Sequence[str] = ()
-) -> Table:
+def domains_table(conditions: Sequence[Condition], title: str = "") -> Table:
     """One row a condition: mIoU of each domain, mean ± standard deviation over seeds."""
-    labels = labels or [c.name for c in conditions]
     groups = _groups(conditions)
     rows = [
-        [label, condition.state, *(condition_estimate(condition, f"{key}/mIoU") for key in groups)]
-        for label, condition in zip(labels, conditions, strict=True)
+        [c.name, c.state, *(condition_estimate(c, f"{key}/mIoU") for key in groups)]
+        for c in conditions
     ]
     columns = ["Condition", "Seeds", *groups]
     return Table(columns, rows, title=title, notes=_notes(conditions))
 
 
-def differences_table(
-    conditions: Sequence[Condition], title: str = "", labels: Sequence[str] = ()
-) -> Table:
+def differences_table(conditions: Sequence[Condition], title: str = "") -> Table:
     """One row a condition but the first: how it differs from the first, points.
 
     Differences are paired by seed and image, with 95 % intervals over both; see
     :data:`~mmseg_domino.experiments.statistics.RULE`.
     """
-    labels = labels or [c.name for c in conditions]
     datasets = _datasets(conditions)
     columns = ["Condition", "Seeds in common"]
     for name in datasets:
         for what in (f"{name} mean of domains", f"{name} relative mIoU"):
             columns += [f"{what}, difference", f"{what}, 95 % interval"]
     rows = []
-    for label, condition in zip(labels[1:], conditions[1:], strict=True):
+    for condition in conditions[1:]:
         cells: list[Cell | str | int] = []
         reason, seeds = "no seed in common", 0
         try:
@@ -151,9 +141,9 @@ def differences_table(
                     found.difference, Interval(found.low, found.high)
                 ]  # fmt: skip
                 seeds = max(seeds, found.seeds if found else 0)
-        rows.append([label, seeds, *cells])
+        rows.append([condition.name, seeds, *cells])
     note = (
-        f"Each minus {labels[0]}, paired by seed and image; with one seed the interval is over "
-        "images alone."
+        f"Each minus {conditions[0].name}, paired by seed and image; with one seed the interval is "
+        "over images alone."
     )
     return Table(columns, rows, title=title, notes=[note])

@@ -47,19 +47,6 @@ class Marked:
 Cell = str | int | float | Interval | Estimate | Marked | Missing | None
 
 
-@dataclass(frozen=True)
-class _Style:
-    """How one rendering writes what has no plain digits."""
-
-    nothing: str
-    interval: str = "{low} to {high}"
-    estimate: str = "{mean} ± {std}"
-
-
-_TEXT = _Style(nothing="-")
-_MARKDOWN = _Style(nothing="-")
-_LATEX = _Style(nothing="--", interval="{low}--{high}", estimate=r"${mean} \pm {std}$")
-
 _LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -106,25 +93,23 @@ class Table:
                     f"columns: {list(self.columns)}"
                 )
 
-    def _number(self, value: float, style: _Style) -> str:
-        return style.nothing if math.isnan(value) else f"{value:.{self.digits}f}"
-
-    def _write(self, cell: Cell, style: _Style) -> str:
-        if cell is None:
-            return style.nothing
+    def _write(self, cell: Cell, latex: bool = False) -> str:
+        if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+            return "--" if latex else "-"
         if isinstance(cell, Missing):
             return cell.reason
         if isinstance(cell, Marked):
-            return f"{self._write(cell.value, style)} {cell.mark}"
+            return f"{self._write(cell.value, latex)} {cell.mark}"
         if isinstance(cell, Interval):
-            low, high = self._number(cell.low, style), self._number(cell.high, style)
-            return style.interval.format(low=low, high=high)
+            low, high = (self._write(float(end), latex) for end in (cell.low, cell.high))
+            return f"{low}--{high}" if latex else f"{low} to {high}"
         if isinstance(cell, Estimate):
-            mean = self._number(cell.mean, style)
+            mean = self._write(float(cell.mean), latex)
             if cell.std is None:
                 return mean
-            return style.estimate.format(mean=mean, std=self._number(cell.std, style))
-        return self._number(cell, style) if isinstance(cell, float) else str(cell)
+            std = self._write(float(cell.std), latex)
+            return rf"${mean} \pm {std}$" if latex else f"{mean} ± {std}"
+        return f"{cell:.{self.digits}f}" if isinstance(cell, float) else str(cell)
 
     def is_text(self, column: int) -> bool:
         """Whether a column holds words, and so is set to the left."""
@@ -133,7 +118,7 @@ class Table:
 
     def strings(self) -> list[list[str]]:
         """The rows as plain text, for HTML."""
-        return [[self._write(cell, _TEXT) for cell in row] for row in self.rows]
+        return [[self._write(cell) for cell in row] for row in self.rows]
 
     def _padded(self, rows: Sequence[Sequence[str]], least: int = 1) -> list[list[str]]:
         """The cells at the width of their column, words to the left and numbers to the right."""
@@ -146,7 +131,7 @@ class Table:
 
     def markdown(self) -> str:
         """GitHub's Markdown, columns padded so that the source reads well too."""
-        rows = [self.columns, *([self._write(c, _MARKDOWN) for c in row] for row in self.rows)]
+        rows = [self.columns, *self.strings()]
         rows = self._padded([[_escape_markdown(c) for c in row] for row in rows], least=3)
         rules = [
             "-" * (len(c) + 2) if self.is_text(i) else "-" * (len(c) + 1) + ":"
@@ -181,9 +166,9 @@ class Table:
                 lines.append(r"\midrule")
             cells = (
                 # numbers and their intervals are LaTeX already, names are not
-                self._write(c, _LATEX)
+                self._write(c, latex=True)
                 if isinstance(c, Interval | Estimate | float) or c is None
-                else _escape_latex(self._write(c, _LATEX))
+                else _escape_latex(self._write(c, latex=True))
                 for c in row
             )
             lines.append(" & ".join(cells) + r" \\")

@@ -130,8 +130,8 @@ def _fresnel(grazing: np.ndarray) -> np.ndarray:
 
 def _falling(
     scene: Scene, rng: np.random.Generator, spec: list[tuple], angle: float
-) -> list[tuple[np.ndarray, float]]:
-    """Layers of drops or flakes at some distances, the far ones first.
+) -> list[np.ndarray]:
+    """Opacity ``(H, W)`` of layers of drops or flakes at some distances, the far ones first.
 
     Args:
         scene: The image.
@@ -139,9 +139,6 @@ def _falling(
         spec: Distance in metres, number on a picture of Cityscapes' width, metres across, metres
             fallen during the exposure, and opacity.
         angle: Degrees from the vertical.
-
-    Returns:
-        ``(H, W)`` opacity of each layer, and its distance.
     """
     height, width = scene.label.shape
     field = width / (1.1 * scene.focal)  # of the picture's width that this crop shows
@@ -164,8 +161,16 @@ def _falling(
         # The lens is focused on the street: what is near is blurred.
         blur = max(0.5, scene.focal * 0.0012 / distance)
         # Nothing falls behind what is nearer.
-        layers.append((soften(layer, blur) * (scene.distance > distance), distance))
+        layers.append(soften(layer, blur) * (scene.distance > distance))
     return layers
+
+
+def _veil(
+    light: np.ndarray, scene: Scene, weak: float, strong: float, strength: float, air: np.ndarray
+) -> np.ndarray:
+    """Mist whose visibility goes from one to another with the strength of what falls."""
+    visibility = float(np.exp(np.log(weak) + strength * np.log(strong / weak)))
+    return koschmieder(light, np.minimum(scene.distance, 400), visibility, air)
 
 
 def rain(scene: Scene, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -180,15 +185,14 @@ def rain(scene: Scene, strength: float, rng: np.random.Generator) -> np.ndarray:
     mirror = wet * _fresnel(scene.grazing) * (0.25 + 0.75 * np.clip(3 * puddles - 1, 0, 1))
     mirror = np.clip(mirror * np.float32(0.45 + 0.45 * strength), 0, 0.75)[..., None]
     light = light + mirror * (_reflection(light, scene) - light)
-    visibility = float(np.exp(np.log(2000) + strength * np.log(350 / 2000)))
     air = cloud * np.float32(0.9)
-    light = koschmieder(light, np.minimum(scene.distance, 400), visibility, air)
+    light = _veil(light, scene, 2000, 350, strength, air)
     spec = [
         (12.0, 900 * strength, 0.002, 0.16, 0.35),
         (5.0, 260 * strength, 0.002, 0.13, 0.28),
         (1.8, 40 * strength, 0.002, 0.10, 0.2),
     ]
-    for layer, _ in _falling(scene, rng, spec, float(rng.uniform(-14, 14))):
+    for layer in _falling(scene, rng, spec, float(rng.uniform(-14, 14))):
         light = light + layer[..., None] * (air - light)
     # Through a wet windscreen nothing is quite sharp.
     light = soften(light, scene.height * (0.0006 + 0.0008 * strength))
@@ -275,14 +279,13 @@ def snow(scene: Scene, strength: float, rng: np.random.Generator) -> np.ndarray:
     thawed = scene.of(("road",))[..., None] * (1 - cover) * np.float32(0.35)
     light = light * (1 - thawed)
     light = light + cover * np.float32(0.93) * (white - light)
-    visibility = float(np.exp(np.log(1800) + strength * np.log(300 / 1800)))
     air = cloud * np.float32(0.95)
-    light = koschmieder(light, np.minimum(scene.distance, 400), visibility, air)
+    light = _veil(light, scene, 1800, 300, strength, air)
     spec = [
         (20.0, 2600 * strength, 0.011, 0.016, 0.45),
         (8.0, 520 * strength, 0.011, 0.016, 0.5),
         (3.0, 40 * strength, 0.01, 0.02, 0.4),
     ]
-    for layer, _ in _falling(scene, rng, spec, float(rng.uniform(-35, 35))):
+    for layer in _falling(scene, rng, spec, float(rng.uniform(-35, 35))):
         light = light + layer[..., None] * (np.float32(1.05) * air - light)
     return from_linear(soften(light, scene.height * 0.0008))

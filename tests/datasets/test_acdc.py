@@ -3,7 +3,7 @@ from mmengine.dataset import ConcatDataset
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 
-from mmseg_domino.datasets import ACDC_CONDITIONS, ACDCDataset
+from mmseg_domino.datasets.acdc import ACDC_CONDITIONS, ACDCDataset
 
 from .trees import write_acdc, write_cityscapes
 

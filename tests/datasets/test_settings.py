@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmseg_domino.datasets import MUSES_TIMES, MUSES_WEATHERS
+from mmseg_domino.datasets.muses import MUSES_TIMES, MUSES_WEATHERS
 from mmseg_domino.datasets.remaining import group_keys
 
 from .trees import write_acdc, write_cityscapes, write_pair

@@ -3,7 +3,7 @@
 import pytest
 from mmseg.datasets import CityscapesDataset
 
-from mmseg_domino.datasets import ACDC_CONDITIONS, ACDCDataset
+from mmseg_domino.datasets.acdc import ACDC_CONDITIONS, ACDCDataset
 from mmseg_domino.datasets.checking import check_dataset
 from street_world import write_street_world
 

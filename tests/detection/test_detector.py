@@ -13,7 +13,7 @@ pytest.importorskip("mmdet")
 from mmdet.registry import MODELS, TRANSFORMS
 from mmdet.testing import demo_mm_inputs
 
-from mmseg_domino.detection import domino_detector
+from mmseg_domino.detection.detector import domino_detector
 from mmseg_domino.engine import apply_domino
 
 D = 6

@@ -6,7 +6,7 @@ import pytest
 
 from mmseg_domino.domain.sources import SOURCES
 from mmseg_domino.engine import apply_domino, load_config
-from mmseg_domino.experiments import SetError, load_set, resolve_condition
+from mmseg_domino.experiments import SetError, load_set
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASES = {"true size": "domino_vpd_cityscapes.py", "miniature": "domino_vpd_mini.py"}
@@ -50,7 +50,7 @@ def test_a_set_is_not_taken_for_a_config(write):
     path = write("dict(red=dict(), blue=dict())")
     with pytest.raises(ValueError, match=r"is a set of configs; .*--condition: red, blue"):
         load_config(str(path))
-    assert load_config(resolve_condition(path, "red")).model.depth == 12
+    assert load_config(load_set(path).resolve("red")).model.depth == 12
 
 
 def test_values_of_the_base_follow_the_base(write, tmp_path):
@@ -63,8 +63,8 @@ def test_values_of_the_base_follow_the_base(write, tmp_path):
 
 def test_a_condition_may_name_a_base_of_its_own(write):
     path = write("dict(large=dict(), small=dict(base='bases/small.py'))")
-    assert resolve_condition(path, "small").model.width == 96
-    assert "base" not in resolve_condition(path, "small")
+    assert load_set(path).resolve("small").model.width == 96
+    assert "base" not in load_set(path).resolve("small")
     with pytest.raises(SetError, match="the conditions small compare bases"):
         load_set(path).rebased("bases/small.py")
 
@@ -95,15 +95,15 @@ def test_what_is_no_set_is_refused(write, text, message):
 def test_what_cannot_be_resolved_is_refused(write):
     path = write("dict(red=dict(x='{{base.model.height}}'), blue=dict(base='nowhere.py'))")
     with pytest.raises(SetError, match=r"no condition 'green'; it has red, blue"):
-        resolve_condition(path, "green")
+        load_set(path).resolve("green")
     with pytest.raises(SetError, match=r"red refers to model\.height"):
-        resolve_condition(path, "red")
+        load_set(path).resolve("red")
     with pytest.raises(SetError, match=r"the base .*nowhere\.py does not exist"):
-        resolve_condition(path, "blue")
+        load_set(path).resolve("blue")
     with pytest.raises(SetError, match=r"the base .*nowhere\.py does not exist"):
         load_set(write("dict(red=dict())", 'base = "nowhere.py"'))
     with pytest.raises(SetError, match="neither the set nor the condition red names a base"):
-        resolve_condition(write("dict(red=dict())", ""), "red")
+        load_set(write("dict(red=dict())", "")).resolve("red")
 
 
 @pytest.fixture(scope="module", params=BASES)

@@ -1,4 +1,4 @@
-from .corruption import CORRUPTIONS, Corrupt
+from .corruption import Corrupt
 from .domain import EncodeDomain, LoadDomainEmbedding
 from .formatting import PackDominoInputs
 from .loading import LoadCheckedAnnotations, LoadCheckedImage
@@ -7,7 +7,6 @@ from .set_domain import SetDomain
 from .weather import DrawWeather, RenderWeather
 
 __all__ = [
-    "CORRUPTIONS",
     "Corrupt",
     "DrawWeather",
     "EncodeDomain",

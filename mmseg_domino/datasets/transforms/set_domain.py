@@ -32,18 +32,15 @@ class SetDomain(BaseTransform):
     def __init__(self, dataset: str | None = None, domain: str | None = None) -> None:
         if dataset is None and domain is None:
             raise ValueError("SetDomain needs a dataset, a domain or both; got neither")
-        for kind, name in (("dataset", dataset), ("domain", domain)):
-            if name is not None:
-                check_name(kind, name)
-        self.dataset = dataset
-        self.domain = domain
+        given = {"dataset": dataset, "domain": domain}
+        self.tags = {
+            kind: check_name(kind, name) for kind, name in given.items() if name is not None
+        }
+        self.dataset, self.domain = dataset, domain
 
     def transform(self, results: dict) -> dict:
         """Set the tags."""
-        if self.dataset is not None:
-            results["dataset"] = self.dataset
-        if self.domain is not None:
-            results["domain"] = self.domain
+        results.update(self.tags)
         return results
 
     def __repr__(self) -> str:

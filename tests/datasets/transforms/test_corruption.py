@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmseg_domino.datasets import CORRUPTIONS, Corrupt
+from mmseg_domino.datasets.transforms.corruption import CORRUPTIONS, Corrupt
 
 pytest.importorskip("imagecorruptions", reason="needs the optional extra 'corruptions'")
 RANDOM = {"gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "snow",
