@@ -14,14 +14,7 @@ from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
 from .class_statistics import load_class_pixels
-from .draws import (
-    BalancedDraws,
-    Draws,
-    MixtureStream,
-    OrderedDraws,
-    RareClassDraws,
-    ShuffledDraws,
-)
+from .draws import BalancedDraws, Draws, MixtureStream, OrderedDraws, RareClassDraws, ShuffledDraws
 from .mixture import SampleIndex, leaf_sample
 
 

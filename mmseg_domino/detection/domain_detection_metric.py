@@ -11,12 +11,7 @@ import torch
 from mmdet.registry import METRICS
 
 from ..evaluation import DomainMetric
-from ..metrics import (
-    DETECTION_KINDS,
-    Matches,
-    build_detection_results,
-    write_detection_results,
-)
+from ..metrics import DETECTION_KINDS, Matches, build_detection_results, write_detection_results
 from ..reporting import detection_table
 from .matching import encode_masks, encode_truth, match_image
 

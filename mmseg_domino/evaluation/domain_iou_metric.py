@@ -12,13 +12,7 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from ..metrics import (
-    Counts,
-    ImageCount,
-    build_results,
-    merge_counts,
-    write_results,
-)
+from ..metrics import Counts, ImageCount, build_results, merge_counts, write_results
 from ..reporting import text_tables
 from ..utils.journal import Journal
 from ..utils.options import complete_options

@@ -4,28 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..metrics import DetectionResults, ResultsError, check_same_classes, load_detection_results
-from ..page import (
-    Block,
-    Card,
-    Cards,
-    Drawings,
-    Page,
-    Section,
-    Table,
-    Text,
-    data_uri,
-    write_page,
-)
+from ..page import Block, Card, Cards, Drawings, Page, Section, Table, Text, data_uri, write_page
 from .detection_tables import KIND_NAMES, detection_class_table, detection_table
 from .figures import domain_bars
-from .report import (
-    example_blocks,
-    examples_by_group,
-    images,
-    interval_text,
-    of_each,
-    provenance,
-)
+from .report import example_blocks, examples_by_group, images, interval_text, of_each, provenance
 from .runs import ReportRun, load_run, with_unique_names
 
 _IMAGES = (

@@ -12,8 +12,8 @@ import torch.distributed
 from mmengine.dataset import DefaultSampler
 
 from mmseg_domino.evaluation import DomainIoUMetric
-from mmseg_domino.metrics import to_json
 from mmseg_domino.metrics.counts import Counts, ImageCount, merge_counts
+from mmseg_domino.metrics.files import to_json
 
 from ..processes import run_processes
 from .samples import META, mixed, run

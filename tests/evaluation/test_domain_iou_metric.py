@@ -8,7 +8,8 @@ from mmseg.evaluation import IoUMetric
 from safetensors import safe_open
 
 from mmseg_domino.evaluation import DomainIoUMetric
-from mmseg_domino.metrics import iou, mean_over_classes, to_json
+from mmseg_domino.metrics import iou, mean_over_classes
+from mmseg_domino.metrics.files import to_json
 from mmseg_domino.utils.journal import JournalError, finished_images
 
 from .samples import CLASSES, GROUPS, META, mixed, predicted, run

@@ -4,7 +4,7 @@ import torch
 from torchmetrics.classification import MulticlassCalibrationError
 
 from mmseg_domino.evaluation import confidence_histogram
-from mmseg_domino.metrics import calibration_from_histogram
+from mmseg_domino.metrics.calibration import calibration_from_histogram
 
 
 def pixels(n=4000, classes=5, seed=0):

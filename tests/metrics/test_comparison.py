@@ -15,8 +15,8 @@ from mmseg_domino.metrics import (
     image_differences,
     load_results,
     paired_differences,
-    parse_results,
 )
+from mmseg_domino.metrics.files import parse_results
 
 from ..experiments.folders import GROUPS, write_run
 from ..reporting import fake

@@ -3,13 +3,11 @@ import pytest
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from mmseg_domino.evaluation import confusion_matrix
-from mmseg_domino.metrics import (
-    accuracy,
+from mmseg_domino.metrics import accuracy, iou, mean_over_classes
+from mmseg_domino.metrics.confusion import (
     class_accuracy,
     counts_of,
-    iou,
     iou_from_counts,
-    mean_over_classes,
     miou_from_counts,
     relative_miou,
 )

@@ -7,13 +7,11 @@ from mmseg_domino.metrics import (
     ImageMatches,
     Matches,
     average_precision,
-    bootstrap_intervals,
     build_detection_results,
     detection_figures,
-    mean_precisions,
-    measure_detection,
-    resample,
 )
+from mmseg_domino.metrics.average_precision import mean_precisions, resample
+from mmseg_domino.metrics.detection import bootstrap_intervals, measure_detection
 
 ALL = (1 << 10) - 1
 

@@ -7,12 +7,9 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
-from mmseg_domino.metrics import (
-    ResultsError,
-    load_per_image,
-    load_results,
-    miou_from_counts,
-)
+from mmseg_domino.metrics import ResultsError, load_results
+from mmseg_domino.metrics.confusion import miou_from_counts
+from mmseg_domino.metrics.per_image import load_per_image
 
 from ..reporting import fake
 

@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmseg_domino.metrics import (
-    Measured,
-    average,
-    figures,
-    iou_from_counts,
-    mean_over_classes,
-    measure,
-    miou_from_counts,
-)
+from mmseg_domino.metrics import Measured, average, figures, mean_over_classes, measure
+from mmseg_domino.metrics.confusion import iou_from_counts, miou_from_counts
 
 SOURCE, FOG, NIGHT = "city/day", "acdc/fog", "acdc/night"
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from mmseg_domino.evaluation import DomainIoUMetric
-from mmseg_domino.metrics import load_results, to_json
+from mmseg_domino.metrics import load_results
+from mmseg_domino.metrics.files import to_json
 from mmseg_domino.reporting import text_tables
 
 from ..evaluation.samples import CLASSES, mixed, predicted, run

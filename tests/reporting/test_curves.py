@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmseg_domino.metrics import parse_results
+from mmseg_domino.metrics.files import parse_results
 from mmseg_domino.reporting import calibration_table
 from mmseg_domino.reporting.curves import MAX_LINES, calibration_curves
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmseg_domino.metrics import GroupKey, ResultsError, parse_results
+from mmseg_domino.metrics import GroupKey, ResultsError
+from mmseg_domino.metrics.files import parse_results
 from mmseg_domino.page import figure_bytes, figure_pixels
 from mmseg_domino.reporting import figures
 

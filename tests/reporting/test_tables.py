@@ -2,7 +2,8 @@
 
 import pytest
 
-from mmseg_domino.metrics import ResultsError, load_results, parse_results
+from mmseg_domino.metrics import ResultsError, load_results
+from mmseg_domino.metrics.files import parse_results
 from mmseg_domino.page import Interval, Missing
 from mmseg_domino.reporting import (
     class_table,
