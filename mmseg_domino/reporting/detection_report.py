@@ -77,9 +77,9 @@ def write_detection_report(
             raise ResultsError(f"{run.path} measured {run.kinds}, {first.path} {first.kinds}")
     charts = []
     for kind in first.kinds:
-        title = f"AP of {KIND_NAMES[kind]}"
-        caption = f"{title} by domain; in brackets the share of the source's."
-        drawn = (domain_bars, runs, f"{kind}_AP", title)
+        label = f"AP of {KIND_NAMES[kind]}"
+        caption = f"{label} by domain; in brackets the share of the source's."
+        drawn = (domain_bars, runs, f"{kind}_AP", label)
         charts.append(drawings.both(f"domains_{kind}", caption, *drawn))
     note = Text(
         "COCO's AP: the mean over IoU thresholds from 0.50 to 0.95, areas and classes. Intervals "
