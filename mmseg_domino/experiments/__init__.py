@@ -2,8 +2,8 @@
 
 from .collect import Condition, collect_conditions
 from .plan import PlannedRun, plan_runs
-from .record import RunRecord, read_record
-from .sets import ConfigSet, SetError, load_set
+from .record import read_record
+from .sets import ConfigSet, load_set
 from .statistics import Contrast, contrast, paired_contrasts, verdict
 from .sweep import Resources, Sweep, clock
 from .tables import (
@@ -20,8 +20,6 @@ __all__ = [
     "Contrast",
     "PlannedRun",
     "Resources",
-    "RunRecord",
-    "SetError",
     "Sweep",
     "averages_table",
     "clock",

@@ -8,7 +8,6 @@ from .blocks import (
     Block,
     Card,
     Cards,
-    Chart,
     Choice,
     Code,
     Columns,
@@ -26,7 +25,7 @@ from .blocks import (
     Text,
 )
 from .page import Page, write_page
-from .pictures import Drawings, data_uri, figure_bytes, figure_pixels, new_figure
+from .pictures import Drawings, data_uri, figure_pixels, new_figure
 from .tables import Cell, Estimate, Interval, Marked, Missing, Table
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "Card",
     "Cards",
     "Cell",
-    "Chart",
     "Choice",
     "Code",
     "Columns",
@@ -58,7 +56,6 @@ __all__ = [
     "Table",
     "Text",
     "data_uri",
-    "figure_bytes",
     "figure_pixels",
     "new_figure",
     "write_page",

@@ -6,36 +6,22 @@ installed.
 
 from .detection_examples import draw_objects, select_detection_examples
 from .detection_report import write_detection_report
-from .detection_tables import detection_class_table, detection_table
+from .detection_tables import detection_table
 from .examples import (
     Example,
     ExampleArrays,
     Selection,
     clear_examples,
-    load_examples,
     reduced,
     select_examples,
     write_example,
     write_index,
 )
-from .figures import (
-    class_heat_map,
-    confusion_heat_map,
-    difference_heat_map,
-    domain_bars,
-    domain_score_heat_map,
-)
+from .figures import class_heat_map, domain_bars, domain_score_heat_map
 from .overlay import DomainLine, annotate, overlay
 from .report import write_report
 from .runs import EXAMPLES_FOLDER, load_run
-from .tables import (
-    calibration_table,
-    class_table,
-    comparison_table,
-    difference_table,
-    domain_table,
-    text_tables,
-)
+from .tables import comparison_table, difference_table, domain_table, text_tables
 
 __all__ = [
     "EXAMPLES_FOLDER",
@@ -44,21 +30,15 @@ __all__ = [
     "ExampleArrays",
     "Selection",
     "annotate",
-    "calibration_table",
     "class_heat_map",
-    "class_table",
     "clear_examples",
     "comparison_table",
-    "confusion_heat_map",
-    "detection_class_table",
     "detection_table",
-    "difference_heat_map",
     "difference_table",
     "domain_bars",
     "domain_score_heat_map",
     "domain_table",
     "draw_objects",
-    "load_examples",
     "load_run",
     "overlay",
     "reduced",

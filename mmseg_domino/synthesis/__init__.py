@@ -1,9 +1,9 @@
-from .colours import ADE20K_OF_CLASS, LabelValuesError, class_colours, control_image
+from .colours import ADE20K_OF_CLASS, class_colours, control_image
 from .generators import GENERATORS, Generated, Generator, Request, build_generator
 from .quality import GateThresholds, QualityGate
 from .run import Plan, SynthesisReport, synthesise
 from .source import LabelledImages
-from .tree import DiskFullError, FolderInUseError, OtherMakerError, Record, SynthesisTree
+from .tree import DiskFullError, FolderInUseError, Record, SynthesisTree
 
 __all__ = [
     "ADE20K_OF_CLASS",
@@ -13,9 +13,7 @@ __all__ = [
     "GateThresholds",
     "Generated",
     "Generator",
-    "LabelValuesError",
     "LabelledImages",
-    "OtherMakerError",
     "Plan",
     "QualityGate",
     "Record",

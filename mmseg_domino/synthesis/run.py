@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -219,7 +220,6 @@ class _Worker:
         self.tree, self.plan, self.colours = tree, plan, colours
         self.kind = type(generator).__name__
         self.model = generator.describe().get("model")
-        # A prompt that nothing reads would be told of for nothing.
         self.reads_prompt = getattr(generator, "reads_prompt", True) or gate.encoder is not None
 
     def work(self, tasks: Sequence[_Task], writer: RecordWriter) -> None:
@@ -228,7 +228,7 @@ class _Worker:
             try:
                 asked.append((task, self._request(task)))
             except (LabelValuesError, ValueError, OSError) as error:
-                writer.write(self._record(task, None, None, f"source: {error}"), None)
+                writer.write(self._record(task, f"source: {error}"), None)
         if not asked:
             return
         results = self.generator.generate([request for _, request in asked])
@@ -268,32 +268,24 @@ class _Worker:
             reason = self.gate.judge(scores)
             # NaN is no JSON; an image without labelled pixels has no agreement.
             scores = {k: None if v != v else v for k, v in scores.items()}
-        prompt = request.prompt if self.reads_prompt else None
-        record = self._record(task, prompt, scores, reason, result.parameters)
+        found = dict(scores=scores, parameters=result.parameters)
+        if self.reads_prompt:  # one that nothing reads would be told of for nothing
+            found |= dict(prompt=request.prompt, negative_prompt=request.negative_prompt)
+        record = self._record(task, reason, **found)
         writer.write(record, image, request.label, self.source.label_file(task.source))
 
-    def _record(
-        self,
-        task: _Task,
-        prompt: str | None,
-        scores: dict | None,
-        reason: str | None,
-        parameters: dict | None = None,
-    ) -> Record:
+    def _record(self, task: _Task, reason: str | None, **found: Any) -> Record:
         return Record(
             name=task.stem,
             source=task.name,
             domain=task.domain,
             index=task.index,
             seed=image_seed(self.plan.seed, task.name, task.domain, task.index),
-            prompt=prompt,
-            negative_prompt=None if prompt is None else self.plan.negative_prompt,
             status="kept" if reason is None else "rejected",
             reason=reason,
             generator=self.kind,
             model=self.model,
-            scores=scores or {},
-            parameters=parameters or {},
+            **found,
         )
 
 

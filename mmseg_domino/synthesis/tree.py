@@ -50,13 +50,13 @@ class Record:
         domain: Domain key.
         index: Which image of this label and domain.
         seed: Of its randomness.
-        prompt: That it was made with; ``None`` if the generator reads none.
-        negative_prompt: Likewise.
         status: ``'kept'`` or ``'rejected'``.
         reason: Why it was rejected.
         scores: What the gate measured.
         generator: Type of the generator; its settings are in ``synthesis.json``.
         model: Name of its model, if it has one.
+        prompt: That it was made with; ``None`` if the generator reads none.
+        negative_prompt: Likewise.
         parameters: What the generator drew, such as fog's visibility.
     """
 
@@ -65,12 +65,12 @@ class Record:
     domain: str
     index: int
     seed: int
-    prompt: str | None
-    negative_prompt: str | None
     status: str
     reason: str | None
     generator: str
     model: str | None = None
+    prompt: str | None = None
+    negative_prompt: str | None = None
     scores: dict = field(default_factory=dict)
     parameters: dict = field(default_factory=dict)
 

@@ -4,7 +4,7 @@ Used where images are made ahead (``synthesis``) and on the fly in training
 (``datasets.transforms.DrawWeather``).
 """
 
-from .depth import Camera, DepthFiles, disparity_to_depth, fill_depth, plane_depth
+from .depth import Camera, DepthFiles, plane_depth
 from .draw import DOMAINS, Ranges, Weather, draw_weather
 from .night import night
 from .rules import fog, rain, snow
@@ -19,9 +19,7 @@ __all__ = [
     "View",
     "Weather",
     "describe_view",
-    "disparity_to_depth",
     "draw_weather",
-    "fill_depth",
     "fog",
     "night",
     "plane_depth",

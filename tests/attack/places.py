@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmseg_domino.datasets import FolderDataset
 from mmseg_domino.datasets.converters import convert_dataset
-from mmseg_domino.reporting import load_examples
+from mmseg_domino.reporting.examples import load_examples
 from tests.reporting.test_examples import store as write_examples
 
 from .damage import cuts, edited, kinds

@@ -17,7 +17,7 @@ from mmseg_domino.experiments.plan import PlannedRun, read_plan, write_plan
 from mmseg_domino.experiments.record import RunRecord, freeze_config, write_record
 from mmseg_domino.experiments.run import train_and_test
 from mmseg_domino.metrics import load_results
-from mmseg_domino.reporting import load_examples
+from mmseg_domino.reporting.examples import load_examples
 from mmseg_domino.synthesis import (
     GateThresholds,
     LabelledImages,

@@ -16,7 +16,8 @@ from pycocotools.cocoeval import COCOeval
 from mmseg_domino.detection import DomainDetectionMetric
 from mmseg_domino.metrics import ResultsError, is_detection, load_detection_results, load_results
 from mmseg_domino.metrics.average_precision import resample
-from mmseg_domino.reporting import detection_class_table, detection_table
+from mmseg_domino.reporting import detection_table
+from mmseg_domino.reporting.detection_tables import detection_class_table
 
 from .detections import CLASSES, samples
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_domino.evaluation import DomainIoUMetric, SubmissionWriter
+from mmseg_domino.evaluation import DomainIoUMetric
+from mmseg_domino.evaluation.predictions import SubmissionWriter
 
 from .samples import CLASSES, predicted, run
 

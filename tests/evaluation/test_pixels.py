@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from mmseg_domino.evaluation import confusion_matrix, predicted_probability
+from mmseg_domino.evaluation.pixels import confusion_matrix, predicted_probability
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])

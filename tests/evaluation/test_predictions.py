@@ -6,10 +6,9 @@ import torch
 from mmengine.structures import PixelData
 from PIL import Image
 
-from mmseg_domino.evaluation import (
+from mmseg_domino.evaluation import DomainIoUMetric, PredictionWriter
+from mmseg_domino.evaluation.predictions import (
     SUBMISSION_FORMATS,
-    DomainIoUMetric,
-    PredictionWriter,
     SubmissionError,
     SubmissionWriter,
 )

@@ -1,7 +1,8 @@
 import pytest
 
-from mmseg_domino.experiments import SetError, plan_runs
+from mmseg_domino.experiments import plan_runs
 from mmseg_domino.experiments.plan import PlannedRun, parse_seed_folder, read_plan, write_plan
+from mmseg_domino.experiments.sets import SetError
 
 
 @pytest.fixture

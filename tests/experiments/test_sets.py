@@ -6,7 +6,8 @@ import pytest
 
 from mmseg_domino.domain.sources import SOURCES
 from mmseg_domino.engine import apply_domino, load_config
-from mmseg_domino.experiments import SetError, load_set
+from mmseg_domino.experiments import load_set
+from mmseg_domino.experiments.sets import SetError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASES = {"true size": "domino_vpd_cityscapes.py", "miniature": "domino_vpd_mini.py"}

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassCalibrationError
 
-from mmseg_domino.evaluation import confidence_histogram
+from mmseg_domino.evaluation.pixels import confidence_histogram
 from mmseg_domino.metrics.calibration import calibration_from_histogram
 
 

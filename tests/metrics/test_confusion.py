@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from mmseg_domino.evaluation import confusion_matrix
+from mmseg_domino.evaluation.pixels import confusion_matrix
 from mmseg_domino.metrics import accuracy, iou, mean_over_classes
 from mmseg_domino.metrics.confusion import (
     class_accuracy,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mmseg_domino.metrics.files import parse_results
-from mmseg_domino.reporting import calibration_table
 from mmseg_domino.reporting.curves import MAX_LINES, calibration_curves
+from mmseg_domino.reporting.tables import calibration_table
 
 from . import fake
 

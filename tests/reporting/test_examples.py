@@ -13,12 +13,11 @@ from mmseg_domino.reporting import (
     ExampleArrays,
     Selection,
     clear_examples,
-    load_examples,
     select_examples,
     write_example,
     write_index,
 )
-from mmseg_domino.reporting.examples import error_map, render
+from mmseg_domino.reporting.examples import error_map, load_examples, render
 
 PALETTE = ((255, 0, 0), (0, 255, 0))
 

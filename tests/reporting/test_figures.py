@@ -7,7 +7,8 @@ import pytest
 
 from mmseg_domino.metrics import GroupKey, ResultsError
 from mmseg_domino.metrics.files import parse_results
-from mmseg_domino.page import figure_bytes, figure_pixels
+from mmseg_domino.page import figure_pixels
+from mmseg_domino.page.pictures import figure_bytes
 from mmseg_domino.reporting import figures
 
 from . import fake

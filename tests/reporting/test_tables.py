@@ -5,12 +5,8 @@ import pytest
 from mmseg_domino.metrics import ResultsError, load_results
 from mmseg_domino.metrics.files import parse_results
 from mmseg_domino.page import Interval, Missing
-from mmseg_domino.reporting import (
-    class_table,
-    comparison_table,
-    difference_table,
-    domain_table,
-)
+from mmseg_domino.reporting import comparison_table, difference_table, domain_table
+from mmseg_domino.reporting.tables import class_table
 
 from . import fake
 

@@ -19,7 +19,6 @@ from mmseg_domino.synthesis import (
     GateThresholds,
     Generated,
     LabelledImages,
-    OtherMakerError,
     Plan,
     QualityGate,
     SynthesisTree,
@@ -27,6 +26,7 @@ from mmseg_domino.synthesis import (
 )
 from mmseg_domino.synthesis import tree as tree_module
 from mmseg_domino.synthesis.diffusion import ControlNetGenerator
+from mmseg_domino.synthesis.tree import OtherMakerError
 from mmseg_domino.utils import images, io, json_files
 
 from .scenes import Recolour, scene

@@ -18,7 +18,8 @@ MAKER = {"generator": {"type": "A", "size": [64, 128]}, "bank": "acdc"}
 
 
 def record(name="town/a", domain="fog", status="kept", reason=None, **kwargs):
-    return Record(name, name, domain, 0, 5, "a prompt", "not this", status, reason, "A", **kwargs)
+    given = dict(prompt="a prompt", negative_prompt="not this", **kwargs)
+    return Record(name, name, domain, 0, 5, status, reason, "A", **given)
 
 
 def fill(tree, *records, rank=0):

@@ -20,7 +20,8 @@ from PIL import Image
 import mmseg_domino.plugin  # noqa: F401  registers the parts
 from mmseg_domino.engine.hooks.report import DominoReportHook
 from mmseg_domino.metrics import PerImage, load_results
-from mmseg_domino.reporting import ExampleArrays, load_examples, select_examples
+from mmseg_domino.reporting import ExampleArrays, select_examples
+from mmseg_domino.reporting.examples import load_examples
 from mmseg_domino.utils.journal import Journal
 from tests.processes import run_processes
 from tests.reporting import fake
