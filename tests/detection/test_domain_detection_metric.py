@@ -88,7 +88,7 @@ def test_a_resample_is_pycocotools_figure_of_the_images_drawn():
     built, _ = measured(data, intervals=True)
     results = built.last_results
     matches = results.matches["acdc/fog"]["bbox"]
-    from mmseg_domino.metrics import average_precision, mean_precisions
+    from mmseg_domino.metrics.average_precision import average_precision, mean_precisions
 
     weights = resample("acdc/fog", 6, 3)
     drawn = [[s for s, n in zip(data, row, strict=True) for _ in range(n)] for row in weights]
