@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from ..datasets.conversion import CITYSCAPES_LABELS
-from ..utils import atomic_write
+from ..utils import write_text
 from ..utils.text import parse_json
 from .coco_dataset import CITYSCAPES_THINGS
 
@@ -93,6 +93,5 @@ def _convert_split(root: Path, split: str) -> Path:
     categories = [dict(id=number, name=name) for name, number in numbers.items()]
     content = dict(images=images, annotations=annotations, categories=categories)
     target = root / "annotations" / f"instancesonly_filtered_gtFine_{split}.json"
-    with atomic_write(target) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+    write_text(target, json.dumps(content))
     return target

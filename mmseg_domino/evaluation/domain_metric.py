@@ -4,17 +4,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mmengine.dist import (
-    barrier,
-    broadcast_object_list,
-    collect_results,
-    get_dist_info,
-    is_main_process,
-)
+from mmengine.dist import collect_results, get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..metrics import GroupKey, Results
+from ..utils.processes import on_first
 
 
 class DomainMetric(BaseMetric):
@@ -107,19 +102,11 @@ class DomainMetric(BaseMetric):
         options = {"tmpdir": self.collect_dir} if self.collect_device == "cpu" else {}
         _, world_size = get_dist_info()
         parts = collect_results([self.counted], world_size, self.collect_device, **options)
-        outcome: list = [None, None]
-        if is_main_process():
-            try:
-                outcome[0] = self.finish(parts, size)
-            except Exception as error:  # must not leave the other processes waiting
-                outcome[1] = error
-        broadcast_object_list(outcome)
-        barrier()
-        self.reset()
-        self.results.clear()
-        metrics, error = outcome
-        if error is not None:
-            raise error
+        try:
+            metrics = on_first(lambda: self.finish(parts, size))
+        finally:
+            self.reset()
+            self.results.clear()
         return {f"{self.prefix}/{k}": v for k, v in metrics.items()} if self.prefix else metrics
 
     def compute_metrics(self, results: list) -> dict:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..utils import atomic_write
+from ..utils import write_text
 from ..utils.json_files import read_json, write_json
 
 CONFIG_FILE = "frozen_config.py"
@@ -56,8 +56,7 @@ def freeze_config(work_dir: str | os.PathLike, config: Config) -> str:
     """Write a complete config into the folder of the run that it describes; return its hash."""
     digest = config_hash(config.to_dict())
     path = Path(work_dir) / CONFIG_FILE
-    with atomic_write(path) as temporary:
-        temporary.write_text(config.pretty_text, encoding="utf-8")
+    write_text(path, config.pretty_text)
     try:
         frozen = config_hash(read_frozen(work_dir).to_dict())
     except ValueError:

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from .. import engine
-from ..utils import atomic_write
+from ..utils import write_text
 from ..utils.journal import journal_files
 from ..utils.locks import folder_lock
 from .record import SWEEP_PID, config_hash, read_frozen, read_record
@@ -63,8 +63,7 @@ def _train(cfg: Config, work_dir: Path) -> str:
     barrier()  # the first process writes the last checkpoint
     newest = engine.newest_checkpoint(work_dir)
     if is_main_process():
-        with atomic_write(done) as path:
-            path.write_text(Path(newest).name, encoding="utf-8")
+        write_text(done, Path(newest).name)
     barrier()
     return newest
 

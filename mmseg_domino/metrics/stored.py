@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..utils import atomic_write
+from ..utils import atomic_write, write_text
 from ..utils.text import parse_json
 from .model import Figure, Results
 
@@ -93,9 +93,7 @@ def digest(data: Mapping[str, Any]) -> str:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write ``results.json``."""
-    with atomic_write(path) as temporary:
-        text = json.dumps(data, indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike) -> tuple[Path, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jinja2
 
-from ..utils import atomic_write, printable
+from ..utils import printable, write_text
 from ..version import __version__
 from .blocks import Section
 
@@ -70,7 +70,6 @@ def render_page(page: Page) -> str:
 
 def write_page(page: Page, path: str | os.PathLike) -> Path:
     """Write the page."""
-    html = printable(render_page(page))  # names of images may hold bytes that are no UTF-8
-    with atomic_write(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    # names of images may hold bytes that are no UTF-8
+    write_text(path, printable(render_page(page)))
     return Path(path)

@@ -17,7 +17,7 @@ from PIL import Image
 from ..metrics import GroupKey, PerImage, ResultsError
 from ..page import data_uri
 from ..page.colours import ERROR, SEQUENTIAL
-from ..utils import OutsideNameError, atomic_write, resolve_below
+from ..utils import OutsideNameError, resolve_below, write_text
 from ..utils.images import open_image, write_image
 from ..utils.text import parse_json
 
@@ -188,8 +188,7 @@ def write_index(folder: Path, classes: Sequence[str], examples: Sequence[Example
     """Write ``examples.json``, the list of what lies in ``folder``."""
     entries = [{k: v for k, v in vars(e).items() if k != "folder"} for e in examples]
     data = {"format": EXAMPLES_FORMAT, "classes": list(classes), "examples": entries}
-    with atomic_write(folder / INDEX_FILE) as temporary:
-        temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    write_text(folder / INDEX_FILE, json.dumps(data, indent=1))
 
 
 def clear_examples(folder: str | Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_gather_object, barrier, broadcast_object_list, get_dist_info
+from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 
 from ...datasets import RemainingDataset
 from ...datasets.remaining import group_keys
-from ...metrics import RunResults, load_results
+from ...metrics import Results, RunResults, load_results
 from ...page import figure_pixels
 from ...reporting import (
     EXAMPLES_FOLDER,
@@ -42,6 +42,7 @@ from ...reporting import (
     write_report,
 )
 from ...utils.images import read_image
+from ...utils.processes import on_first
 from ..record import write_tables
 
 
@@ -115,16 +116,7 @@ class DominoReportHook(Hook):
         """
         rank, world = get_dist_info()
         target = folder / EXAMPLES_FOLDER
-        plan: list = [None]
-        if rank == 0:
-            clear_examples(target)
-            plan = [self.choose_examples(folder)]
-        broadcast_object_list(plan)
-        if plan[0] is None:
-            raise RuntimeError(
-                f"{folder} has no counts by image, from which example images are chosen"
-            )
-        results, chosen = plan[0]
+        results, chosen = on_first(lambda: self._prepare(folder))
         finder = ImageFinder(runner.test_dataloader.dataset)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         model.eval()
@@ -143,9 +135,18 @@ class DominoReportHook(Hook):
             write_index(target, results.classes, everything)
         barrier()
 
+    def _prepare(self, folder: Path) -> tuple[Results, list[Selection]]:
+        clear_examples(folder / EXAMPLES_FOLDER)
+        found = self.choose_examples(folder)
+        if found is None:
+            raise RuntimeError(
+                f"{folder} has no counts by image, from which example images are chosen"
+            )
+        return found
+
     # What follows is another in detection.
 
-    def choose_examples(self, folder: Path) -> tuple[RunResults, list[Selection]] | None:
+    def choose_examples(self, folder: Path) -> tuple[Results, list[Selection]] | None:
         """The results, without what need not be sent to all processes, and the images."""
         results = load_results(folder)
         if results.images is None:
