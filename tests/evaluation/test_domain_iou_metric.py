@@ -138,7 +138,7 @@ def test_memory_of_the_confusions_does_not_grow_with_images():
     sizes = set()
     for i in range(20):
         metric.process({}, [predicted("acdc/fog", i).to_dict()])
-        counts = metric._counts
+        counts = metric.counted
         sizes.add(sum(c.nbytes for c in counts.confusions.values()))
         assert sum(p.nbytes for p in counts.pixels.values()) == 3 * 19 * 4 * (i + 1)
     assert sizes == {19 * 19 * 8}
