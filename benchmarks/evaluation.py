@@ -72,7 +72,7 @@ def measure(metric, samples: list[dict], images: int, device: str) -> tuple[floa
         synchronize(device)
         times.append(time.perf_counter() - start)
         busy.append(time.process_time() - start_busy)
-    state = metric.results or metric._counts
+    state = metric.results or metric.counted
     size = len(pickle.dumps(state))
     start = time.perf_counter()
     metric.evaluate(images)
