@@ -233,13 +233,13 @@ def journals(root: Path) -> Iterator[Target]:
         raise KeyboardInterrupt
 
     def interrupted(checkpoint: Path, work_dir: Path) -> Path:
-        finish, DomainIoUMetric._finish = DomainIoUMetric._finish, killed
+        finish, DomainIoUMetric.finish = DomainIoUMetric.finish, killed
         try:
             _test(training, checkpoint, work_dir)
         except KeyboardInterrupt:
             pass
         finally:
-            DomainIoUMetric._finish = finish
+            DomainIoUMetric.finish = finish
         (path,) = (work_dir / "test_journal").glob("*.jsonl")
         lines = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join(lines[:3]))  # the header and two of four images

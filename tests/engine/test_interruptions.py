@@ -230,7 +230,7 @@ def test_a_resumed_test_is_of_the_same_checkpoint_config_and_store(
         return engine.build_runner(cfg).test()
 
     with monkeypatch.context() as patch:
-        patch.setattr("mmseg_domino.evaluation.domain_iou_metric.DomainIoUMetric._finish", killed)
+        patch.setattr("mmseg_domino.evaluation.domain_iou_metric.DomainIoUMetric.finish", killed)
         with pytest.raises(Killed):
             run(False)
     changes = {}
