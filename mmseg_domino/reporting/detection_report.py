@@ -1,10 +1,22 @@
 """The page of detectors' tests: one self-contained HTML file, in the form of segmentation's."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..metrics import DetectionResults, ResultsError, check_same_classes, load_detection_results
-from ..page import Block, Card, Cards, Drawings, Page, Section, Table, Text, data_uri, write_page
+from ..page import (
+    Block,
+    Card,
+    Cards,
+    Drawings,
+    Heading,
+    Page,
+    Section,
+    Table,
+    Text,
+    data_uri,
+    write_page,
+)
 from .detection_tables import KIND_NAMES, detection_class_table, detection_table
 from .figures import domain_bars
 from .report import example_blocks, examples_by_group, images, interval_text, of_each, provenance
@@ -53,6 +65,10 @@ def _images(one: ReportRun) -> list[Block]:
     return example_blocks(examples_by_group(one), draw)
 
 
+def _titled(tables: Iterable[Table]) -> list[Block]:
+    return [block for table in tables for block in (Heading(table.title), table)]
+
+
 def write_detection_report(
     folders: Sequence[str | Path], out: str | Path, title: str | None = None
 ) -> Path:
@@ -85,13 +101,12 @@ def write_detection_report(
         "COCO's AP: the mean over IoU thresholds from 0.50 to 0.95, areas and classes. Intervals "
         "are over images, by the bootstrap. A relative figure is the share of the source's.", "note"
     )  # fmt: skip
-    tables = [*([_comparison(runs)] if several else []), *map(detection_table, runs)]
+    tables = [*([_comparison(runs)] if several else []), *_titled(map(detection_table, runs))]
+    of_classes = _titled(detection_class_table(run, kind) for run in runs for kind in run.kinds)
     sections = [
         Section("headline", "", [Cards([c for run in runs for c in _cards(run, several)])]),
         Section("by-domain", "By domain", [*charts, *tables], "Domains"),
-        Section("by-class", "By class and domain",
-                [detection_class_table(run, kind) for run in runs for kind in run.kinds],
-                "Classes"),
+        Section("by-class", "By class and domain", of_classes, "Classes"),
         Section("images", "Best, median and worst images", images(shown, _images, _IMAGES),
                 "Images"),
         Section("provenance", "How it was made", [*of_each(shown, provenance), note]),
