@@ -27,7 +27,7 @@ from mmseg_domino.synthesis import (
 from mmseg_domino.synthesis import tree as tree_module
 from mmseg_domino.synthesis.diffusion import ControlNetGenerator
 from mmseg_domino.synthesis.tree import OtherMakerError
-from mmseg_domino.utils import images, io, json_files
+from mmseg_domino.utils import images, io
 
 from .scenes import Recolour, scene
 
@@ -113,7 +113,7 @@ def test_a_run_killed_anywhere_loses_nothing_and_makes_nothing_twice(
 def test_a_kill_between_any_two_writes(source, tmp_path, step, monkeypatch):
     """Each atomic write may be the last thing that happens."""
     make(source, tmp_path / "whole", Recolour())
-    calls, real, writers = [], io.atomic_write, (images, json_files, tree_module)
+    calls, real, writers = [], io.atomic_write, (images, io, tree_module)
 
     def dying(path):
         calls.append(path)
