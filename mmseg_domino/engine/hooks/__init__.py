@@ -1,7 +1,7 @@
 from .atomic_checkpoint import AtomicCheckpointHook
 from .averaging import AveragingHook
 from .finite_weights import FiniteWeightsHook
-from .report import DominoReportHook, ImageFinder, first_view, input_picture
+from .report import DominoReportHook, first_view, input_picture
 from .run_summary import RunSummaryHook
 from .seed_iteration import SeedIterationHook
 from .visualization import PrintableVisualizationHook
@@ -11,7 +11,6 @@ __all__ = [
     "AveragingHook",
     "DominoReportHook",
     "FiniteWeightsHook",
-    "ImageFinder",
     "PrintableVisualizationHook",
     "RunSummaryHook",
     "SeedIterationHook",
