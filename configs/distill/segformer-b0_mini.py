@@ -7,38 +7,23 @@
 The student needs neither Stable Diffusion nor CLIP.
 """
 
-_base_ = ["../domino_vpd_mini.py"]
+_base_ = ["../domino_vpd_mini.py", "../_base_/models/segformer-b0_student.py"]
 
 # Data, weather and embedding are the teacher's; the student is a stock network.
 domino = dict(backbone=None)
 model = dict(
+    _base_.student,
     _delete_=True,
-    type="DominoDistilledEncoderDecoder",
     teacher=dict(
         config="configs/domino_vpd_mini.py",
         checkpoint="work_dirs/domino_vpd_mini/iter_750.pth",
     ),
-    data_preprocessor=dict(
-        type="DominoDataPreProcessor",  # without an encoder: none is needed to run the student
-        size=_base_.crop_size,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
-    backbone=dict(
-        type="MixVisionTransformer", embed_dims=32, num_stages=4, num_layers=[2, 2, 2, 2],
-        num_heads=[1, 2, 5, 8], patch_sizes=[7, 3, 3, 3], sr_ratios=[8, 4, 2, 1],
-        out_indices=(0, 1, 2, 3), mlp_ratio=4, qkv_bias=True, drop_path_rate=0.0,
-    ),
+    data_preprocessor=dict(_base_.student.data_preprocessor, size=_base_.crop_size),
+    backbone=dict(_base_.student.backbone, drop_path_rate=0.0),
     decode_head=dict(
-        type="SegformerHead", in_channels=[32, 64, 160, 256], in_index=[0, 1, 2, 3], channels=128,
-        dropout_ratio=0.0, num_classes=19, norm_cfg=dict(type="BN", requires_grad=True),
-        align_corners=False,
-        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
+        _base_.student.decode_head, channels=128, dropout_ratio=0.0,
+        norm_cfg=dict(type="BN", requires_grad=True),
     ),
-    train_cfg=dict(),
     test_cfg=dict(mode="whole"),
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import sympy
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 
 from ..domain.sources import EmbeddingSource
 from ..models.layers.domain_inputs import SCORES
-from .export_layers import fix_sizes
+from .export_layers import fix_sizes, free_sizes
 
 #: The first that has what an image model needs, and that all current runtimes read.
 OPSET = 18
@@ -28,6 +29,10 @@ _MULTIPLES = (1, 4, 32)
 #: Over a latent diffusion model: 8 pixels a latent, and 8 latents a position at its coarsest.
 _LATENT_MULTIPLES = (64,)
 _SIDES = (2, 4096)
+#: Free numbers that height and width are multiples of.
+_ROOTS = ("h", "w")
+#: How far a graph may be from its network, relative to the largest logit.
+_AT_OTHER_SIZES = {torch.float32: 1e-4, torch.float16: 3e-2}
 #: diffusers' layers do something else with more.
 LARGEST_BATCH = 63
 #: An ONNX file holds at most 2 GiB; weights beyond lie beside it.
@@ -51,6 +56,7 @@ class NetworkGraph(nn.Module):
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.model, self.dtype = model.to(dtype), dtype
+        self.multiple = 1
 
     def forward(
         self,
@@ -66,11 +72,26 @@ class NetworkGraph(nn.Module):
     def run(self, image: Tensor, domain: Mapping[str, Tensor] | None) -> Tensor:
         """The same with the domain by name."""
         size = image.shape[2:]
+        _use_multiple(size, self.multiple)
         # Heads read the size of the first image's, and tell windows by its type.
         metas = [{"ori_shape": size, "img_shape": size, "pad_shape": size}]
         condition = getattr(self.model, "_conditioned_on", None)
         with contextlib.nullcontext() if condition is None else condition(domain):
             return self.model.encode_decode(image.to(self.dtype), metas).float()
+
+
+def _use_multiple(size: Sequence[int | torch.SymInt], multiple: int) -> None:
+    """Tell a tracer at its start what it holds against the end: that sides are multiples.
+
+    Sizes inside the network are then products, such as ``8 * h``. Otherwise they are nested floors
+    of quotients, over which the tracer's algebra takes minutes in a UNet.
+    """
+    for length, root in zip(size, _ROOTS, strict=True):
+        if isinstance(length, torch.SymInt):
+            environment, side = length.node.shape_env, length.node.expr
+            for symbol, sources in list(environment.var_to_sources.items()):
+                if getattr(sources[0], "source_name", None) == root:
+                    environment.evaluate_expr(sympy.Eq(side, multiple * symbol))
 
 
 class EncoderGraph(nn.Module):
@@ -158,22 +179,54 @@ def export_network(
             "Mask2Former's pixel decoder can be exported for windows only: give --cfg-options "
             "model.test_cfg.mode=slide model.test_cfg.crop_size=H,W model.test_cfg.stride=H,W"
         )
+    free_sizes(network)
     latent = hasattr(network.model.backbone, "latent_stride")
     for multiple in _LATENT_MULTIPLES if latent else _MULTIPLES:
         low, high = _SIDES
         sides = {
             axis: multiple * Dim(name, min=low, max=high // multiple) if multiple > 1 else
             Dim(name, min=64, max=high)
-            for axis, name in ((2, "h"), (3, "w"))
+            for axis, name in zip((2, 3), _ROOTS, strict=True)
         }  # fmt: skip
+        network.multiple = multiple
         try:
-            return _program(network, inputs, sides), multiple
+            program = _program(network, inputs, sides)
+            _check_other_size(program, network, inputs, multiple)
+            return program, multiple
         except ValueError as error:
             reason = error
     raise ValueError(
         f"{reason}\nIt may be possible for windows of one size: --cfg-options "
         "model.test_cfg.mode=slide model.test_cfg.crop_size=H,W model.test_cfg.stride=H,W"
     )
+
+
+@torch.no_grad()
+def _check_other_size(
+    program: ExportedProgram, network: NetworkGraph, inputs: Mapping[str, Tensor], multiple: int
+) -> None:
+    """Hold a graph for free sizes against its network at another size and batch.
+
+    A tracer takes a number that went through ``int`` for a constant, and says nothing.
+    """
+    if inputs["image"].is_meta:
+        return
+    other = {name: tensor[:1] for name, tensor in inputs.items()}
+    height, width = (max(64, 3 * n // 8) for n in other["image"].shape[2:])
+    size = [-(-length // multiple) * multiple for length in (height, width + 64)]
+    other["image"] = F.interpolate(other["image"], size)
+    expected = network(**other)
+    try:
+        found = program.module()(**other)
+        difference = float((found - expected).abs().max() / expected.abs().max())
+        said = f"its logits differ by {difference:.1e} of the largest"
+    except RuntimeError as error:
+        difference, said = float("inf"), str(error)
+    if not difference <= _AT_OTHER_SIZES[network.dtype]:
+        raise ValueError(
+            f"torch.export made a graph of this {type(network.model).__name__} that is right at "
+            f"one size only; at {size[0]} x {size[1]}: {said}"
+        )
 
 
 def export_encoder(encoder: EncoderGraph, pixels: Tensor) -> ExportedProgram:

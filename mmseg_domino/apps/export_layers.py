@@ -6,12 +6,28 @@ Shapes: ``B`` batch, ``C`` channels, ``L`` positions of all levels together, ``h
 from collections.abc import Callable, Sequence
 
 import torch
+from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..operators.attention import deformable_attention
 
 _PIXEL_DECODER = "MSDeformAttnPixelDecoder"
+
+
+class WholeUpsample(Upsample):
+    """mmseg's layer by a whole factor: its own sizes go by floats, which tracers take as fixed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = [length * int(self.scale_factor) for length in x.shape[-2:]]
+        return F.interpolate(x, size, mode=self.mode, align_corners=self.align_corners)
+
+
+def free_sizes(model: nn.Module) -> None:
+    """Exchange layers that a tracer would hold to one size for such that it follows, in place."""
+    for module in model.modules():
+        if type(module) is Upsample and not module.size and module.scale_factor.is_integer():
+            module.__class__ = WholeUpsample
 
 
 def fix_sizes(model: nn.Module, run: Callable[[], object]) -> bool:

@@ -48,25 +48,36 @@ def small(tmp_path, clip):
     return write_small_domino(tmp_path, clip)
 
 
-# ONNX goes through torch.export, so that each is tested by it; a UNet takes its time.
-_CASES = [pytest.param(kind, "onnx", marks=pytest.mark.slow) for kind in MODELS_OF]
-_CASES[list(MODELS_OF).index("dinov2-lora")] = ("dinov2-lora", "onnx")
+@pytest.fixture(scope="module")
+def whole_images(tmp_path_factory):
+    """In multiples of 64, as a UNet sees them whole."""
+    return _images(tmp_path_factory.mktemp("whole"), (128, 64), (192, 128))
 
 
-@pytest.mark.parametrize(("kind", "form"), [("vpd", "torch"), *_CASES])
-def test_an_export_says_what_its_checkpoint_says(kind, form, clip, odd_images, tmp_path):
+# ONNX goes through torch.export, so that each is tested by it; one of each format is quick.
+_QUICK = [("vpd-whole", "torch"), ("dinov2-lora", "onnx")]
+_SLOW = [("vpd", "torch"), *((kind, "onnx") for kind in MODELS_OF)]
+_CASES = [*_QUICK, *(pytest.param(*c, marks=pytest.mark.slow) for c in _SLOW if c not in _QUICK)]
+
+
+@pytest.mark.parametrize(("kind", "form"), _CASES)
+def test_an_export_says_what_its_checkpoint_says(
+    kind, form, clip, odd_images, whole_images, tmp_path
+):
+    images = whole_images if kind == "vpd-whole" else odd_images
     config, checkpoint = write_small_export(tmp_path / kind, kind, clip)
     content = export_model(
-        config, checkpoint, tmp_path / "out", form, encoder=False, images=[odd_images]
+        config, checkpoint, tmp_path / "out", form, encoder=False, images=[images]
     )
     found = content["verification"]
     assert found["images"] == 2
     assert found["largest_difference"] <= 1e-4
     assert found["same_label"] >= 0.9999
-    inputs = {"joint": 16, "context": 24} if kind == "vpd" else {"joint": 16}
+    inputs = {"joint": 16, "context": 24} if "vpd" in kind else {"joint": 16}
     assert content["network"]["domain_inputs"] == inputs
     segmenter = Segmenter(tmp_path / "out", windows_per_batch=5)
-    image = cv2.imread(str(odd_images / "0.png"))[..., ::-1]
+    assert content["inference"]["multiple"] == {"vpd-whole": 64, "segformer": 1}.get(kind)
+    image = cv2.imread(str(images / "0.png"))[..., ::-1]
     maps = [segmenter(image, name).labels for name in ("clear_day", "night")]
     assert (maps[0] != maps[1]).any()
     assert len(np.unique(maps[0])) > 1
@@ -74,7 +85,9 @@ def test_an_export_says_what_its_checkpoint_says(kind, form, clip, odd_images, t
         graph = onnx.load(tmp_path / "out" / "network.onnx")
         assert graph.opset_import[0].version >= 18
         assert not any("lora" in tensor.name for tensor in graph.graph.initializer)
-        assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+        free = [bool(d.dim_param) for d in graph.graph.input[0].type.tensor_type.shape.dim]
+        whole = content["inference"]["window"] is None
+        assert free == [True, False, whole, whole]
 
 
 def test_the_folder_says_everything(small, images, tmp_path):
@@ -149,7 +162,7 @@ def test_wrong_input(small, images, tmp_path, clip):
 
 
 @pytest.mark.slow
-def test_the_flagship_by_shape(tmp_path):
+def test_the_flagship_by_shape():
     """Stable Diffusion 1.5's own sizes, without memory: 860 M parameters on the meta device."""
     from mmengine.config import Config
     from mmseg.registry import MODELS
@@ -167,7 +180,12 @@ def test_the_flagship_by_shape(tmp_path):
         }
     for part in (model.backbone.unet, model.backbone.vae, model.backbone.context):
         part.has_weights = True
-    program, _ = export_network(NetworkGraph(model), inputs, (512, 512))
-    [output] = program.graph.output_node().args[0]
-    assert tuple(output.meta["val"].shape[1:]) == (19, 512, 512)
     assert sum(p.numel() for p in model.backbone.unet.parameters()) > 8e8
+    for window, multiple in (((512, 512), None), (None, 64)):
+        program, found = export_network(NetworkGraph(model), inputs, window)
+        assert found == multiple
+        [output] = program.graph.output_node().args[0]
+        image = next(n for n in program.graph.nodes if n.name == "image").meta["val"]
+        given, shape = (list(map(str, tensor.shape)) for tensor in (image, output.meta["val"]))
+        assert shape == [given[0], "19", *given[2:]]
+        assert (given[2] == "512") == (window is not None)

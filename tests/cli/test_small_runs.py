@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from ..small_training import write_small_training
@@ -104,7 +105,7 @@ def test_a_resumed_training_is_not_what_its_config_asks_for(trained, project, do
     assert not Config.fromfile(project / "resumed" / "config.py").get("resume", False)
 
 
-def test_wrong_input_is_one_message(project, domino, capsys):
+def test_wrong_input_is_one_message(trained, project, domino, capsys):
     assert domino("train", project / "absent.py") == 1
     assert "absent.py" in capsys.readouterr().err
     missing = ("--cfg-options", "custom_imports.imports=[no_such_module]",
@@ -113,5 +114,12 @@ def test_wrong_input_is_one_message(project, domino, capsys):
     assert "no_such_module" in capsys.readouterr().err
     assert domino("test", project / "config.py", project / "absent.pth") == 1
     assert "absent.pth" in capsys.readouterr().err
+    content = torch.load(trained / "iter_4.pth", weights_only=False)
+    content["state_dict"] = {f"student.{k}": v for k, v in content["state_dict"].items()}
+    torch.save(content, project / "other.pth")
+    out = ("--work-dir", project / "y")
+    assert domino("test", project / "config.py", project / "other.pth", *out) == 1
+    assert "No key fits: those of the checkpoint begin" in capsys.readouterr().err
+    assert not list(project.glob("y/**/results.json"))
     assert domino("test", project / "config.py", "x.pth", "--format-only") == 2
     assert "needs --out" in capsys.readouterr().err
