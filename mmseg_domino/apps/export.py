@@ -38,6 +38,7 @@ from .export_graphs import (
     domain_inputs,
     export_encoder,
     export_network,
+    free_sides,
     prepare,
     save_program,
 )
@@ -176,6 +177,7 @@ def _write_graphs(
     inputs = {"image": image, **{name: example[name] for name in names}}
     program, multiple = export_network(network, inputs, inference["window"])
     inference["multiple"] = multiple
+    inference["sides"] = None if multiple is None else list(free_sides(multiple))
     return {
         "network": {
             "file": save_program(program, kind, folder, "network", ["logits"]),

@@ -28,7 +28,8 @@ OPSET = 18
 _MULTIPLES = (1, 4, 32)
 #: Over a latent diffusion model: 8 pixels a latent, and 8 latents a position at its coarsest.
 _LATENT_MULTIPLES = (64,)
-_SIDES = (2, 4096)
+#: Of a graph for any size that a network is compared with.
+_OTHER_SIDE = 128
 #: Free numbers that height and width are multiples of.
 _ROOTS = ("h", "w")
 #: How far a graph may be from its network, relative to the largest logit.
@@ -182,12 +183,10 @@ def export_network(
     free_sizes(network)
     latent = hasattr(network.model.backbone, "latent_stride")
     for multiple in _LATENT_MULTIPLES if latent else _MULTIPLES:
-        low, high = _SIDES
-        sides = {
-            axis: multiple * Dim(name, min=low, max=high // multiple) if multiple > 1 else
-            Dim(name, min=64, max=high)
-            for axis, name in zip((2, 3), _ROOTS, strict=True)
-        }  # fmt: skip
+        low, high = (side // multiple for side in free_sides(multiple))
+        roots = [Dim(name, min=low, max=high) for name in _ROOTS]
+        sides = {axis: multiple * root if multiple > 1 else root
+                 for axis, root in zip((2, 3), roots, strict=True)}  # fmt: skip
         network.multiple = multiple
         try:
             program = _program(network, inputs, sides)
@@ -201,6 +200,12 @@ def export_network(
     )
 
 
+def free_sides(multiple: int) -> tuple[int, int]:
+    """The least and the most pixels of a side of whole images."""
+    # Tracers take 1 for a constant, so that it takes two positions at the coarsest.
+    return (2 * multiple if multiple > 1 else 64), 4096
+
+
 @torch.no_grad()
 def _check_other_size(
     program: ExportedProgram, network: NetworkGraph, inputs: Mapping[str, Tensor], multiple: int
@@ -212,8 +217,7 @@ def _check_other_size(
     if inputs["image"].is_meta:
         return
     other = {name: tensor[:1] for name, tensor in inputs.items()}
-    height, width = (max(64, 3 * n // 8) for n in other["image"].shape[2:])
-    size = [-(-length // multiple) * multiple for length in (height, width + 64)]
+    size = _OTHER_SIDE, _OTHER_SIDE + 2 * multiple
     other["image"] = F.interpolate(other["image"], size)
     expected = network(**other)
     try:

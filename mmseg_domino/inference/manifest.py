@@ -9,7 +9,7 @@ from ..utils.text import read_mapping
 
 MANIFEST = "model.json"
 #: Raised when a program that reads the file by its old meaning would go wrong.
-SCHEMA = 1
+SCHEMA = 2
 _PARTS = ("schema", "format", "files", "network", "preprocessing", "inference", "classes", "domain")
 
 

@@ -25,8 +25,8 @@ class Segmenter:
 
     It gives what ``domino test`` gives with the config and the checkpoint: the image is prepared as
     the config's test prepares it, its domain is read off the whole image, and the network sees it
-    whole or by overlapping windows whose logits are averaged. Images smaller than a window are
-    continued at their border to the window's size.
+    whole or by overlapping windows whose logits are averaged. Images smaller than a window, or than
+    the network takes, are continued at their border.
 
     Args:
         folder: The exported model.
@@ -103,8 +103,8 @@ class Segmenter:
         Raises:
             DamagedImageError: If a file is not a whole image.
             FileNotFoundError: If there is no such file.
-            ValueError: If an array is no image, the domain cannot be forced, or the network needs
-                a domain and there is no encoder.
+            ValueError: If an array is no image or the image too large, the domain cannot be
+                forced, or the network needs a domain and there is no encoder.
         """
         rgb = as_rgb(image)
         inputs, scores = self._domain(rgb, force_domain, embedding)
@@ -154,7 +154,7 @@ class Segmenter:
 
         inference = self._inference
         if inference["window"] is None:
-            logits = _whole(pixels, inference["multiple"], run)
+            logits = _whole(pixels, inference["multiple"], inference["sides"], run)
         else:
             window, stride = tuple(inference["window"]), tuple(inference["stride"])
             logits = _by_windows(pixels, window, stride, self._batch, run)
@@ -232,9 +232,14 @@ def _continued(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return np.pad(pixels, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
 
 
-def _whole(pixels: np.ndarray, multiple: int, run: _Network) -> np.ndarray:
+def _whole(pixels: np.ndarray, multiple: int, sides: tuple[int, int], run: _Network) -> np.ndarray:
     height, width = pixels.shape[1:]
-    size = [-(-length // multiple) * multiple for length in (height, width)]
+    if max(height, width) > sides[1]:
+        raise ValueError(
+            f"the network takes sides of at most {sides[1]} pixels and the image has {height} x "
+            f"{width}; export the model for windows (model.test_cfg.mode=slide)"
+        )
+    size = [-(-max(length, sides[0]) // multiple) * multiple for length in (height, width)]
     return run(_continued(pixels, size)[None])[0, :, :height, :width]
 
 

@@ -20,16 +20,16 @@ class Segmentor(nn.Module):
 
 def export(factor):
     layer = Upsample(scale_factor=factor, mode="bilinear", align_corners=False)
-    inputs = {"image": torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))}
+    inputs = {"image": torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))}
     return export_network(NetworkGraph(Segmentor(layer)), inputs, None)
 
 
 def test_mmsegs_upsampling_follows_the_size():
     program, multiple = export(2)
     assert multiple == 1
-    image = torch.randn(1, 3, 70, 90)
+    image = torch.randn(1, 3, 170, 190)
     expected = F.interpolate(image, scale_factor=2, mode="bilinear")
-    expected = F.interpolate(expected, (70, 90), mode="bilinear")
+    expected = F.interpolate(expected, (170, 190), mode="bilinear")
     torch.testing.assert_close(program.module()(image=image), expected)
 
 

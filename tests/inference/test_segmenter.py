@@ -143,7 +143,7 @@ def test_files_that_are_not_those_that_were_exported(made, tmp_path):
     refused("network.onnx is missing")
     (folder / "network.onnx").write_bytes(whole)
     for change, said in (
-        ({"schema": 99}, "has the schema 99 and this program reads 1"),
+        ({"schema": 99}, "has the schema 99 and this program reads 2"),
         ({"files": {"../network.onnx": ""}}, "names a file outside the folder"),
         ({"inference": None}, "lacks inference"),
     ):
