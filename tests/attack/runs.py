@@ -50,7 +50,9 @@ def _training(root: Path) -> Path:
 
 
 def _test(root: Path, checkpoint: Path, work_dir: Path, resume: bool = False) -> dict:
-    cfg = _config(root / "config.py", work_dir, load_from=str(checkpoint))
+    # MMEngine's visualisers are known by experiment and second: two runs must not share one.
+    names = dict(load_from=str(checkpoint), experiment_name=work_dir.name)
+    cfg = _config(root / "config.py", work_dir, **names)
     cfg = engine.for_this_run(engine.apply_domino(cfg))
     engine.record_results(cfg, str(checkpoint), resume=resume)
     return engine.build_runner(cfg).test()
