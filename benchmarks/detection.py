@@ -1,7 +1,8 @@
 """Mask R-CNN on the street world with and without Domino: `make detect`, and its comparison.
 
     python -m benchmarks.detection                   # one seed each: tables and a page
-    python -m benchmarks.detection --seeds 0 1 2     # and a verdict, by the rule of docs/bench.md
+    python -m benchmarks.detection --seeds 0 1 2 --iterations 600 --out work_dirs/detect_600
+                                                     # and a verdict, by the rule of docs/bench.md
 
 Started again it goes on where it was; a run whose results are there is not run again.
 """
@@ -45,7 +46,7 @@ def run(work_dir: str, condition: str, seed: int, iterations: int | None) -> Non
 
     overrides = {"randomness.seed": seed, **CONDITIONS[condition]}
     if iterations is not None:
-        warm = iterations // 10
+        warm = min(20, iterations // 10)  # the config's 20
         overrides |= {
             "train_cfg.max_iters": iterations, "param_scheduler.0.end": warm,
             "param_scheduler.1.begin": warm, "param_scheduler.1.end": iterations,

@@ -91,7 +91,7 @@ test_dataloader = dict(
     num_workers=0, persistent_workers=False, dataset=dict(datasets=[source_val, target_val])
 )
 
-iterations = 600
+iterations = 450
 train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=iterations)
 optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(lr_mult={"backbone": 1.0}))
 param_scheduler = [
