@@ -2,7 +2,7 @@
 
     make train                                            # the teacher
     domino train configs/distill/segformer-b0_mini.py
-    domino test configs/distill/segformer-b0_mini.py work_dirs/segformer-b0_mini/iter_400.pth
+    domino test configs/distill/segformer-b0_mini.py work_dirs/segformer-b0_mini/iter_300.pth
 
 The student needs neither Stable Diffusion nor CLIP.
 """
@@ -28,7 +28,7 @@ model = dict(
 )  # fmt: skip
 
 # From random weights.
-iterations = 400
+iterations = 300
 optim_wrapper = dict(
     _delete_=True, type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.01)
 )
