@@ -10,8 +10,6 @@ from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..operators.attention import deformable_attention
-
 _PIXEL_DECODER = "MSDeformAttnPixelDecoder"
 
 
@@ -129,6 +127,9 @@ class FixedDeformableAttention(nn.Module):
         reference_points: Tensor | None = None,
         **_: object,
     ) -> Tensor:
+        # By grid_sample, which ONNX has; the stand-in's embedding_bag it has not.
+        from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
         layer, batch = self.attention, query.shape[0]
         value = query if value is None else value
         identity = query if identity is None else identity
@@ -141,5 +142,5 @@ class FixedDeformableAttention(nn.Module):
         locations = reference_points[:, :, None, :, None] + offsets / self.scale[:, None]
         # Half precision tells positions apart by a thousandth of the image only.
         precise = (x.float() for x in (locations, weights))
-        out = deformable_attention(value.float(), self.sizes, *precise).to(query.dtype)
-        return layer.output_proj(out) + identity
+        out = multi_scale_deformable_attn_pytorch(value.float(), self.sizes, *precise)
+        return layer.output_proj(out.to(query.dtype)) + identity
