@@ -2,26 +2,10 @@
 
 Each corruption and severity is a domain, such as `cityscapes_c/fog_3`. Needs the package
 imagecorruptions-imaug (`pip install 'mmseg_domino[corruptions]'`). A file is always corrupted
-in the same way. All 75 are 37,500 images: shorten the lists for less."""
+in the same way. All 75 are 37,500 images: shorten the lists of the base for less."""
 
-cityscapes_c_corruptions = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
-cityscapes_c_severities = (1, 2, 3, 4, 5)
+_base_ = "../cityscapes_c.py"
+
 cityscapes_c_val = [
     dict(
         type="CityscapesDataset",
@@ -38,6 +22,6 @@ cityscapes_c_val = [
             dict(type="PackDominoInputs"),
         ],
     )
-    for corruption in cityscapes_c_corruptions
-    for severity in cityscapes_c_severities
+    for corruption in _base_.cityscapes_c_corruptions
+    for severity in _base_.cityscapes_c_severities
 ]

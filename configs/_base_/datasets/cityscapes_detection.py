@@ -4,6 +4,8 @@
 names that mmdet's configs use. Names of mmdet are given in full, so that they are not taken for
 MMSegmentation's of the same name wherever this file is a base."""
 
+_base_ = "../cityscapes_c.py"
+
 custom_imports = dict(
     imports=["mmseg_domino.plugin", "mmseg_domino.detection"], allow_failed_imports=False
 )
@@ -72,22 +74,6 @@ cityscapes_c_det_val = [
             *det_test_pipeline[1:],
         ],
     )
-    for corruption in (
-        "gaussian_noise",
-        "shot_noise",
-        "impulse_noise",
-        "defocus_blur",
-        "glass_blur",
-        "motion_blur",
-        "zoom_blur",
-        "snow",
-        "frost",
-        "fog",
-        "brightness",
-        "contrast",
-        "elastic_transform",
-        "pixelate",
-        "jpeg_compression",
-    )
-    for severity in (1, 2, 3, 4, 5)
+    for corruption in _base_.cityscapes_c_corruptions
+    for severity in _base_.cityscapes_c_severities
 ]
