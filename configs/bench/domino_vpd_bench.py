@@ -11,7 +11,8 @@ train_pipeline = [
     dict(step, variants=None) if step["type"] == "SeedSample" else step
     for step in _base_.train_pipeline
 ]
-train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
+train_set = dict(_base_.train_dataloader.dataset.dataset, pipeline=train_pipeline)
+train_dataloader = dict(batch_size=4, dataset=dict(_delete_=True, **train_set))
 
 iterations = 300
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.3}))

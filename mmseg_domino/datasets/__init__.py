@@ -1,5 +1,6 @@
 from .acdc import ACDCDataset
 from .bdd100k import BDD100KDomainDataset
+from .cached import CachedDataset
 from .camvid import CamVidDataset
 from .folders import FolderDataset
 from .mixture import RatioConcatDataset
@@ -24,6 +25,7 @@ from .wrappers import leaf_datasets, set_data_roots
 __all__ = [
     "ACDCDataset",
     "BDD100KDomainDataset",
+    "CachedDataset",
     "CamVidDataset",
     "Corrupt",
     "DrawWeather",
