@@ -112,12 +112,12 @@ def test_wrong_input_is_one_message(trained, project, domino, capsys):
                "custom_imports.allow_failed_imports=False")  # fmt: skip
     assert domino("train", project / "config.py", "--work-dir", project / "x", *missing) == 1
     assert "no_such_module" in capsys.readouterr().err
-    assert domino("test", project / "config.py", project / "absent.pth") == 1
+    out = ("--work-dir", project / "y")
+    assert domino("test", project / "config.py", project / "absent.pth", *out) == 1
     assert "absent.pth" in capsys.readouterr().err
     content = torch.load(trained / "iter_4.pth", weights_only=False)
     content["state_dict"] = {f"student.{k}": v for k, v in content["state_dict"].items()}
     torch.save(content, project / "other.pth")
-    out = ("--work-dir", project / "y")
     assert domino("test", project / "config.py", project / "other.pth", *out) == 1
     assert "No key fits: those of the checkpoint begin" in capsys.readouterr().err
     assert not list(project.glob("y/**/results.json"))
