@@ -56,7 +56,7 @@ train_set = dict(
     _base_.train_dataloader.dataset, data_root="data/mini/cityscapes", pipeline=train_pipeline
 )
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     # The pipeline is a quarter of a step, and an image's variants come round six times.
     dataset=dict(_delete_=True, type="CachedDataset", dataset=train_set),
     **one_thread,
@@ -79,9 +79,9 @@ val_dataloader = dict(batch_size=8, dataset=source_val, **one_thread)
 
 # The UNet is pretrained: slower than the new layers, but not by ten as at full size, or so few
 # iterations would hardly move it. Fused: one call for all parameters, hundreds of small ones.
-iterations = 750
+iterations = 1500
 optim_wrapper = dict(
-    optimizer=dict(lr=2e-3, fused=True), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.5})
+    optimizer=dict(lr=1.4e-3, fused=True), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.5})
 )
 # Validated once, at the end: no checkpoint is chosen.
 train_cfg = dict(max_iters=iterations, val_interval=iterations)
@@ -89,4 +89,4 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=20, by_epoch=False),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=20, end=iterations, by_epoch=False),
 ]
-default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=250, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=500, max_keep_ckpts=1))

@@ -16,7 +16,7 @@ model = dict(
     _delete_=True,
     teacher=dict(
         config="configs/domino_vpd_mini.py",
-        checkpoint="work_dirs/domino_vpd_mini/iter_750.pth",
+        checkpoint="work_dirs/domino_vpd_mini/iter_1500.pth",
     ),
     data_preprocessor=dict(_base_.student.data_preprocessor, size=_base_.crop_size),
     backbone=dict(_base_.student.backbone, drop_path_rate=0.0),
@@ -29,6 +29,7 @@ model = dict(
 
 # From random weights.
 iterations = 300
+train_dataloader = dict(batch_size=8)
 optim_wrapper = dict(
     _delete_=True, type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.01)
 )

@@ -49,11 +49,10 @@ model["decode_head"].update(
     ),
 )
 model["decode_head"]["train_cfg"].update(num_points=1024)
-optim_wrapper = dict(clip_grad=dict(max_norm=0.1, norm_type=2))
+optim_wrapper = dict(optimizer=dict(lr=2e-3), clip_grad=dict(max_norm=0.1, norm_type=2))
 
 # The head takes more of a step than the backbone.
 iterations = 300
-train_dataloader = dict(batch_size=4)
 train_cfg = dict(max_iters=iterations)
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=20, by_epoch=False),
