@@ -6,6 +6,7 @@ Its data are made by the bench below its root, as `data/mini` there.
 _base_ = ["../domino_vpd_mini.py"]
 
 domino = dict(weather=dict(prob=0.5))
+model = dict(decode_head=dict(loss_decode=dict(class_weight=None)))
 # A new augmentation each time. All conditions of a seed see the same crops and share latents.
 train_pipeline = [
     dict(step, variants=None) if step["type"] == "SeedSample" else step
