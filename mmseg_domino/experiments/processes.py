@@ -94,15 +94,20 @@ class RunProcess:
             return self._process.poll()
         return self._process.exitcode
 
-    def stop(self) -> None:
-        """End it at once; its checkpoints remain."""
+    def kill(self) -> None:
+        """End it at once; its checkpoints remain. :meth:`wait` for it."""
         if self.exit_code is not None:
             return
         if isinstance(self._process, subprocess.Popen):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
         else:
             self._process.kill()
+
+    def wait(self) -> None:
+        """Return when it has ended."""
+        if isinstance(self._process, subprocess.Popen):
+            self._process.wait()
+        else:
             self._process.join()
 
 

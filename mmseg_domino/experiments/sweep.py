@@ -243,8 +243,11 @@ class Sweep:
                         failed[item.run] = reason
                     self._tell(item, reason, len(finished) + len(failed), len(active))
         finally:
+            # all before one is waited for: a second signal, as make sends it, ends the waiting
             for item in active:
-                item.process.stop()
+                item.process.kill()
+            for item in active:
+                item.process.wait()
         return [run for run, _ in waiting]
 
     def _is_late(self) -> bool:
