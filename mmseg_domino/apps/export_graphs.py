@@ -276,6 +276,7 @@ def save_program(
 
     Raises:
         ImportError: If ONNX's exporter is not installed.
+        ValueError: If PyTorch wrote an ONNX graph that takes batches of one size only.
     """
     path = folder / f"{name}{SUFFIXES[kind]}"
     if kind == "torch":
@@ -293,7 +294,29 @@ def save_program(
             program, dynamo=True, opset_version=OPSET, output_names=list(outputs), verbose=False
         )
         converted.save(str(path), external_data=size > _ONE_FILE)
+    _check_batch(path, program)
     return path.name
+
+
+def _check_batch(path: Path, program: ExportedProgram) -> None:
+    """Run a written graph with another batch than its example's, where onnxruntime is installed.
+
+    PyTorch 2.6 writes the example's batch into the graph of a vision transformer.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        return
+    _, inputs = program.example_inputs
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    try:
+        session.run(None, {name: tensor[:1].numpy() for name, tensor in inputs.items()})
+    except Exception as error:  # onnxruntime's have no base of their own
+        raise ValueError(
+            f"PyTorch {torch.__version__} wrote an ONNX graph that does not take batches of every "
+            f"size; export with a newer one (2.12 is tested), or as --format torch. onnxruntime: "
+            f"{error}"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import torch
 
 from mmseg_domino.apps import export_check
 from mmseg_domino.apps.export import export_model, summary
+from mmseg_domino.apps.export_graphs import save_program
 from mmseg_domino.apps.inference import init_domino_model
 from mmseg_domino.inference import Segmenter
 
@@ -194,3 +195,11 @@ def test_the_flagship_by_shape():
         given, shape = (list(map(str, tensor.shape)) for tensor in (image, output.meta["val"]))
         assert shape == [given[0], "19", *given[2:]]
         assert (given[2] == "512") == (window is not None)
+
+
+def test_an_onnx_graph_for_one_batch_size_is_refused(tmp_path):
+    program = torch.export.export(
+        torch.nn.Linear(3, 2).eval(), (), {"input": torch.rand(2, 3)}, strict=False
+    )
+    with pytest.raises(ValueError, match="does not take batches of every size"):
+        save_program(program, "onnx", tmp_path, "network", ["logits"])
