@@ -74,7 +74,7 @@ test: $(STAMP)
 # Remove .venv-torch-newest to have it made again with what is the newest then.
 VERSION_TESTS := tests/models/kernels tests/models/layers tests/models/heads \
 	tests/models/backbones/test_vpd.py tests/operators/test_recorded.py \
-	tests/operators/test_stand_ins.py tests/test_fake_cuda.py
+	tests/operators/test_stand_ins.py tests/test_fake_cuda.py tests/apps/test_export.py
 
 test-versions: $(STAMP)
 	@set -e; site=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
