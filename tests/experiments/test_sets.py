@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mmseg_domino.datasets import leaf_datasets
 from mmseg_domino.domain.sources import SOURCES
 from mmseg_domino.engine import apply_domino, load_config
 from mmseg_domino.experiments import load_set
@@ -175,7 +176,8 @@ def test_designs_are_what_their_names_say(ablations):
             assert neck.injection == ("none" if "none" in words else "subtract")
         for source in {"image", "soft"} & set(words):
             assert config.domino.source == source
-        pipeline = {step.type: step for step in config.train_dataloader.dataset.pipeline}
+        [images] = leaf_datasets(config.train_dataloader)
+        pipeline = {step.type: step for step in images.pipeline}
         assert ("DrawWeather" in pipeline) == ("clear" not in words)
         attach = pipeline.get("LoadDomainEmbedding")
         assert (attach is None) == (words[0] == "plain" or name == "neck-none")
