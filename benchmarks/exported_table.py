@@ -2,7 +2,7 @@
 
     make train
     python benchmarks/exported_table.py configs/domino_vpd_mini.py \\
-        work_dirs/domino_vpd_mini/iter_1000.pth work_dirs/domino_vpd_mini/results.json
+        work_dirs/domino_vpd_mini/iter_800.pth work_dirs/domino_vpd_mini/results.json
 
 Exports the checkpoint, gives the files of every tested image to ``Segmenter``, counts its label
 maps with the config's own metric, and prints both tables side by side. The exit code is 1 if a

@@ -63,7 +63,7 @@ train_set = dict(
 )
 train_dataloader = dict(
     batch_size=4,
-    # The pipeline is a quarter of a step, and an image's variants come round four times.
+    # The pipeline is a quarter of a step, and an image's variants come round three times.
     dataset=dict(_delete_=True, type="CachedDataset", dataset=train_set),
     **one_thread,
 )
@@ -85,7 +85,7 @@ val_dataloader = dict(batch_size=8, dataset=source_val, **one_thread)
 
 # The UNet is pretrained: slower than the new layers, but not by ten as at full size, or so few
 # iterations would hardly move it. Fused: one call for all parameters, hundreds of small ones.
-iterations = 1000
+iterations = 800
 optim_wrapper = dict(
     optimizer=dict(lr=1.4e-3, fused=True), paramwise_cfg=dict(lr_mult={"backbone.unet": 0.5})
 )
@@ -95,4 +95,4 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=20, by_epoch=False),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=20, end=iterations, by_epoch=False),
 ]
-default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=500, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=400, max_keep_ckpts=1))

@@ -16,7 +16,7 @@ model = dict(
     _delete_=True,
     teacher=dict(
         config="configs/domino_vpd_mini.py",
-        checkpoint="work_dirs/domino_vpd_mini/iter_1000.pth",
+        checkpoint="work_dirs/domino_vpd_mini/iter_800.pth",
     ),
     data_preprocessor=dict(_base_.student.data_preprocessor, size=_base_.crop_size),
     backbone=dict(_base_.student.backbone, drop_path_rate=0.0),
