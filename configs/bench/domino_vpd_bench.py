@@ -12,7 +12,7 @@ train_pipeline = [
     dict(step, variants=None) if step["type"] == "SeedSample" else step
     for step in _base_.train_pipeline
 ]
-train_set = dict(_base_.train_dataloader.dataset.dataset, pipeline=train_pipeline)
+train_set = dict(_base_.train_set, pipeline=train_pipeline)
 train_dataloader = dict(batch_size=4, dataset=dict(_delete_=True, **train_set))
 
 iterations = 300

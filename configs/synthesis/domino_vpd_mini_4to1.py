@@ -17,7 +17,7 @@ domino = dict(store="data/mini/domains_4to1.safetensors", weather=None)
 
 # As the real images', but that the data set itself names domain and source.
 synthetic_pipeline = [step for step in _base_.train_pipeline if step["type"] != "SetDomain"]
-real = _base_.train_dataloader.dataset.dataset
+real = _base_.train_set
 synthetic = _base_.cityscapes_synthetic_train
 synthetic.update(data_root="data/mini/synthetic", pipeline=synthetic_pipeline)
 train_dataloader = dict(

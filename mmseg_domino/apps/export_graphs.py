@@ -18,6 +18,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
 from ..domain.sources import EmbeddingSource
+from ..inference.graphs import open_graph
 from ..models.layers.domain_inputs import SCORES
 from .export_layers import fix_sizes, free_sizes
 
@@ -304,13 +305,12 @@ def _check_batch(path: Path, program: ExportedProgram) -> None:
     PyTorch 2.6 writes the example's batch into the graph of a vision transformer.
     """
     try:
-        import onnxruntime
+        graph = open_graph(path, "onnx")
     except ImportError:
         return
     _, inputs = program.example_inputs
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     try:
-        session.run(None, {name: tensor[:1].numpy() for name, tensor in inputs.items()})
+        graph({name: tensor[:1].numpy() for name, tensor in inputs.items()})
     except Exception as error:  # onnxruntime's have no base of their own
         raise ValueError(
             f"PyTorch {torch.__version__} wrote an ONNX graph that does not take batches of every "

@@ -5,7 +5,7 @@ import copy
 from mmengine.dataset import BaseDataset, RepeatDataset
 from mmseg.registry import DATASETS
 
-from .mixture import SampleIndex, leaf_sample
+from .mixture import SampleIndex, leaf_sample, leaf_transforms
 from .transforms import SeedSample
 
 
@@ -34,25 +34,25 @@ class CachedDataset(RepeatDataset):
     """
 
     def __init__(self, dataset: BaseDataset | dict, lazy_init: bool = False) -> None:
-        self._samples: dict[tuple[int, int, int], dict] = {}
+        self._samples: dict[tuple[int, ...], dict] = {}
         super().__init__(dataset, times=1, lazy_init=lazy_init)
 
     def __getitem__(self, idx: int) -> dict:
         if not isinstance(idx, SampleIndex):
             return super().__getitem__(idx)
-        key = (idx.seed, int(idx), idx.draw % self._variants(idx))
+        leaf, index = leaf_sample(self.dataset, idx)
+        key = id(leaf), *self._seed_sample(leaf).key(index)
         if key not in self._samples:
             self._samples[key] = super().__getitem__(idx)
         # what follows may write into its sample, as the batch's padding does
         return copy.deepcopy(self._samples[key])
 
-    def _variants(self, index: int) -> int:
-        leaf, _ = leaf_sample(self.dataset, index)
-        first = next(iter(leaf.pipeline.transforms), None)
+    def _seed_sample(self, leaf: BaseDataset) -> SeedSample:
+        first = next(iter(leaf_transforms(leaf)), None)
         if not isinstance(first, SeedSample) or first.variants is None:
             raise ValueError(
                 f"CachedDataset keeps the variants of each image, and the pipeline of "
                 f"{type(leaf).__name__} begins with {first!r}, which does not limit them; begin it "
                 "with dict(type='SeedSample', variants=N), or leave CachedDataset out"
             )
-        return first.variants
+        return first

@@ -51,6 +51,11 @@ def leaf_sample(dataset, index: int) -> tuple[BaseDataset, int]:
     return dataset, index
 
 
+def leaf_transforms(leaf: BaseDataset) -> Sequence:
+    """The transforms of a data set's pipeline; none if it is of a form that is not known here."""
+    return getattr(getattr(leaf, "pipeline", None), "transforms", ())
+
+
 @DATASETS.register_module()
 class RatioConcatDataset(ConcatDataset):
     """Concatenated data sets of which training shall see a stated ratio.

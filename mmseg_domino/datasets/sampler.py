@@ -15,7 +15,7 @@ from torch.utils.data import Sampler
 
 from .class_statistics import load_class_pixels
 from .draws import BalancedDraws, Draws, MixtureStream, OrderedDraws, RareClassDraws, ShuffledDraws
-from .mixture import SampleIndex, leaf_sample
+from .mixture import SampleIndex, leaf_sample, leaf_transforms
 
 
 def sample_domain(dataset, index: int) -> str:
@@ -24,7 +24,7 @@ def sample_domain(dataset, index: int) -> str:
     It is what the data set class has recorded, or what a ``SetDomain`` of its pipeline says.
     """
     dataset, index = leaf_sample(dataset, index)
-    for transform in getattr(getattr(dataset, "pipeline", None), "transforms", ()):
+    for transform in leaf_transforms(dataset):
         if type(transform).__name__ == "SetDomain" and transform.domain is not None:
             return transform.domain
     domain = dataset.get_data_info(index).get("domain")

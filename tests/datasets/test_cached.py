@@ -51,9 +51,9 @@ def test_what_follows_may_write_into_a_sample():
 
 
 def test_parts_may_have_variants_of_their_own(made):
-    def mixture(**inside):
+    def mixture():
         parts = [listed(4, 2), dict(type="CachedDataset", dataset=listed(3, 1))]
-        return dict(type="RatioConcatDataset", ratio="1:1", datasets=parts, **inside)
+        return dict(type="RatioConcatDataset", ratio="1:1", datasets=parts)
 
     whole = DATASETS.build(dict(type="CachedDataset", dataset=mixture()))
     drawn(whole, 300)

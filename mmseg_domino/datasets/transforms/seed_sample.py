@@ -32,14 +32,17 @@ class SeedSample(BaseTransform):
             raise ValueError(f"variants must be at least 1, or None for no limit; got {variants}")
         self.variants = variants
 
+    def key(self, index: SampleIndex) -> tuple[int, ...]:
+        """What the augmentation of a sample depends on."""
+        if self.variants is None:
+            return index.seed, index.draw
+        return index.seed, int(index), index.draw % self.variants
+
     def transform(self, results: dict) -> dict:
         """Seed, and hand on the sample as it is."""
         index = results.get("sample_idx")
         if isinstance(index, SampleIndex):
-            key = (index.seed, index.draw)
-            if self.variants is not None:
-                key = (index.seed, int(index), index.draw % self.variants)
-            state = np.random.SeedSequence(key).generate_state(3)
+            state = np.random.SeedSequence(self.key(index)).generate_state(3)
             random.seed(int(state[0]))
             np.random.seed(int(state[1]))
             torch.default_generator.manual_seed(int(state[2]))
